@@ -1,0 +1,262 @@
+//! Floats as numbers of a formula: what the CPU computes with.
+
+use super::mathematics::{self, Real};
+use super::number::{Arithmetic, Number, functions};
+use crate::layout::Element;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// An f32 or f64 as a formula sees it. `FUSED` says that a fused multiply-add is one instruction here.
+///
+/// ```
+/// use chainrule::formula::{F, Number};
+/// let x = F::<f32, false>(2.0);
+/// assert_eq!((x * 3.0).0, 6.0);
+/// assert_eq!(x.exp().0, 2f32.exp());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(transparent)]
+pub struct F<T, const FUSED: bool>(pub T);
+
+/// The two floats that the processor computes with: what [`F`] needs of them.
+pub trait Float:
+    Element + Neg<Output = Self> + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
+    /// Is it f64?
+    const DOUBLE: bool;
+    #[doc(hidden)]
+    fn multiply_add(self, b: Self, c: Self) -> Self;
+    #[doc(hidden)]
+    fn square_root(self) -> Self;
+    #[doc(hidden)]
+    fn magnitude(self) -> Self;
+    #[doc(hidden)]
+    fn with_sign_of(self, other: Self) -> Self;
+    #[doc(hidden)]
+    fn rounded(self) -> [Self; 4];
+    #[doc(hidden)]
+    fn modulo(self, divisor: Self) -> Self;
+    #[doc(hidden)]
+    fn nearest(self) -> Self;
+    #[doc(hidden)]
+    fn power_of_two(self) -> Self;
+    #[doc(hidden)]
+    fn split(self) -> (Self, Self);
+}
+
+macro_rules! float {
+    ($T:ty, $Bits:ty, double: $double:literal, mantissa: $mantissa:literal, bias: $bias:literal, shift: $shift:literal, root_half: $root_half:literal) => {
+        impl Float for $T {
+            const DOUBLE: bool = $double;
+            #[inline(always)]
+            fn multiply_add(self, b: $T, c: $T) -> $T {
+                self.mul_add(b, c)
+            }
+            #[inline(always)]
+            fn square_root(self) -> $T {
+                self.sqrt()
+            }
+            #[inline(always)]
+            fn magnitude(self) -> $T {
+                self.abs()
+            }
+            #[inline(always)]
+            fn with_sign_of(self, other: $T) -> $T {
+                self.copysign(other)
+            }
+            #[inline(always)]
+            fn rounded(self) -> [$T; 4] {
+                [self.floor(), self.ceil(), self.round_ties_even(), self.trunc()]
+            }
+            #[inline(always)]
+            fn modulo(self, divisor: $T) -> $T {
+                self % divisor
+            }
+            // Adding 1.5 · 2^mantissa leaves the whole part in the low bits: rounding without an instruction for it.
+            #[inline(always)]
+            fn nearest(self) -> $T {
+                (self + $shift) - $shift
+            }
+            #[inline(always)]
+            fn power_of_two(self) -> $T {
+                <$T>::from_bits((self + ($shift + $bias)).to_bits() << $mantissa)
+            }
+            #[inline(always)]
+            fn split(self) -> ($T, $T) {
+                const BIAS: $Bits = ($bias as $Bits) << $mantissa;
+                let bits = self.to_bits().wrapping_add(BIAS).wrapping_sub($root_half);
+                let mantissa = (bits & ((1 << $mantissa) - 1)).wrapping_add($root_half);
+                let exponent = <$T>::from_bits((bits >> $mantissa).wrapping_add(($shift as $T).to_bits()));
+                (<$T>::from_bits(mantissa), exponent - ($shift + $bias))
+            }
+        }
+    };
+}
+float!(f32, u32, double: false, mantissa: 23, bias: 127.0, shift: 12_582_912.0, root_half: 0x3f35_04f3);
+float!(f64, u64, double: true, mantissa: 52, bias: 1023.0, shift: 6_755_399_441_055_744.0, root_half: 0x3fe6_a09e_667f_3bcd);
+
+macro_rules! operators {
+    ($($Trait:ident $method:ident $operator:tt),*) => { $(
+        impl<T: Float, const FUSED: bool> $Trait for F<T, FUSED> {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self { F(self.0 $operator other.0) }
+        }
+        impl<T: Float, const FUSED: bool> $Trait<f64> for F<T, FUSED> {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: f64) -> Self { F(self.0 $operator T::from_f64(other)) }
+        }
+        impl<T: Float, const FUSED: bool> $Trait<F<T, FUSED>> for f64 {
+            type Output = F<T, FUSED>;
+            #[inline(always)]
+            fn $method(self, other: F<T, FUSED>) -> F<T, FUSED> { F(T::from_f64(self) $operator other.0) }
+        }
+    )* };
+}
+operators!(Add add +, Sub sub -, Mul mul *, Div div /);
+
+impl<T: Float, const FUSED: bool> Neg for F<T, FUSED> {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        F(-self.0)
+    }
+}
+impl<T: Float, const FUSED: bool> From<f64> for F<T, FUSED> {
+    #[inline(always)]
+    fn from(x: f64) -> Self {
+        F(T::from_f64(x))
+    }
+}
+
+impl<T: Float, const FUSED: bool> Arithmetic for F<T, FUSED> {
+    type Bool = bool;
+    type Scalar = f64;
+    #[inline(always)]
+    fn scalar(_: usize, value: f64) -> f64 {
+        value
+    }
+    #[inline(always)]
+    fn less(self, other: Self) -> bool {
+        self.0 < other.0
+    }
+    #[inline(always)]
+    fn less_equal(self, other: Self) -> bool {
+        self.0 <= other.0
+    }
+    #[inline(always)]
+    fn equal(self, other: Self) -> bool {
+        self.0 == other.0
+    }
+    // `&` and `|`, since `&&` and `||` branch
+    #[inline(always)]
+    fn and(a: bool, b: bool) -> bool {
+        a & b
+    }
+    #[inline(always)]
+    fn or(a: bool, b: bool) -> bool {
+        a | b
+    }
+    #[inline(always)]
+    fn not(a: bool) -> bool {
+        !a
+    }
+    #[inline(always)]
+    fn choose(condition: bool, a: Self, b: Self) -> Self {
+        if condition { a } else { b }
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        F(self.0.magnitude())
+    }
+    #[inline(always)]
+    fn sign(self) -> Self {
+        let zero = T::from_f64(0.0);
+        let below = if self.0 < zero { T::from_f64(-1.0) } else { zero };
+        F(if self.0 > zero { T::from_f64(1.0) } else { below })
+    }
+    #[inline(always)]
+    fn remainder(self, divisor: Self) -> Self {
+        let zero = T::from_f64(0.0);
+        let rest = self.0.modulo(divisor.0);
+        let other_side = (rest != zero) & ((rest < zero) != (divisor.0 < zero));
+        F(if other_side { rest + divisor.0 } else { rest })
+    }
+    #[inline(always)]
+    fn fmod(self, divisor: Self) -> Self {
+        F(self.0.modulo(divisor.0))
+    }
+}
+
+impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
+    type Wide = F<f64, FUSED>;
+    const DOUBLE: bool = T::DOUBLE;
+    const FUSED: bool = FUSED;
+    #[inline(always)]
+    fn multiply_add(self, b: Self, c: Self) -> Self {
+        // without the instruction, `mul_add` is a call
+        if FUSED { F(self.0.multiply_add(b.0, c.0)) } else { F(self.0 * b.0 + c.0) }
+    }
+    #[inline(always)]
+    fn square_root(self) -> Self {
+        F(self.0.square_root())
+    }
+    #[inline(always)]
+    fn with_sign_of(self, other: Self) -> Self {
+        F(self.0.with_sign_of(other.0))
+    }
+    #[inline(always)]
+    fn nearest(self) -> Self {
+        F(self.0.nearest())
+    }
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        F(self.0.power_of_two())
+    }
+    #[inline(always)]
+    fn split(self) -> (Self, Self) {
+        let (mantissa, exponent) = self.0.split();
+        (F(mantissa), F(exponent))
+    }
+    #[inline(always)]
+    fn widen(self) -> F<f64, FUSED> {
+        F(self.0.to_f64())
+    }
+    #[inline(always)]
+    fn narrow(wide: F<f64, FUSED>) -> Self {
+        F(T::from_f64(wide.0))
+    }
+    #[inline(always)]
+    fn as_f64(self, f: impl FnOnce(f64) -> f64) -> Self {
+        F(T::from_f64(f(self.0.to_f64())))
+    }
+    #[inline(always)]
+    fn rounded(self) -> [Self; 4] {
+        self.0.rounded().map(F)
+    }
+}
+
+macro_rules! number {
+    ($($(#[$doc:meta])* $Variant:ident $name:ident($x:ident, $y:ident, $d:ident) $change:expr;)*) => {
+        impl<T: Float, const FUSED: bool> Number for F<T, FUSED> {
+            $(#[inline(always)] fn $name(self) -> Self { mathematics::$name(self) })*
+            #[inline(always)]
+            fn pow(self, exponent: Self) -> Self {
+                if T::DOUBLE {
+                    F(T::from_f64(self.0.to_f64().powf(exponent.0.to_f64())))
+                } else {
+                    mathematics::pow(self, exponent)
+                }
+            }
+            #[inline(always)]
+            fn atan2(self, x: Self) -> Self {
+                mathematics::atan2(self, x)
+            }
+            #[inline(always)]
+            fn polygamma(self, order: u32) -> Self {
+                mathematics::polygamma(order, self)
+            }
+        }
+    };
+}
+functions!(number);

@@ -1,0 +1,129 @@
+//! e^x and what is made of it.
+
+use super::{Real, if_less, polynomial};
+use std::f64::consts::{LN_2, LOG2_E};
+
+/// ln 2 in two parts, the first so short that its product with an exponent is exact.
+#[inline(always)]
+pub(super) fn ln_2<R: Real>() -> (R, R) {
+    if R::DOUBLE {
+        (R::from(0.693_147_180_369_123_8), R::from(1.908_214_929_270_587_7e-10))
+    } else {
+        (R::from(0.693_145_751_953_125), R::from(1.428_606_820_309_417_3e-6))
+    }
+}
+
+/// `e^r - 1` for |r| <= ln 2 / 2: r + r² Q(r).
+#[inline(always)]
+fn expm1_near_zero<R: Real>(r: R) -> R {
+    let q = if R::DOUBLE {
+        polynomial(
+            r,
+            [
+                0.5,
+                0.16666666666666685,
+                0.04166666666666673,
+                0.008333333333316687,
+                0.0013888888888858517,
+                0.00019841269897189986,
+                2.4801587373628382e-05,
+                2.755723410218242e-06,
+                2.755723345472827e-07,
+                2.5112287839337847e-08,
+                2.092691159826627e-09,
+            ],
+        )
+    } else {
+        polynomial(
+            r,
+            [
+                0.5000000078122464,
+                0.16666666861386153,
+                0.04166626921334685,
+                0.008333264232928246,
+                0.0013946124929482807,
+                0.00019918441336230774,
+            ],
+        )
+    };
+    (r * r).multiply_add(q, r)
+}
+
+/// x = n ln 2 + r with whole n and |r| <= ln 2 / 2; gives (n, r).
+#[inline(always)]
+fn reduce<R: Real>(x: R) -> (R, R) {
+    let n = (x * LOG2_E).nearest();
+    let (high, low) = ln_2::<R>();
+    // n · high is exact, fused or not
+    (n, n.multiply_add(-low, n.multiply_add(-high, x)))
+}
+
+/// x 2^n in two steps, so that subnormal results are rounded once and nothing overflows on the way.
+#[inline(always)]
+fn scale<R: Real>(x: R, n: R) -> R {
+    let half = (n * 0.5).nearest();
+    x * half.power_of_two() * (n - half).power_of_two()
+}
+
+/// From where on e^x is 0, and e^x / 2 is infinity.
+#[inline(always)]
+fn clamp<R: Real>(x: R) -> R {
+    let (low, high) = if R::DOUBLE { (-746.0, 711.0) } else { (-104.0, 90.0) };
+    // a NaN fails both comparisons and passes
+    if_less(x, low, low, if_less(R::from(high), x, high, x))
+}
+
+#[inline(always)]
+pub(crate) fn exp<R: Real>(x: R) -> R {
+    let (n, r) = reduce(clamp(x));
+    scale(expm1_near_zero(r) + 1.0, n)
+}
+
+#[inline(always)]
+pub(crate) fn exp2<R: Real>(x: R) -> R {
+    let (low, high) = if R::DOUBLE { (-1076.0, 1025.0) } else { (-151.0, 129.0) };
+    let x = if_less(x, low, low, if_less(R::from(high), x, high, x));
+    let n = x.nearest();
+    scale(expm1_near_zero((x - n) * LN_2) + 1.0, n)
+}
+
+/// (e^x - 1) 2^shift
+#[inline(always)]
+fn expm1_scaled<R: Real>(x: R, shift: f64) -> R {
+    // below, the result is -1 in every digit
+    let x = clamp(if_less(x, -50.0, -50.0, x));
+    let (n, r) = reduce(x);
+    // e^x - 1 = 2^n ((e^r - 1) + (1 - 2^-n)); for large n the last is 1, and 2^-n must stay a normal number
+    let inverse = (-if_less(R::from(100.0), n, 100.0, n)).power_of_two();
+    scale(expm1_near_zero(r) + (-inverse + 1.0), n + shift)
+}
+
+#[inline(always)]
+pub(crate) fn expm1<R: Real>(x: R) -> R {
+    // the sum above loses the sign of -0
+    R::choose(x.equal(R::from(0.0)), x, expm1_scaled(x, 0.0))
+}
+
+#[inline(always)]
+pub(crate) fn sinh<R: Real>(x: R) -> R {
+    // with h = (e^|x| - 1) / 2: sinh |x| = h + h / (2 h + 1)
+    let h = expm1_scaled(x.abs(), -1.0);
+    let sum = h + h / (h + h + 1.0);
+    if_less(h, 1e30, sum, h).with_sign_of(x)
+}
+
+#[inline(always)]
+pub(crate) fn cosh<R: Real>(x: R) -> R {
+    let (n, r) = reduce(clamp(x.abs()));
+    let half = scale(expm1_near_zero(r) + 1.0, n - 1.0);
+    half + R::from(0.25) / half
+}
+
+#[inline(always)]
+pub(crate) fn tanh<R: Real>(x: R) -> R {
+    // beyond 22, tanh is 1 in every digit
+    let size = x.abs();
+    let size = if_less(R::from(22.0), size, 22.0, size);
+    let t = expm1_scaled(size + size, 0.0);
+    (t / (t + 2.0)).with_sign_of(x)
+}

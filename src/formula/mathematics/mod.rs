@@ -1,0 +1,115 @@
+//! The functions of mathematics, written once over a few primitives.
+//!
+//! They have no branches, so that loops over them vectorise; they are accurate to a few units in the last place and right
+//! at NaN, zeros, subnormals, infinities and where results overflow. What has no cheap f32 form is computed in f64 and
+//! rounded once. Polynomials without a source are minimax fits (Remez) over the interval that their comment names.
+
+// Coefficients stand as they were computed; the compiler rounds them once.
+#![allow(clippy::excessive_precision)]
+
+mod error;
+mod exponential;
+mod gamma;
+mod logarithm;
+mod power;
+mod trigonometric;
+
+pub(crate) use error::{erf, erfc, erfinv};
+pub(crate) use exponential::{cosh, exp, exp2, expm1, sinh, tanh};
+pub(crate) use gamma::{lgamma, polygamma};
+pub(crate) use logarithm::{acosh, asinh, atanh, ln, log1p, log2, log10};
+pub(crate) use power::{cbrt, pow};
+pub(crate) use trigonometric::{acos, asin, atan, atan2, cos, sin, tan};
+
+#[cfg(test)]
+mod tests;
+
+use super::number::Arithmetic;
+
+/// What the functions are made of.
+pub(super) trait Real: Arithmetic {
+    /// The same kind of number in double precision.
+    type Wide: Real<Wide = Self::Wide>;
+    /// Is this double precision?
+    const DOUBLE: bool;
+    /// Is a fused multiply-add one instruction here?
+    const FUSED: bool;
+    /// `self · b + c`, with one rounding where the processor can.
+    fn multiply_add(self, b: Self, c: Self) -> Self;
+    /// Square root.
+    fn square_root(self) -> Self;
+    /// This magnitude with the sign of the other.
+    fn with_sign_of(self, other: Self) -> Self;
+    /// The nearest whole number, for magnitudes below 2^22 (f32) or 2^51 (f64).
+    fn nearest(self) -> Self;
+    /// 2^self for a whole number that is a normal exponent.
+    fn power_of_two(self) -> Self;
+    /// (m, e) with self = m · 2^e and m in [√½, √2), for positive normal numbers.
+    fn split(self) -> (Self, Self);
+    /// In double precision.
+    fn widen(self) -> Self::Wide;
+    /// Rounded from double precision.
+    fn narrow(wide: Self::Wide) -> Self;
+    /// Through a function of f64.
+    fn as_f64(self, f: impl FnOnce(f64) -> f64) -> Self;
+    /// Floor, ceiling, nearest (half to even), whole part.
+    fn rounded(self) -> [Self; 4];
+}
+
+/// `c[0] + c[1] x + c[2] x² + ...`
+#[inline(always)]
+fn polynomial<R: Real, const N: usize>(x: R, c: [f64; N]) -> R {
+    let mut sum = R::from(c[N - 1]);
+    for k in (0..N - 1).rev() {
+        sum = sum.multiply_add(x, c[k].into());
+    }
+    sum
+}
+
+/// The product in two parts: rounded, and what rounding lost.
+#[inline(always)]
+fn exact_product<R: Real>(a: R, b: R) -> (R, R) {
+    let product = a * b;
+    if R::FUSED {
+        return (product, a.multiply_add(b, -product));
+    }
+    // Dekker: halves whose products are exact
+    let halves = |x: R| {
+        let far = x * if R::DOUBLE { 134_217_729.0 } else { 4097.0 };
+        let high = far - (far - x);
+        (high, x - high)
+    };
+    let ((a1, a2), (b1, b2)) = (halves(a), halves(b));
+    (product, ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2)
+}
+
+/// `if a < b { x } else { y }`
+#[inline(always)]
+fn if_less<R: Real>(a: R, b: impl Into<R>, x: impl Into<R>, y: impl Into<R>) -> R {
+    R::choose(a.less(b.into()), x.into(), y.into())
+}
+
+#[inline(always)]
+pub(crate) fn sqrt<R: Real>(x: R) -> R {
+    x.square_root()
+}
+#[inline(always)]
+pub(crate) fn rsqrt<R: Real>(x: R) -> R {
+    R::from(1.0) / x.square_root()
+}
+#[inline(always)]
+pub(crate) fn floor<R: Real>(x: R) -> R {
+    x.rounded()[0]
+}
+#[inline(always)]
+pub(crate) fn ceil<R: Real>(x: R) -> R {
+    x.rounded()[1]
+}
+#[inline(always)]
+pub(crate) fn round<R: Real>(x: R) -> R {
+    x.rounded()[2]
+}
+#[inline(always)]
+pub(crate) fn trunc<R: Real>(x: R) -> R {
+    x.rounded()[3]
+}

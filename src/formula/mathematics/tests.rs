@@ -1,0 +1,341 @@
+//! The functions of mathematics, counted in units of the last place.
+
+use crate::formula::{F, Function, Number};
+
+type Single = F<f32, false>;
+type Double = F<f64, false>;
+
+/// How many floats lie between two numbers.
+fn ulps(a: f32, b: f32) -> u32 {
+    if a.is_nan() && b.is_nan() {
+        return 0;
+    }
+    let place = |x: f32| {
+        let bits = x.to_bits() as i32;
+        (if bits < 0 { i32::MIN.wrapping_sub(bits) } else { bits }) as i64
+    };
+    (place(a) - place(b)).unsigned_abs().min(u32::MAX as u64) as u32
+}
+fn ulps_f64(a: f64, b: f64) -> u64 {
+    if a.is_nan() && b.is_nan() {
+        return 0;
+    }
+    let place = |x: f64| {
+        let bits = x.to_bits() as i64;
+        (if bits < 0 { i64::MIN.wrapping_sub(bits) } else { bits }) as i128
+    };
+    (place(a) - place(b)).unsigned_abs().min(u64::MAX as u128) as u64
+}
+
+/// What std computes in f64, where it can.
+fn standard(function: Function) -> Option<fn(f64) -> f64> {
+    Some(match function {
+        Function::Exp => f64::exp,
+        Function::Exp2 => f64::exp2,
+        Function::Expm1 => f64::exp_m1,
+        Function::Ln => f64::ln,
+        Function::Log1p => f64::ln_1p,
+        Function::Log2 => f64::log2,
+        Function::Log10 => f64::log10,
+        Function::Sqrt => f64::sqrt,
+        Function::Rsqrt => |x| 1.0 / x.sqrt(),
+        Function::Cbrt => f64::cbrt,
+        Function::Sin => f64::sin,
+        Function::Cos => f64::cos,
+        Function::Tan => f64::tan,
+        Function::Asin => f64::asin,
+        Function::Acos => f64::acos,
+        Function::Atan => f64::atan,
+        Function::Sinh => f64::sinh,
+        Function::Cosh => f64::cosh,
+        Function::Tanh => f64::tanh,
+        Function::Asinh => {
+            |x| if x.abs() > 1e8 { (x.abs().ln() + std::f64::consts::LN_2).copysign(x) } else { x.asinh() }
+        }
+        Function::Acosh => |x| if x > 1e8 { x.ln() + std::f64::consts::LN_2 } else { x.acosh() },
+        Function::Floor => f64::floor,
+        Function::Ceil => f64::ceil,
+        Function::Round => f64::round_ties_even,
+        Function::Trunc => f64::trunc,
+        _ => return None,
+    })
+}
+
+/// Edges, and numbers of every size.
+fn points() -> impl Iterator<Item = f32> {
+    let edges = [
+        0.0,
+        1.0,
+        0.5,
+        2.0,
+        1e-45,
+        1e-40,
+        f32::MIN_POSITIVE,
+        88.72284,
+        88.7229,
+        87.33655,
+        103.97,
+        104.1,
+        89.5,
+        127.9,
+        128.0,
+        149.5,
+        20.5,
+        16_777_216.0,
+        1e10,
+        3e38,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+        0.9999999,
+        1.0000001,
+        std::f32::consts::PI,
+        1.5707964,
+    ];
+    let spread = (0..40_000u32).map(|i| f32::from_bits(i.wrapping_mul(2_654_435_761) >> 1));
+    let near = (0..20_000).map(|i| i as f32 * 6.1e-4);
+    edges.into_iter().chain(spread).chain(near).flat_map(|x| [x, -x])
+}
+
+fn most_ulps(function: Function) -> u32 {
+    match function {
+        Function::Exp | Function::Ln | Function::Rsqrt => 1,
+        Function::Expm1 | Function::Log1p | Function::Tanh | Function::Sinh | Function::Cosh => 3,
+        _ => 1,
+    }
+}
+
+#[test]
+fn singles_are_near_the_truth() {
+    let mut wrong = Vec::new();
+    for &(function, name) in Function::ALL {
+        let Some(truth) = standard(function) else { continue };
+        let mut worst = (0, 0.0, 0.0, 0.0);
+        for x in points() {
+            let got = function.apply::<Single>(F(x)).0;
+            let want = truth(x as f64) as f32;
+            let off = ulps(got, want);
+            if off > worst.0 {
+                worst = (off, x, got, want);
+            }
+        }
+        if worst.0 > most_ulps(function) {
+            wrong.push(format!("{name}({:?}) = {:?}, not {:?}: {} ulp", worst.1, worst.2, worst.3, worst.0));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn doubles_are_near_the_truth() {
+    let mut wrong = Vec::new();
+    for &(function, name) in Function::ALL {
+        let Some(truth) = standard(function) else { continue };
+        let mut worst = (0, 0.0, 0.0, 0.0);
+        // the fourth power of an f32 covers the range of f64
+        let wide = points().map(|x| x as f64).chain(points().map(|x| (x as f64).powi(8) * (x as f64).signum()));
+        for x in wide.chain([709.78, 709.79, -745.1, -745.2, 710.47, 710.48, 5e-324]) {
+            let got = function.apply::<Double>(F(x)).0;
+            let want = truth(x);
+            let off = ulps_f64(got, want);
+            // std's inverse hyperbolic sine and cosine are weaker than ours near 0
+            let coarse = matches!(function, Function::Asinh | Function::Acosh);
+            if off > worst.0 && !(coarse && (got - want).abs() <= 1e-15 * want.abs().max(1.0)) {
+                worst = (off, x, got, want);
+            }
+        }
+        if worst.0 > 4 {
+            wrong.push(format!("{name}({:?}) = {:?}, not {:?}: {} ulp", worst.1, worst.2, worst.3, worst.0));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Values to 17 digits, computed with 40.
+#[test]
+fn special_functions_have_their_values() {
+    let rows: &[(&str, f64, f64)] = &[
+        ("erf", 1e-10, 1.1283791670955126e-10),
+        ("erf", 0.1, 0.1124629160182849),
+        ("erf", 0.5, 0.5204998778130465),
+        ("erf", 0.9, 0.7969082124228322),
+        ("erf", 1.0, 0.8427007929497149),
+        ("erf", 1.1, 0.8802050695740817),
+        ("erf", 2.0, 0.9953222650189527),
+        ("erf", 3.5, 0.9999992569016276),
+        ("erf", 5.5, 0.9999999999999927),
+        ("erf", -0.7, -0.6778011938374184),
+        ("erf", -2.5, -0.999593047982555),
+        ("erfc", 1e-10, 0.999999999887162),
+        ("erfc", 0.3, 0.6713732405408726),
+        ("erfc", 0.6, 0.3961439091520741),
+        ("erfc", 0.99, 0.1614919304446302),
+        ("erfc", 1.0, 0.15729920705028513),
+        ("erfc", 1.5, 0.033894853524689274),
+        ("erfc", 2.5, 0.0004069520174449589),
+        ("erfc", 5.0, 1.537459794428035e-12),
+        ("erfc", 10.0, 2.088487583762545e-45),
+        ("erfc", 20.0, 5.395865611607901e-176),
+        ("erfc", 26.0, 5.663192408856143e-296),
+        ("erfc", -0.5, 1.5204998778130465),
+        ("erfc", -3.0, 1.9999779095030015),
+        ("erfinv", 1e-10, 8.862269254527581e-11),
+        ("erfinv", 0.1, 0.08885599049425769),
+        ("erfinv", 0.5, 0.4769362762044699),
+        ("erfinv", 0.84, 0.9935356283473041),
+        ("erfinv", 0.86, 1.0435418436397588),
+        ("erfinv", 0.99, 1.8213863677184494),
+        ("erfinv", 0.999999, 3.458910737275499),
+        ("erfinv", 0.9999999999, 4.572824958544925),
+        ("erfinv", -0.3, -0.2724627147267543),
+        ("erfinv", -0.95, -1.3859038243496777),
+        ("lgamma", 1e-05, 11.512919692895826),
+        ("lgamma", 0.1, 2.252712651734206),
+        ("lgamma", 0.5, 0.5723649429247001),
+        ("lgamma", 1.0, 0.0),
+        ("lgamma", 1.3, -0.10817480950786047),
+        ("lgamma", 1.5, -0.12078223763524522),
+        ("lgamma", 2.0, 0.0),
+        ("lgamma", 2.0001, 4.2281658112919945e-05),
+        ("lgamma", 2.7, 0.4348205536551047),
+        ("lgamma", 3.3, 0.9870985778947344),
+        ("lgamma", 6.9, 6.3927444564055955),
+        ("lgamma", 7.99, 8.50501160608848),
+        ("lgamma", 8.0, 8.525161361065415),
+        ("lgamma", 8.5, 9.549267257300997),
+        ("lgamma", 20.0, 39.339884187199495),
+        ("lgamma", 100.0, 359.1342053695754),
+        ("lgamma", 100000.0, 1051287.7089736569),
+        ("lgamma", -0.5, 1.2655121234846454),
+        ("lgamma", -1.3, 1.2024757863901114),
+        ("lgamma", -5.7, -4.667768588522342),
+        ("digamma", 0.001, -1000.5755719318103),
+        ("digamma", 0.5, -1.9635100260214235),
+        ("digamma", 1.0, -0.5772156649015329),
+        ("digamma", 1.4616321449683622, -9.241265521729427e-17),
+        ("digamma", 2.5, 0.7031566406452432),
+        ("digamma", 9.9, 2.2411803166063815),
+        ("digamma", 10.0, 2.251752589066721),
+        ("digamma", 25.0, 3.198742512851974),
+        ("digamma", 10000.0, 9.210290371142849),
+        ("digamma", -0.3, 2.113309779635399),
+        ("digamma", -4.6, 0.6100665888225428),
+        ("trigamma", 0.1, 101.43329915079275),
+        ("trigamma", 0.5, 4.934802200544679),
+        ("trigamma", 1.0, 1.6449340668482264),
+        ("trigamma", 3.3, 0.3535015418410618),
+        ("trigamma", 12.0, 0.08690187287176838),
+        ("trigamma", 40.0, 0.02531510384129103),
+        ("trigamma", -0.4, 9.886209670902357),
+        ("trigamma", -3.3, 14.817739525515929),
+        ("tetragamma", 0.3, -75.27253658872604),
+        ("tetragamma", 1.0, -2.4041138063191885),
+        ("tetragamma", 2.5, -0.2362040516417274),
+        ("tetragamma", 14.0, -0.005479465690312488),
+        ("tetragamma", 50.0, -0.0004080799893375969),
+        ("atanh", 1e-09, 1e-09),
+        ("atanh", 0.1, 0.10033534773107558),
+        ("atanh", 0.5, 0.5493061443340549),
+        ("atanh", 0.9, 1.4722194895832204),
+        ("atanh", 0.999999, 7.254328619247669),
+        ("atanh", -0.3, -0.3095196042031117),
+    ];
+    let mut wrong = Vec::new();
+    for &(name, x, want) in rows {
+        let of = |x: Double| match name {
+            "erf" => x.erf(),
+            "erfc" => x.erfc(),
+            "erfinv" => x.erfinv(),
+            "lgamma" => x.lgamma(),
+            "digamma" => x.polygamma(0),
+            "trigamma" => x.polygamma(1),
+            "tetragamma" => x.polygamma(2),
+            _ => x.atanh(),
+        };
+        let got = of(F(x)).0;
+        let off = (got - want).abs() / want.abs().max(if name.contains("gamma") { 1.0 } else { 1e-300 });
+        if off > 2e-15 {
+            wrong.push(format!("{name}({x}) = {got}, not {want}: {off:e}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn special_functions_in_f32() {
+    for x in points().filter(|x| x.is_finite()) {
+        for function in [Function::Erf, Function::Erfc, Function::Erfinv, Function::Lgamma, Function::Atanh] {
+            let got = function.apply::<Single>(F(x)).0;
+            let want = function.apply::<Double>(F(x as f64)).0 as f32;
+            assert!(ulps(got, want) <= 2, "{function:?}({x:?}) = {got:?}, not {want:?}");
+        }
+    }
+}
+
+#[test]
+fn powers_are_those_of_the_standard() {
+    let edges = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        2.0,
+        -2.0,
+        3.0,
+        -3.0,
+        0.5,
+        -0.5,
+        1e20,
+        -1e20,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        1e-45,
+    ];
+    for x in edges {
+        for y in edges {
+            let (got, want) = (Number::pow(F::<f32, false>(x), F(y)).0, x.powf(y));
+            let same_zero = want != 0.0 || got.is_sign_negative() == want.is_sign_negative();
+            assert!(ulps(got, want) <= 1 && same_zero, "{x:?}^{y:?} = {got:?}, not {want:?}");
+        }
+    }
+    let mut list = points().filter(|x| x.is_finite());
+    while let (Some(x), Some(y)) = (list.next(), list.nth(1)) {
+        let y = y % 40.0;
+        let (got, want) = (Number::pow(F::<f32, false>(x), F(y)).0, (x as f64).powf(y as f64) as f32);
+        assert!(ulps(got, want) <= 1, "{x:?}^{y:?} = {got:?}, not {want:?}");
+    }
+}
+
+#[test]
+fn angles_of_points() {
+    let edges = [0.0, -0.0, 1.0, -1.0, 0.3, -7.5, 1e-40, 1e30, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+    for y in edges {
+        for x in edges {
+            let (got, want) = (Number::atan2(F::<f32, false>(y), F(x)).0, (y as f64).atan2(x as f64) as f32);
+            let same_zero = want != 0.0 || got.is_sign_negative() == want.is_sign_negative();
+            assert!(ulps(got, want) <= 1 && same_zero, "atan2({y:?}, {x:?}) = {got:?}, not {want:?}");
+            let (got, want) = (Number::atan2(F::<f64, false>(y as f64), F(x as f64)).0, (y as f64).atan2(x as f64));
+            assert!(ulps_f64(got, want) <= 2, "atan2({y:?}, {x:?}) = {got:?}, not {want:?}");
+        }
+    }
+}
+
+/// Every f32, for the functions that have a form of their own in f32.
+#[test]
+#[ignore = "takes minutes"]
+fn all_singles_are_near_the_truth() {
+    for &(function, name) in Function::ALL {
+        let Some(truth) = standard(function) else { continue };
+        let mut worst = (0, 0.0);
+        for bits in 0..=u32::MAX {
+            let x = f32::from_bits(bits);
+            let off = ulps(function.apply::<Single>(F(x)).0, truth(x as f64) as f32);
+            if off > worst.0 {
+                worst = (off, x);
+            }
+        }
+        println!("{name}: {} ulp at {:?}", worst.0, worst.1);
+        assert!(worst.0 <= most_ulps(function), "{name}({:?}): {} ulp", worst.1, worst.0);
+    }
+}

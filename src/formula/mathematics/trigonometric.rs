@@ -1,0 +1,237 @@
+//! Sine, cosine, tangent and their inverses.
+
+use super::{Real, if_less, polynomial};
+use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
+
+/// What π/2 as an f64 lacks.
+const FRAC_PI_2_LOW: f64 = 6.123_233_995_736_766e-17;
+
+/// The binary digits of 1/π after the point.
+const INVERSE_PI: [u64; 5] =
+    [0x517c_c1b7_2722_0a94, 0xfe13_abe8_fa9a_6ee0, 0x6db1_4acc_9e21_c820, 0xff28_b1d5_ef5d_e2b0, 0xdb92_371d_2126_e970];
+
+/// The largest f32 is below 2^128; its last digit has the weight 2^104.
+const SHIFTS: usize = 105;
+
+/// For x = M 2^k with |M| < 2^24 and whole: 1/π without the digits that only count whole turns (weights 2^(1-k) and up),
+/// as 29 leading bits, whose product with x is exact, and 53 more. (Payne and Hanek, for f32.)
+static HALF_TURNS: [(f64, f64); SHIFTS] = {
+    let mut table = [(0.0, 0.0); SHIFTS];
+    let mut k = 0;
+    while k < SHIFTS {
+        let mut weight = 1.0; // of the digit number k - 1, times 2^k
+        let mut parts = (0.0, 0.0);
+        let mut digit = 0;
+        while digit < 29 + 53 {
+            let place = k + digit;
+            let bit = place > 0 && (INVERSE_PI[(place - 1) / 64] >> (63 - (place - 1) % 64)) & 1 == 1;
+            if bit && digit < 29 {
+                parts.0 += weight;
+            } else if bit {
+                parts.1 += weight;
+            }
+            weight *= 0.5;
+            digit += 1;
+        }
+        let mut back = 0;
+        while back < k {
+            parts = (parts.0 * 0.5, parts.1 * 0.5);
+            back += 1;
+        }
+        table[k] = parts;
+        k += 1;
+    }
+    table
+};
+
+/// x / π = q + r with whole q, |r| <= 1/2, for a number that came from an f32; gives (r - shift, q's oddness as 0 or 1).
+/// `shift` (0 or 1/2) moves the whole numbers, so that the cosine's zeros come out exact.
+#[inline(always)]
+fn half_turns<R: Real>(x: R, single: f32, shift: f64) -> (R, R) {
+    let exponent = (single.to_bits() >> 23) & 0xff;
+    let (high, low) = HALF_TURNS[(exponent.saturating_sub(150) as usize).min(SHIFTS - 1)];
+    let turns = x * high;
+    let q = (turns + shift).nearest();
+    let r = (turns - (q - shift)) + x * low;
+    let odd = q - (q * 0.5).nearest() * 2.0;
+    (r, odd.abs())
+}
+
+/// sin(π r) for |r| <= 1/2, to f32's accuracy.
+#[inline(always)]
+fn sin_pi<R: Real>(r: R) -> R {
+    let c = [
+        3.1415926535225283,
+        -5.16771276193204,
+        2.5501632338029143,
+        -0.5992512499159551,
+        0.0820460788712131,
+        -0.007021469904081505,
+    ];
+    r * polynomial(r * r, c)
+}
+
+/// cos(π r), likewise.
+#[inline(always)]
+fn cos_pi<R: Real>(r: R) -> R {
+    sin_pi(-r.abs() + 0.5)
+}
+
+#[inline(always)]
+fn as_f32<R: Real>(x: R) -> f32 {
+    let mut single = 0.0;
+    x.as_f64(|x| {
+        single = x as f32;
+        x
+    });
+    single
+}
+
+#[inline(always)]
+pub(crate) fn sin<R: Real>(x: R) -> R {
+    if R::DOUBLE {
+        return x.as_f64(f64::sin);
+    }
+    let (r, odd) = half_turns(x.widen(), as_f32(x), 0.0);
+    let sine = sin_pi(r);
+    R::narrow(if_less(R::Wide::from(0.5), odd, -sine, sine))
+}
+
+#[inline(always)]
+pub(crate) fn cos<R: Real>(x: R) -> R {
+    if R::DOUBLE {
+        return x.as_f64(f64::cos);
+    }
+    // cos(π t) = sin(π (t + 1/2)); the zeros of the cosine are the whole numbers of t + 1/2
+    let (r, odd) = half_turns(x.widen(), as_f32(x), 0.5);
+    let cosine = sin_pi(r);
+    R::narrow(if_less(R::Wide::from(0.5), odd, -cosine, cosine))
+}
+
+#[inline(always)]
+pub(crate) fn tan<R: Real>(x: R) -> R {
+    if R::DOUBLE {
+        return x.as_f64(f64::tan);
+    }
+    let (r, _) = half_turns(x.widen(), as_f32(x), 0.0);
+    R::narrow(sin_pi(r) / cos_pi(r))
+}
+
+/// (asin(s) - s) / s³ as a function of z = s² <= 1/4 (fdlibm).
+#[inline(always)]
+fn asin_rest<R: Real>(z: R) -> R {
+    let p = [
+        1.66666666666666657415e-01,
+        -3.25565818622400915405e-01,
+        2.01212532134862925881e-01,
+        -4.00555345006794114027e-02,
+        7.91534994289814532176e-04,
+        3.47933107596021167570e-05,
+    ];
+    let q = [
+        1.0,
+        -2.40339491173441421878e+00,
+        2.02094576023350569471e+00,
+        -6.88283971605453293030e-01,
+        7.70381505559019352791e-02,
+    ];
+    polynomial(z, p) / polynomial(z, q)
+}
+
+/// For |x|: (is it above 1/2, z, s, s's rest, asin(s) - s) with s = |x|, or sqrt((1 - |x|) / 2) above 1/2.
+#[inline(always)]
+fn asin_parts<R: Real>(size: R) -> (R::Bool, R, R, R) {
+    let far = R::from(0.5).less(size);
+    let z = R::choose(far, (-size + 1.0) * 0.5, size * size);
+    let root = z.square_root();
+    let s = R::choose(far, root, size);
+    // what the root lost to rounding: (z - root²) / (2 root)
+    let (square, rest) = super::exact_product(root, root);
+    let lost = R::choose(R::and(far, R::from(0.0).less(z)), ((z - square) - rest) / (root + root), R::from(0.0));
+    (far, s, lost, s * z * asin_rest(z))
+}
+
+#[inline(always)]
+pub(crate) fn asin<R: Real>(x: R) -> R {
+    if !R::DOUBLE {
+        return R::narrow(asin(x.widen()));
+    }
+    // above 1/2: asin x = π/2 - 2 asin(sqrt((1 - x) / 2))
+    let (far, s, lost, rest) = asin_parts(x.abs());
+    let above = -((s - (-lost + 0.5 * FRAC_PI_2_LOW) + rest) * 2.0) + FRAC_PI_2;
+    R::choose(far, above, s + rest).with_sign_of(x)
+}
+
+#[inline(always)]
+pub(crate) fn acos<R: Real>(x: R) -> R {
+    if !R::DOUBLE {
+        return R::narrow(acos(x.widen()));
+    }
+    let zero = R::from(0.0);
+    let (far, s, lost, rest) = asin_parts(x.abs());
+    let tail = (s + (lost + rest)) * 2.0;
+    let far_value = R::choose(x.less(zero), (-tail + 2.0 * FRAC_PI_2_LOW) + PI, tail);
+    let near_value = -(x - (-(rest.with_sign_of(x)) + FRAC_PI_2_LOW)) + FRAC_PI_2;
+    R::choose(far, far_value, near_value)
+}
+
+#[inline(always)]
+pub(crate) fn atan<R: Real>(x: R) -> R {
+    if !R::DOUBLE {
+        return R::narrow(atan(x.widen()));
+    }
+    // fdlibm: atan x = atan b + atan((x - b) / (1 + b x)) for b = 0, 1/2, 1, 3/2, ∞
+    let size = x.abs();
+    let pick = |values: [f64; 5]| {
+        let (v0, v1, v2, v3) = (values[0], values[1], values[2], values[3]);
+        let low = if_less(size, 0.4375, v0, if_less(size, 0.6875, v1, R::from(v2)));
+        if_less(size, 1.1875, low, if_less(size, 2.4375, v3, R::from(values[4])))
+    };
+    let base = pick([0.0, 0.5, 1.0, 1.5, f64::INFINITY]);
+    let beyond = R::from(2.0).less(base);
+    let top = R::choose(beyond, R::from(-1.0), size - base);
+    let bottom = R::choose(beyond, size, R::choose(base.equal(R::from(0.0)), R::from(1.0), size * base + 1.0));
+    let t = top / bottom;
+    let z = t * t;
+    let rest = z * polynomial(
+        z,
+        [
+            3.33333333333329318027e-01,
+            -1.99999999998764832476e-01,
+            1.42857142725034663711e-01,
+            -1.11111104054623557880e-01,
+            9.09088713343650656196e-02,
+            -7.69187620504482999495e-02,
+            6.66107313738753120669e-02,
+            -5.83357013379057348645e-02,
+            4.97687799461593236017e-02,
+            -3.65315727442169155270e-02,
+            1.62858201153657823623e-02,
+        ],
+    );
+    let high = pick([0.0, 4.63647609000806093515e-01, FRAC_PI_4, 9.82793723247329054082e-01, FRAC_PI_2]);
+    let low =
+        pick([0.0, 2.26987774529616870924e-17, 3.06161699786838301793e-17, 1.39033110312309984516e-17, FRAC_PI_2_LOW]);
+    (high - ((t * rest - low) - t)).with_sign_of(x)
+}
+
+#[inline(always)]
+pub(crate) fn atan2<R: Real>(y: R, x: R) -> R {
+    if !R::DOUBLE {
+        return R::narrow(atan2(y.widen(), x.widen()));
+    }
+    let (zero, infinity) = (R::from(0.0), R::from(f64::INFINITY));
+    let (height, width) = (y.abs(), x.abs());
+    // ∞/∞ is the diagonal; 0/0 is the axis
+    let diagonal = R::and(height.equal(infinity), width.equal(infinity));
+    let one = R::from(1.0);
+    let origin = R::and(height.equal(zero), width.equal(zero));
+    let top = R::choose(diagonal, one, height);
+    let bottom = R::choose(R::or(diagonal, origin), one, width);
+    let angle = atan(top / bottom);
+    // the sign of x decides, that of -0 too
+    let left = one.with_sign_of(x).less(zero);
+    let turned = R::choose(left, -(angle - 2.0 * FRAC_PI_2_LOW) + PI, angle);
+    let result = turned.with_sign_of(y);
+    R::choose(R::and(x.equal(x), y.equal(y)), result, x + y)
+}

@@ -1,0 +1,21 @@
+//! What is computed per element: kinds of number, mathematics, and formulas written once.
+//!
+//! A formula is one generic function of its text. Evaluated on floats ([`F`]) it is a kernel, on [`Dual`] numbers its
+//! gradient, on [`Symbol`]s a [`Program`] that readers turn into derivatives of any order or into code for another device.
+
+mod definition;
+mod dual;
+mod float;
+mod mathematics;
+mod number;
+mod symbol;
+mod whole;
+
+pub use definition::{Formula, Slope, Update};
+pub use dual::Dual;
+pub use float::{F, Float};
+pub use number::*;
+pub use symbol::{
+    Binary, Comparison, Function, Instruction, Operator, Program, Register, Symbol, SymbolicBool, SymbolicScalar,
+};
+pub use whole::{Integral, Whole};
