@@ -1,0 +1,17 @@
+//! What backward itself needs of a device: adding gradients up, undoing a broadcast, finding what is not finite.
+
+use super::Value;
+use crate::error::Fault;
+use crate::layout::Shape;
+
+/// The kernels that backward itself uses.
+pub trait Accumulate {
+    /// `sum + term` for equal shapes and float types; in place where nobody else holds `sum`.
+    fn add_up(&self, sum: Value, term: &Value) -> Result<Value, Fault>;
+    /// The value summed down to a shape that broadcasts to its own.
+    fn sum_to(&self, x: &Value, shape: &Shape) -> Result<Value, Fault>;
+    /// The sum of the squares of a float value, in f64.
+    fn sum_of_squares(&self, x: &Value) -> Result<f64, Fault>;
+    /// The position (in row-major order) and the number of the first element that is NaN or infinite.
+    fn first_not_finite(&self, x: &Value) -> Result<Option<(usize, f64)>, Fault>;
+}

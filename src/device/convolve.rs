@@ -1,0 +1,35 @@
+//! Convolution: one sum of products `x · weight · y`, read in three directions.
+//!
+//! `Σ x[n, c, p · stride + tap · dilation - before] · weight[o, c, tap] · y[n, o, p]` is linear in each of its three
+//! factors. Its derivative for `y` is the convolution, for `x` the transposed convolution, for `weight` the gradient of
+//! the weight; so the gradients of each are the other two, to any order.
+
+use super::Value;
+use super::window::Sliding;
+use crate::error::Fault;
+
+/// The kernels of convolution. `x` is `[batch, channels, depth, height, width]`, `weight`
+/// `[outputs, channels / groups, depth, height, width]`, `y` `[batch, outputs, depth, height, width]`; any strides, one
+/// float type. The windows say how large each axis of each is; output channel group `g` sees input channel group `g`.
+pub trait Convolve {
+    /// `y`, to whose channels a bias may be added.
+    fn convolve(
+        &self,
+        x: &Value,
+        weight: &Value,
+        bias: Option<&Value>,
+        windows: &[Sliding; 3],
+        groups: usize,
+    ) -> Result<Value, Fault>;
+    /// `x`, to whose channels a bias may be added: the gradient for the input, or a transposed convolution.
+    fn convolve_transposed(
+        &self,
+        y: &Value,
+        weight: &Value,
+        bias: Option<&Value>,
+        windows: &[Sliding; 3],
+        groups: usize,
+    ) -> Result<Value, Fault>;
+    /// `weight`: its gradient.
+    fn convolve_weight(&self, x: &Value, y: &Value, windows: &[Sliding; 3], groups: usize) -> Result<Value, Fault>;
+}

@@ -1,0 +1,98 @@
+//! Adding up gradients: into what nobody else holds, else into a copy.
+
+use super::simd::{self, Kernel};
+use super::{Cpu, parallel};
+use crate::device::Value;
+use crate::device::accumulate::Accumulate;
+use crate::device::copy::Arrange;
+use crate::device::reduce::Reduce;
+use crate::error::Fault;
+use crate::layout::{DType, Element, Layout, MAX_RANK, Shape, dispatch_float};
+use smallvec::SmallVec;
+use std::ops::Add;
+
+/// Elements that one part handles.
+const CHUNK: usize = 32 * 1024;
+
+impl Accumulate for Cpu {
+    fn add_up(&self, mut sum: Value, term: &Value) -> Result<Value, Fault> {
+        let term = self.contiguous(&self.cast(term, sum.dtype())?)?;
+        if sum.shape() != term.shape() {
+            return Err(Fault::defect(format!("gradients of {:?} and {:?} meet", sum.dims(), term.dims())));
+        }
+        match sum.dtype() {
+            DType::F32 => add_into::<f32>(&mut sum, &term)?,
+            DType::F64 => add_into::<f64>(&mut sum, &term)?,
+            DType::BF16 => add_into::<half::bf16>(&mut sum, &term)?,
+            DType::F16 => add_into::<half::f16>(&mut sum, &term)?,
+            other => return Err(Fault::defect(format!("a gradient of {other} numbers"))),
+        }
+        Ok(sum)
+    }
+
+    fn sum_to(&self, x: &Value, shape: &Shape) -> Result<Value, Fault> {
+        let front = x.rank().saturating_sub(shape.len());
+        let mut axes: SmallVec<[usize; MAX_RANK]> = SmallVec::new();
+        for axis in 0..x.rank() {
+            if axis < front || (shape[axis - front] == 1 && x.dims()[axis] != 1) {
+                axes.push(axis);
+            }
+        }
+        let sum = self.sum(x, &axes, false)?;
+        sum.with_layout(Layout::contiguous(*shape))
+    }
+
+    fn sum_of_squares(&self, x: &Value) -> Result<f64, Fault> {
+        let x = if x.dtype() == DType::F64 { x.clone() } else { self.cast(x, DType::F32)? };
+        let x = self.contiguous(&x)?;
+        dispatch_float!(x.dtype(), T => {
+            let numbers = x.dense::<T>()?;
+            let chunks = parallel::collect(numbers.len().div_ceil(CHUNK), CHUNK, |part| {
+                let end = numbers.len().min((part + 1) * CHUNK);
+                numbers[part * CHUNK..end].iter().map(|&x| x.to_f64() * x.to_f64()).sum::<f64>()
+            });
+            Ok(chunks.iter().sum())
+        }, else Err(Fault::defect("squares of numbers that are no floats")))
+    }
+
+    fn first_not_finite(&self, x: &Value) -> Result<Option<(usize, f64)>, Fault> {
+        if !x.dtype().is_float() {
+            return Ok(None);
+        }
+        let x = if x.dtype().is_half() { self.cast(x, DType::F32)? } else { x.clone() };
+        let x = self.contiguous(&x)?;
+        dispatch_float!(x.dtype(), T => {
+            let found = x.dense::<T>()?.iter().position(|x| !x.is_finite());
+            Ok(found.and_then(|at| Some((at, x.slice::<T>()?.get(at)?.to_f64()))))
+        }, else Ok(None))
+    }
+}
+
+/// `sum += term`, element by element.
+struct AddInto<'a, T> {
+    sum: &'a mut [T],
+    term: &'a [T],
+}
+
+impl<T: Element + Add<Output = T>> Kernel for AddInto<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        for (sum, &term) in self.sum.iter_mut().zip(self.term) {
+            *sum = *sum + term;
+        }
+    }
+}
+
+fn add_into<T: Element + Add<Output = T>>(sum: &mut Value, term: &Value) -> Result<(), Fault> {
+    if sum.unshared::<T>().is_none() {
+        *sum = Cpu.duplicate(sum)?;
+    }
+    let into = sum.unshared::<T>().ok_or_else(|| Fault::defect("a fresh value is shared"))?;
+    let term = term.dense::<T>()?;
+    parallel::chunks(into, CHUNK, 1, |part, sum| {
+        let term = &term[part * CHUNK..part * CHUNK + sum.len()];
+        simd::run(AddInto { sum, term });
+    });
+    Ok(())
+}

@@ -1,0 +1,411 @@
+//! How any operands reach a loop over plain slices.
+//!
+//! Dense operands of one shape go to the loop as they are. Else the result is computed in blocks that stay in the nearest
+//! cache: rows, repeated elements and other element types are laid out in a buffer for each operand, which is kept as long
+//! as it stays right, so that a row or a scalar is never spread out in memory and hardly ever in the cache.
+
+use super::cast::Half;
+use super::{Cpu, parallel};
+use crate::device::Value;
+use crate::device::copy::Arrange;
+use crate::error::Fault;
+use crate::layout::{DType, Element, Layout, MAX_RANK, Shape};
+use half::{bf16, f16};
+use smallvec::SmallVec;
+
+/// Elements that one part of the work handles.
+const CHUNK: usize = 16 * 1024;
+/// Elements of a block, and of one for small results, whose buffers take no time to clear.
+const BLOCK: usize = 1024;
+const SMALL: usize = 64;
+/// The most operands of a loop: three inputs and what arrives.
+const MOST: usize = 4;
+
+/// A loop: operands as long as the result, and the result.
+type Loop<'a, T> = &'a (dyn Fn(&[&[T]], &mut [T]) + Sync);
+
+/// An element type that loops compute in.
+pub(super) trait Compute: Element {
+    /// From a truth value.
+    fn from_bool(x: bool) -> Self;
+    /// From half precision; only f32 computes for it.
+    fn widen<H: Half>(source: &[H], out: &mut [Self]);
+    /// To half precision.
+    fn narrow<H: Half>(source: &[Self], out: &mut [H]);
+}
+
+impl Compute for f32 {
+    #[inline(always)]
+    fn from_bool(x: bool) -> f32 {
+        x as u8 as f32
+    }
+    fn widen<H: Half>(source: &[H], out: &mut [f32]) {
+        H::widen(source, out);
+    }
+    fn narrow<H: Half>(source: &[f32], out: &mut [H]) {
+        H::narrow(source, out);
+    }
+}
+macro_rules! compute {
+    ($($t:ty)*) => { $(
+        impl Compute for $t {
+            #[inline(always)]
+            fn from_bool(x: bool) -> $t { x as u8 as $t }
+            fn widen<H: Half>(source: &[H], out: &mut [$t]) {
+                for (out, x) in out.iter_mut().zip(source) {
+                    *out = <$t>::from_f64(x.to_f64());
+                }
+            }
+            fn narrow<H: Half>(source: &[$t], out: &mut [H]) {
+                for (out, x) in out.iter_mut().zip(source) {
+                    // by way of f32, so that the result is that of f32, rounded once
+                    *out = H::from_f64(x.to_f64() as f32 as f64);
+                }
+            }
+        }
+    )* };
+}
+compute! { f64 i64 i32 u8 }
+
+/// Runs a loop over operands that broadcast to the result, computing in `T` and storing in `result`: `T` itself, bool,
+/// or a narrower float.
+#[inline]
+pub(super) fn run<T: Compute>(operands: &[&Value], result: DType, kernel: Loop<'_, T>) -> Result<Value, Fault> {
+    if result == T::DTYPE
+        && let Some(value) = plain(operands, kernel)
+    {
+        return value;
+    }
+    general(operands, result, kernel)
+}
+
+/// Dense operands of one shape, which need no preparation.
+#[inline]
+fn plain<T: Compute>(operands: &[&Value], kernel: Loop<'_, T>) -> Option<Result<Value, Fault>> {
+    let shape = operands[0].shape();
+    let mut slices: [&[T]; MOST] = [&[]; MOST];
+    for (slice, operand) in slices.iter_mut().zip(operands) {
+        if operand.shape() != shape {
+            return None;
+        }
+        *slice = operand.slice::<T>()?;
+    }
+    let slices = &slices[..operands.len()];
+    Some(Value::build::<T>(*shape, |out| {
+        if out.len() <= CHUNK {
+            return kernel(slices, out);
+        }
+        parallel::chunks(out, CHUNK, slices.len() + 1, |index, out| {
+            let start = index * CHUNK;
+            let mut pieces: [&[T]; MOST] = [&[]; MOST];
+            for (piece, slice) in pieces.iter_mut().zip(slices) {
+                *piece = &slice[start..start + out.len()];
+            }
+            kernel(&pieces[..slices.len()], out);
+        });
+    }))
+}
+
+#[inline(never)]
+fn general<T: Compute>(operands: &[&Value], result: DType, kernel: Loop<'_, T>) -> Result<Value, Fault> {
+    let mut shape = *operands[0].shape();
+    for operand in &operands[1..] {
+        shape = shape.broadcast(operand.shape())?;
+    }
+    // what a block cannot convert or read in rows is made dense in the right element type before
+    let mut ready = SmallVec::<[Value; MOST]>::new();
+    for operand in operands {
+        let mut operand = (*operand).clone();
+        let direct = match operand.dtype() {
+            DType::Bool => true,
+            DType::F32 => matches!(T::DTYPE, DType::F32 | DType::F64),
+            half if half.is_half() => T::DTYPE == DType::F32,
+            other => other == T::DTYPE,
+        };
+        if !direct {
+            operand = Cpu.cast(&operand, T::DTYPE)?;
+        }
+        if !has_rows(operand.layout()) {
+            operand = Cpu.contiguous(&operand)?;
+        }
+        ready.push(operand);
+    }
+    let walk = Walk::new(&shape, &ready)?;
+    match result {
+        DType::Bool => walk.fill::<T, bool>(shape, kernel, |source, out| {
+            let zero = T::from_bool(false);
+            for (out, x) in out.iter_mut().zip(source) {
+                *out = *x != zero;
+            }
+        }),
+        DType::BF16 => walk.fill::<T, bf16>(shape, kernel, T::narrow),
+        DType::F16 => walk.fill::<T, f16>(shape, kernel, T::narrow),
+        DType::F32 if T::DTYPE != DType::F32 => walk.fill::<T, f32>(shape, kernel, |source, out| {
+            for (out, x) in out.iter_mut().zip(source) {
+                *out = x.to_f64() as f32;
+            }
+        }),
+        _ if shape.count() <= SMALL => walk.fill_directly::<T, SMALL>(shape, kernel),
+        _ => walk.fill_directly::<T, BLOCK>(shape, kernel),
+    }
+}
+
+/// Does the innermost axis that matters go forward by single steps, or stand still?
+fn has_rows(layout: &Layout) -> bool {
+    let inner = (0..layout.rank()).rev().find(|&axis| layout.dims()[axis] != 1);
+    inner.is_none_or(|axis| matches!(layout.strides()[axis], 0 | 1))
+}
+
+/// An operand's elements, in a type that blocks can convert.
+#[derive(Clone, Copy)]
+enum Source<'a, T> {
+    Same(&'a [T]),
+    Bool(&'a [bool]),
+    Single(&'a [f32]),
+    Bf16(&'a [bf16]),
+    F16(&'a [f16]),
+}
+
+/// One operand of the walk.
+struct Operand<'a, T> {
+    source: Source<'a, T>,
+    offset: usize,
+    strides: [isize; MAX_RANK],
+    /// All elements are dense in the order of the walk.
+    dense: bool,
+    /// Only the innermost axis moves, if any: every row is the same.
+    one_row: bool,
+}
+
+impl<T: Compute> Operand<'_, T> {
+    /// Puts elements that stand in a row.
+    fn row(&self, start: usize, out: &mut [T]) {
+        let end = start + out.len();
+        match self.source {
+            Source::Same(source) => out.copy_from_slice(&source[start..end]),
+            Source::Bf16(source) => T::widen(&source[start..end], out),
+            Source::F16(source) => T::widen(&source[start..end], out),
+            Source::Single(source) => {
+                for (out, x) in out.iter_mut().zip(&source[start..end]) {
+                    *out = T::from_f64(*x as f64);
+                }
+            }
+            Source::Bool(source) => {
+                for (out, x) in out.iter_mut().zip(&source[start..end]) {
+                    *out = T::from_bool(*x);
+                }
+            }
+        }
+    }
+    /// Repeats one element.
+    fn repeat(&self, at: usize, out: &mut [T]) {
+        let mut one = [T::from_bool(false)];
+        self.row(at, &mut one);
+        out.fill(one[0]);
+    }
+}
+
+/// The way through the result: its axes, joined where all operands allow it.
+struct Walk<'a> {
+    values: &'a [Value],
+    sizes: SmallVec<[usize; MAX_RANK]>,
+    strides: SmallVec<[[isize; MAX_RANK]; MOST]>,
+    chunk: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(shape: &Shape, values: &'a [Value]) -> Result<Walk<'a>, Fault> {
+        let mut spread = SmallVec::<[Layout; MOST]>::new();
+        for value in values {
+            spread.push(value.layout().expanded(shape)?);
+        }
+        let mut sizes: SmallVec<[usize; MAX_RANK]> = SmallVec::new();
+        let mut strides: SmallVec<[[isize; MAX_RANK]; MOST]> = smallvec::smallvec![[0; MAX_RANK]; values.len()];
+        for axis in 0..shape.len() {
+            let size = shape[axis];
+            if size == 1 {
+                continue;
+            }
+            let step = |k: usize| spread[k].strides()[axis];
+            let joins = sizes
+                .len()
+                .checked_sub(1)
+                .filter(|&last| (0..values.len()).all(|k| strides[k][last] == step(k).saturating_mul(size as isize)));
+            let place = match joins {
+                Some(last) => {
+                    sizes[last] *= size;
+                    last
+                }
+                None => {
+                    sizes.push(size);
+                    sizes.len() - 1
+                }
+            };
+            for k in 0..values.len() {
+                strides[k][place] = step(k);
+            }
+        }
+        if sizes.is_empty() {
+            sizes.push(1);
+        }
+        let row = sizes[sizes.len() - 1].max(1);
+        // short rows are never cut
+        let chunk = if row < CHUNK { CHUNK / row * row } else { CHUNK };
+        Ok(Walk { values, sizes, strides, chunk })
+    }
+
+    fn operands<T: Compute>(&self) -> Result<SmallVec<[Operand<'a, T>; MOST]>, Fault> {
+        let inner = self.sizes.len() - 1;
+        let mut operands = SmallVec::new();
+        for (value, strides) in self.values.iter().zip(&self.strides) {
+            let source = match value.dtype() {
+                DType::Bool if T::DTYPE != DType::Bool => Source::Bool(value.strided()?.data),
+                DType::F32 if T::DTYPE != DType::F32 => Source::Single(value.strided()?.data),
+                DType::BF16 => Source::Bf16(value.strided()?.data),
+                DType::F16 => Source::F16(value.strided()?.data),
+                _ => Source::Same(value.strided()?.data),
+            };
+            let mut expected = 1;
+            let mut dense = true;
+            for axis in (0..=inner).rev() {
+                dense &= strides[axis] == expected || self.sizes[axis] == 1;
+                expected *= self.sizes[axis] as isize;
+            }
+            let one_row = strides[..inner].iter().all(|&stride| stride == 0);
+            operands.push(Operand { source, offset: value.layout().offset(), strides: *strides, dense, one_row });
+        }
+        Ok(operands)
+    }
+
+    /// The position of an operand's element where the row of index `row` begins.
+    fn start_of_row<T>(&self, operand: &Operand<'_, T>, mut row: usize) -> usize {
+        let mut position = operand.offset as isize;
+        for axis in (0..self.sizes.len() - 1).rev() {
+            position += operand.strides[axis] * (row % self.sizes[axis]) as isize;
+            row /= self.sizes[axis];
+        }
+        position as usize
+    }
+
+    /// Computes a result of the loop's own type.
+    fn fill_directly<T: Compute, const SIZE: usize>(&self, shape: Shape, kernel: Loop<'_, T>) -> Result<Value, Fault> {
+        let operands = self.operands::<T>()?;
+        Value::build::<T>(shape, |out| {
+            parallel::chunks(out, self.chunk, operands.len() + 1, |index, out| {
+                let mut blocks = Blocks::<T, SIZE>::new(self, &operands);
+                let mut done = 0;
+                while done < out.len() {
+                    let count = blocks.next(index * self.chunk + done, out.len() - done);
+                    blocks.run(count, &mut out[done..done + count], kernel);
+                    done += count;
+                }
+            });
+        })
+    }
+
+    /// Computes a result that is stored in another type.
+    fn fill<T: Compute, O: Element>(
+        &self,
+        shape: Shape,
+        kernel: Loop<'_, T>,
+        store: impl Fn(&[T], &mut [O]) + Sync,
+    ) -> Result<Value, Fault> {
+        let operands = self.operands::<T>()?;
+        Value::build::<O>(shape, |out| {
+            parallel::chunks(out, self.chunk, operands.len() + 1, |index, out| {
+                let mut blocks = Blocks::<T, BLOCK>::new(self, &operands);
+                let mut block = [T::from_bool(false); BLOCK];
+                let mut done = 0;
+                while done < out.len() {
+                    let count = blocks.next(index * self.chunk + done, out.len() - done);
+                    blocks.run(count, &mut block[..count], kernel);
+                    store(&block[..count], &mut out[done..done + count]);
+                    done += count;
+                }
+            });
+        })
+    }
+}
+
+/// The operands of one block after another.
+struct Blocks<'a, T, const SIZE: usize> {
+    walk: &'a Walk<'a>,
+    operands: &'a [Operand<'a, T>],
+    buffers: [[T; SIZE]; MOST],
+    /// What each buffer holds: the position of its first element and how many there are, where it is worth keeping.
+    held: [Option<(usize, usize)>; MOST],
+    /// Where each operand's slice of this block comes from: its own elements from here, or the buffer.
+    direct: [Option<usize>; MOST],
+}
+
+impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
+    #[inline(always)]
+    fn new(walk: &'a Walk<'a>, operands: &'a [Operand<'a, T>]) -> Self {
+        let buffers = [[T::from_bool(false); SIZE]; MOST];
+        Blocks { walk, operands, buffers, held: [None; MOST], direct: [None; MOST] }
+    }
+
+    /// Prepares the operands of the block that begins at `position` of the result; gives its length, at most `most`.
+    fn next(&mut self, position: usize, most: usize) -> usize {
+        let row = self.walk.sizes[self.walk.sizes.len() - 1];
+        let (index, inside) = (position / row, position % row);
+        // long rows are cut into blocks, short ones put together; a part of the work begins with a whole row
+        let count = if row > SIZE / 4 || inside > 0 { (row - inside).min(SIZE) } else { SIZE / row * row }.min(most);
+        for k in 0..self.operands.len() {
+            self.prepare(k, position, index, inside, row, count);
+        }
+        count
+    }
+
+    fn prepare(&mut self, k: usize, position: usize, index: usize, inside: usize, row: usize, count: usize) {
+        let operand = &self.operands[k];
+        let buffer = &mut self.buffers[k];
+        self.direct[k] = None;
+        if operand.dense && matches!(operand.source, Source::Same(_)) {
+            self.direct[k] = Some(operand.offset + position);
+            return;
+        }
+        if operand.dense {
+            return operand.row(operand.offset + position, &mut buffer[..count]);
+        }
+        let steps = operand.strides[self.walk.sizes.len() - 1] != 0;
+        if count <= row - inside {
+            let start = self.walk.start_of_row(operand, index) + if steps { inside } else { 0 };
+            if steps && matches!(operand.source, Source::Same(_)) {
+                self.direct[k] = Some(start);
+            } else if self.held[k].is_none_or(|(from, length)| from != start || length < count) {
+                if steps {
+                    operand.row(start, &mut buffer[..count]);
+                } else {
+                    operand.repeat(start, &mut buffer[..count]);
+                }
+                self.held[k] = Some((start, count));
+            }
+            return;
+        }
+        if operand.one_row && self.held[k].is_some_and(|(_, length)| length >= count) {
+            return;
+        }
+        for (row_index, part) in buffer[..count].chunks_mut(row).enumerate() {
+            let start = self.walk.start_of_row(operand, index + row_index);
+            if steps {
+                operand.row(start, part);
+            } else {
+                operand.repeat(start, part);
+            }
+        }
+        self.held[k] = operand.one_row.then_some((usize::MAX, count));
+    }
+
+    #[inline]
+    fn run(&self, count: usize, out: &mut [T], kernel: Loop<'_, T>) {
+        let mut slices: [&[T]; MOST] = [&[]; MOST];
+        for (k, slice) in slices.iter_mut().enumerate().take(self.operands.len()) {
+            *slice = match (self.direct[k], self.operands[k].source) {
+                (Some(start), Source::Same(source)) => &source[start..start + count],
+                _ => &self.buffers[k][..count],
+            };
+        }
+        kernel(&slices[..self.operands.len()], out);
+    }
+}

@@ -1,0 +1,297 @@
+//! Formulas on the processor: their inner loops, compiled for each instruction set.
+//!
+//! A formula costs three small loops for f32 and one for f64; a rare one costs one in all.
+//! What walks strides, converts and cuts (`blocks.rs`) exists once for all formulas. bf16, f16 and booleans are converted
+//! in blocks that stay in the nearest cache.
+
+use super::blocks::{self, Compute};
+use super::simd::{self, Kernel, SimdLevel};
+use super::{Cpu, parallel};
+use crate::device::Value;
+use crate::device::copy::Arrange;
+use crate::device::elementwise::Elementwise;
+use crate::error::Fault;
+use crate::formula::{Dual, F, Float, Formula, Integral, Slope, Update, Whole};
+use crate::layout::{DType, dispatch_float};
+
+/// The widest instruction set that loops of these elements are compiled for. f64 has the portable loop only: copies for
+/// the wider sets would cost more in code and compile time than they gain where memory is the limit.
+const fn widest<T: Float>(rare: bool) -> SimdLevel {
+    if rare || T::DOUBLE { SimdLevel::Portable } else { SimdLevel::Avx512 }
+}
+
+/// The slices of `N` operands, all as long as the result.
+#[inline(always)]
+fn operands<'a, T, const N: usize>(inputs: &[&'a [T]], count: usize) -> [&'a [T]; N] {
+    std::array::from_fn(|k| &inputs[k][..count])
+}
+
+struct Forward<'a, T, P, const N: usize> {
+    formula: &'a P,
+    inputs: &'a [&'a [T]],
+    out: &'a mut [T],
+}
+impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
+    type Output = ();
+    const WIDEST: SimdLevel = widest::<T>(P::RARE);
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let count = self.out.len();
+        let inputs: [_; N] = operands(self.inputs, count);
+        for i in 0..count {
+            self.out[i] = self.formula.value(inputs.map(|x| F::<T, FUSED>(x[i]))).0;
+        }
+    }
+}
+
+struct WholeForward<'a, T, P, const N: usize> {
+    formula: &'a P,
+    inputs: &'a [&'a [T]],
+    out: &'a mut [T],
+}
+impl<T: Integral, P: Formula<N>, const N: usize> Kernel for WholeForward<'_, T, P, N> {
+    type Output = ();
+    const WIDEST: SimdLevel = SimdLevel::Portable;
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let count = self.out.len();
+        let inputs: [_; N] = operands(self.inputs, count);
+        for i in 0..count {
+            self.out[i] = self.formula.whole(inputs.map(|x| Whole(x[i]))).0;
+        }
+    }
+}
+
+/// The gradient for one input. The last operand is what arrives.
+struct Backward<'a, T, P, const N: usize> {
+    formula: &'a P,
+    which: usize,
+    inputs: &'a [&'a [T]],
+    out: &'a mut [T],
+}
+impl<T: Float, P: Formula<N>, const N: usize> Backward<'_, T, P, N> {
+    #[inline(always)]
+    fn run_for<const WHICH: usize, const FUSED: bool>(self) {
+        let count = self.out.len();
+        let inputs: [_; N] = operands(self.inputs, count);
+        let arriving = &self.inputs[N][..count];
+        for i in 0..count {
+            let numbers = inputs.map(|x| F::<T, FUSED>(x[i]));
+            let change = F(arriving[i]);
+            self.out[i] = if const { matches!(P::SLOPE, Slope::Inputs) } {
+                (self.formula.slopes(numbers)[WHICH] * change).0
+            } else {
+                // what arrives is how the input changes, so the result's change is the gradient
+                let seeded = std::array::from_fn(|k| Dual {
+                    value: numbers[k],
+                    tangent: if k == WHICH { Some(change) } else { None },
+                });
+                self.formula.value(seeded).tangent.unwrap_or(F(T::from_f64(0.0))).0
+            };
+        }
+    }
+}
+impl<T: Float, P: Formula<N>, const N: usize> Kernel for Backward<'_, T, P, N> {
+    type Output = ();
+    const WIDEST: SimdLevel = widest::<T>(P::RARE);
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        if const { N > 2 } && self.which == 2 {
+            return self.run_for::<2, FUSED>();
+        }
+        if const { N > 1 } && self.which == 1 {
+            return self.run_for::<1, FUSED>();
+        }
+        self.run_for::<0, FUSED>()
+    }
+}
+
+/// The gradient from the result; the second operand is what arrives.
+struct FromResult<'a, T, P, const N: usize> {
+    formula: &'a P,
+    inputs: &'a [&'a [T]],
+    out: &'a mut [T],
+}
+impl<T: Float, P: Formula<N>, const N: usize> Kernel for FromResult<'_, T, P, N> {
+    type Output = ();
+    const WIDEST: SimdLevel = widest::<T>(P::RARE);
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let count = self.out.len();
+        let [result, arriving]: [_; 2] = operands(self.inputs, count);
+        for i in 0..count {
+            self.out[i] = (self.formula.slope(F::<T, FUSED>(result[i])) * F(arriving[i])).0;
+        }
+    }
+}
+
+/// The element type in which a formula's inputs meet.
+fn meeting<P: Formula<N>, const N: usize>(inputs: [&Value; N]) -> DType {
+    let mut meeting = inputs[P::CONDITIONS].dtype();
+    for input in &inputs[P::CONDITIONS..] {
+        meeting = meeting.promote(input.dtype());
+    }
+    if P::WHOLE || meeting.is_float() { meeting } else { DType::F32 }
+}
+
+fn whole<T: Integral + Compute, P: Formula<N>, const N: usize>(
+    formula: &P,
+    inputs: &[&Value],
+    result: DType,
+) -> Result<Value, Fault> {
+    blocks::run::<T>(inputs, result, &|inputs, out| simd::run(WholeForward::<T, P, N> { formula, inputs, out }))
+}
+
+impl Elementwise for Cpu {
+    #[inline]
+    fn formula<P: Formula<N>, const N: usize>(&self, formula: &P, inputs: [&Value; N]) -> Result<Value, Fault> {
+        let meeting = meeting::<P, N>(inputs);
+        let result = if P::TRUTH { DType::Bool } else { meeting };
+        if P::WHOLE {
+            match meeting {
+                DType::I64 => return whole::<i64, P, N>(formula, &inputs, result),
+                DType::I32 => return whole::<i32, P, N>(formula, &inputs, result),
+                DType::U8 | DType::Bool => return whole::<u8, P, N>(formula, &inputs, result),
+                _ => {}
+            }
+        }
+        let double = || {
+            blocks::run::<f64>(&inputs, result, &|inputs, out| simd::run(Forward::<f64, P, N> { formula, inputs, out }))
+        };
+        // constants decide first, so that loops that nobody runs are not compiled
+        if P::RARE || meeting == DType::F64 {
+            double()
+        } else {
+            blocks::run::<f32>(&inputs, result, &|inputs, out| simd::run(Forward::<f32, P, N> { formula, inputs, out }))
+        }
+    }
+
+    fn formula_gradient<P: Formula<N>, const N: usize>(
+        &self,
+        formula: &P,
+        which: usize,
+        inputs: [&Value; N],
+        arriving: &Value,
+        dtype: DType,
+    ) -> Result<Value, Fault> {
+        let meeting = meeting::<P, N>(inputs);
+        // one operand more than N, which const generics cannot say
+        let mut operands = [arriving; 4];
+        operands[..N].copy_from_slice(&inputs);
+        let operands = &operands[..=N];
+        let double = || {
+            blocks::run::<f64>(operands, meeting, &|inputs, out| {
+                simd::run(Backward::<f64, P, N> { formula, which, inputs, out })
+            })
+        };
+        let gradient = if P::RARE || meeting == DType::F64 {
+            double()
+        } else {
+            blocks::run::<f32>(operands, meeting, &|inputs, out| {
+                simd::run(Backward::<f32, P, N> { formula, which, inputs, out })
+            })
+        }?;
+        self.cast(&gradient, dtype)
+    }
+
+    fn formula_gradient_of_result<P: Formula<N>, const N: usize>(
+        &self,
+        formula: &P,
+        result: &Value,
+        arriving: &Value,
+        dtype: DType,
+    ) -> Result<Value, Fault> {
+        let operands = [result, arriving];
+        let own = result.dtype();
+        let double = || {
+            blocks::run::<f64>(&operands, own, &|inputs, out| {
+                simd::run(FromResult::<f64, P, N> { formula, inputs, out })
+            })
+        };
+        let gradient = if P::RARE || own == DType::F64 {
+            double()
+        } else {
+            blocks::run::<f32>(&operands, own, &|inputs, out| {
+                simd::run(FromResult::<f32, P, N> { formula, inputs, out })
+            })
+        }?;
+        self.cast(&gradient, dtype)
+    }
+
+    fn update<U: Update<STATES>, const STATES: usize>(
+        &self,
+        step: &U,
+        parameter: &mut Value,
+        gradient: &Value,
+        mut states: [&mut Value; STATES],
+    ) -> Result<(), Fault> {
+        let dtype = parameter.dtype();
+        let compute = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let same = states.iter().all(|state| state.shape() == parameter.shape() && state.dtype() == compute);
+        if !same || gradient.shape() != parameter.shape() || !dtype.is_float() {
+            return Err(Fault::defect("an optimizer's states or gradient do not fit its parameter"));
+        }
+        let gradient = self.contiguous(&self.cast(gradient, compute)?)?;
+        let shared = || Fault::defect("an optimizer's state is shared");
+        dispatch_float!(compute, T => {
+            let gradient = gradient.dense::<T>()?;
+            let mut slices = Vec::with_capacity(STATES);
+            for state in states.iter_mut() {
+                slices.push(state.unshared::<T>().ok_or_else(shared)?);
+            }
+            let states: [&mut [T]; STATES] = slices.try_into().map_err(|_| shared())?;
+            if dtype == compute {
+                let parameter = parameter.unshared::<T>().ok_or_else(shared)?;
+                return update_all(step, parameter, gradient, states);
+            }
+            // half precision: the step is taken on widened numbers, which are rounded once
+            let mut wide = self.cast(parameter, compute)?;
+            update_all(step, wide.unshared::<T>().ok_or_else(shared)?, gradient, states)?;
+            *parameter = self.cast(&wide, dtype)?;
+        }, else ());
+        Ok(())
+    }
+}
+
+struct Step<'a, T, U, const STATES: usize> {
+    step: &'a U,
+    parameter: &'a mut [T],
+    gradient: &'a [T],
+    states: [&'a mut [T]; STATES],
+}
+impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, T, U, STATES> {
+    type Output = ();
+    const WIDEST: SimdLevel = widest::<T>(false);
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let count = self.parameter.len();
+        let gradient = &self.gradient[..count];
+        let states = self.states.map(|state| &mut state[..count]);
+        for i in 0..count {
+            let before = std::array::from_fn(|k| F::<T, FUSED>(states[k][i]));
+            let (parameter, after) = self.step.step(F(self.parameter[i]), F(gradient[i]), before);
+            self.parameter[i] = parameter.0;
+            for k in 0..STATES {
+                states[k][i] = after[k].0;
+            }
+        }
+    }
+}
+
+/// Steps on all cores: parameter and states are cut alike.
+fn update_all<T: Float, U: Update<STATES>, const STATES: usize>(
+    step: &U,
+    parameter: &mut [T],
+    gradient: &[T],
+    states: [&mut [T]; STATES],
+) -> Result<(), Fault> {
+    const CHUNK: usize = 16 * 1024;
+    let states = states.map(|state| parallel::Pieces::new(state, CHUNK));
+    parallel::chunks(parameter, CHUNK, STATES + 2, |index, parameter| {
+        let gradient = &gradient[index * CHUNK..][..parameter.len()];
+        // SAFETY: each index is given out once, and no piece of a state is taken elsewhere.
+        let states = states.each_ref().map(|state| unsafe { state.get(index) });
+        simd::run(Step { step, parameter, gradient, states });
+    });
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! What happens to a finished piece of C, while it is still in the first-level cache.
+
+use crate::layout::Element;
+use std::ops::Add;
+
+/// The last touch on C. `Sync`, since pieces are finished by several threads.
+pub(crate) trait Epilogue<T>: Sync {
+    /// Changes `values`, which are C's row `row` from column `column` on. Called once for every element.
+    fn finish(&self, row: usize, column: usize, values: &mut [T]);
+    /// Is there nothing to do?
+    fn is_nothing(&self) -> bool {
+        false
+    }
+}
+
+/// Leaves C as it is.
+pub(crate) struct Nothing;
+
+impl<T> Epilogue<T> for Nothing {
+    fn finish(&self, _: usize, _: usize, _: &mut [T]) {}
+    fn is_nothing(&self) -> bool {
+        true
+    }
+}
+
+/// Adds one number per column: the bias of a linear layer.
+pub(crate) struct PerColumn<'a, T>(pub(crate) &'a [T]);
+
+impl<T: Element + Add<Output = T>> Epilogue<T> for PerColumn<'_, T> {
+    fn finish(&self, _: usize, column: usize, values: &mut [T]) {
+        for (value, &bias) in values.iter_mut().zip(&self.0[column..]) {
+            *value = *value + bias;
+        }
+    }
+}
+
+/// Adds one number per row: the bias of a convolution, whose rows are channels.
+pub(crate) struct PerRow<'a, T>(pub(crate) &'a [T]);
+
+impl<T: Element + Add<Output = T>> Epilogue<T> for PerRow<'_, T> {
+    fn finish(&self, row: usize, _: usize, values: &mut [T]) {
+        let bias = self.0[row];
+        for value in values {
+            *value = *value + bias;
+        }
+    }
+}

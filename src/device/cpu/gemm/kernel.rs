@@ -1,0 +1,117 @@
+//! A register tile: the innermost step of a product, and which one the processor gets.
+
+use super::transpose;
+use crate::device::cpu::simd::{self, SimdLevel};
+use crate::layout::Element;
+use std::ops::{Add, Mul};
+
+/// A piece of C that registers hold while all of `depth` is summed: `C = alpha · A · B`, or added to it.
+pub(super) struct Tile<T> {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) depth: usize,
+    /// The first element of A's rows, the steps to the next row and to the next shared position.
+    pub(super) a: *const T,
+    pub(super) a_row: isize,
+    pub(super) a_step: isize,
+    /// The first element of B's panel, whose columns lie side by side, and the step to the next shared position.
+    /// Each position can be read as far as the panel is wide, whatever `columns` says.
+    pub(super) b: *const T,
+    pub(super) b_step: isize,
+    /// The first element of C, whose columns lie side by side, and the step to the next row.
+    pub(super) c: *mut T,
+    pub(super) c_row: usize,
+    pub(super) alpha: T,
+    pub(super) add: bool,
+}
+
+/// Computes a tile. The pointers must be good for what [`Tile`] says, and the processor must have the instructions.
+pub(super) type Compute<T> = unsafe fn(&Tile<T>);
+
+/// A way to compute tiles, and the sizes it likes.
+#[derive(Clone, Copy)]
+pub(super) struct Kernel<T> {
+    /// The most rows of a tile.
+    pub(super) rows: usize,
+    /// The columns of a panel of B.
+    pub(super) columns: usize,
+    /// The columns of a narrow panel, where at most this many are left.
+    pub(super) narrow: usize,
+    /// The most shared positions of a packed block: a panel of A stays in the first-level cache.
+    pub(super) depth: usize,
+    /// The most columns of a packed block of B: it stays in the second-level cache.
+    pub(super) block: usize,
+    pub(super) compute: Compute<T>,
+}
+
+/// The two floats that products are computed in.
+pub(crate) trait Real: Element + Add<Output = Self> + Mul<Output = Self> {
+    /// The tile for the instruction set in use.
+    #[allow(private_interfaces)]
+    fn kernel() -> Kernel<Self>;
+    /// `self · a + b`, as one instruction where `FUSED` says there is one.
+    fn times_plus<const FUSED: bool>(self, a: Self, b: Self) -> Self;
+    /// Writes `count` lines that are dense along the shared size as a panel: `panel[p * width + l] = line l at p`.
+    fn transpose(data: &[Self], first: usize, line: isize, count: usize, panel: &mut [Self], width: usize);
+}
+
+macro_rules! real {
+    ($T:ident, $avx512:ident, $avx2:ident, $portable:ident, $multiply:path, $turn:path) => {
+        impl Real for $T {
+            #[allow(private_interfaces)]
+            fn kernel() -> Kernel<$T> {
+                match simd::level() {
+                    #[cfg(target_arch = "x86_64")]
+                    SimdLevel::Avx512 => super::x86::$avx512,
+                    #[cfg(target_arch = "x86_64")]
+                    SimdLevel::Avx2 => super::x86::$avx2,
+                    _ => $portable,
+                }
+            }
+            #[inline(always)]
+            fn times_plus<const FUSED: bool>(self, a: $T, b: $T) -> $T {
+                if FUSED { self.mul_add(a, b) } else { self * a + b }
+            }
+            fn transpose(data: &[$T], first: usize, line: isize, count: usize, panel: &mut [$T], width: usize) {
+                $turn(data, first, line, count, panel, width)
+            }
+        }
+
+        /// Targets without a tile of ours: a block at a time through `matrixmultiply`, which packs once more.
+        const $portable: Kernel<$T> = Kernel {
+            rows: 96,
+            columns: 256,
+            narrow: 256,
+            depth: 256,
+            block: 1024,
+            compute: {
+                unsafe fn compute(t: &Tile<$T>) {
+                    let beta = if t.add { 1.0 } else { 0.0 };
+                    // SAFETY: the caller vouches for the pointers; C's rows do not overlap.
+                    unsafe {
+                        $multiply(
+                            t.rows,
+                            t.depth,
+                            t.columns,
+                            t.alpha,
+                            t.a,
+                            t.a_row,
+                            t.a_step,
+                            t.b,
+                            t.b_step,
+                            1,
+                            beta,
+                            t.c,
+                            t.c_row as isize,
+                            1,
+                        )
+                    }
+                }
+                compute
+            },
+        };
+    };
+}
+
+real!(f32, AVX512_F32, AVX2_F32, PORTABLE_F32, matrixmultiply::sgemm, transpose::turn_f32);
+real!(f64, AVX512_F64, AVX2_F64, PORTABLE_F64, matrixmultiply::dgemm, transpose::turn_f64);

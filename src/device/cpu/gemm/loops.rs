@@ -1,0 +1,240 @@
+//! The five loops around a register tile.
+//!
+//! ```text
+//! LOOP 5  columns of C by `block`          a block of B is packed once, for every row of A
+//! LOOP 4    the shared size by `depth`       and stays in the second-level cache
+//! LOOP 3      rows of C by tiles             a panel of A stays in the first-level cache; threads share these parts
+//! LOOP 2        panels of the block of B
+//! LOOP 1          (in the tile) shared positions
+//! ```
+
+use super::Product;
+use super::kernel::{Kernel, Real, Tile};
+use super::scratch;
+use crate::device::Buffer;
+use crate::device::cpu::parallel;
+use crate::error::Fault;
+
+/// C, which several threads write, each its own tiles.
+struct Out<T> {
+    start: *mut T,
+    row_stride: usize,
+}
+
+// SAFETY: parts touch disjoint tiles; who makes an `Out` borrows C for as long as they run.
+unsafe impl<T: Send> Sync for Out<T> {}
+
+/// Pieces of `total` as even as can be, none larger than `most`.
+fn even(total: usize, most: usize) -> usize {
+    total.div_ceil(total.div_ceil(most).max(1)).max(1)
+}
+
+/// A packed operand is worth it when each element is read by at least this many tiles.
+const WORTH_PACKING: usize = 4;
+
+/// Multiply-adds that a part should have at least, so that handing it out does not cost more than it brings.
+const PART: usize = 1 << 18;
+
+/// Elements of a packed block of B that a thread keeps room for.
+const SMALL: usize = 1 << 14;
+
+pub(super) fn run<T: Real>(product: &Product<T>, out: &mut [T], row_stride: usize) -> Result<(), Fault> {
+    let kernel = T::kernel();
+    if product.k == 0 {
+        return without_depth(product, out, row_stride);
+    }
+    let out = Out { start: out.as_mut_ptr(), row_stride };
+    let depth = even(product.k, kernel.depth);
+    let width = even(product.n, kernel.block).next_multiple_of(kernel.columns);
+    let room = depth * width.min(product.n.next_multiple_of(kernel.narrow));
+    if room <= SMALL {
+        scratch::right(|scratch| columns_of_blocks(product, kernel, depth, width, scratch.elements(room), &out));
+        return Ok(());
+    }
+    let mut packed = Buffer::new(size_of::<T>() * room)?;
+    columns_of_blocks(product, kernel, depth, width, packed.fresh(room)?, &out);
+    Ok(())
+}
+
+fn columns_of_blocks<T: Real>(
+    product: &Product<T>,
+    kernel: Kernel<T>,
+    depth: usize,
+    width: usize,
+    packed: &mut [T],
+    out: &Out<T>,
+) {
+    // LOOP 5: the columns of C.
+    for column in (0..product.n).step_by(width) {
+        let columns = width.min(product.n - column);
+        // LOOP 4: the shared size.
+        for position in (0..product.k).step_by(depth) {
+            let depth = depth.min(product.k - position);
+            Block { product, kernel, column, columns, position, depth }.run(packed, out);
+        }
+    }
+}
+
+/// An empty sum is zero.
+fn without_depth<T: Real>(product: &Product<T>, out: &mut [T], row_stride: usize) -> Result<(), Fault> {
+    for (row, values) in out.chunks_mut(row_stride.max(1)).take(product.m).enumerate() {
+        let values = &mut values[..product.n];
+        if !product.accumulate {
+            values.fill(T::default());
+        }
+        product.epilogue.finish(row, 0, values);
+    }
+    Ok(())
+}
+
+/// Some columns of C times some of the shared size: what is packed at once.
+struct Block<'a, T> {
+    product: &'a Product<'a, T>,
+    kernel: Kernel<T>,
+    column: usize,
+    columns: usize,
+    position: usize,
+    depth: usize,
+}
+
+/// A panel as a tile reads it: its first element, and the steps to the next line and the next shared position.
+#[derive(Clone, Copy)]
+struct Panel<T> {
+    start: *const T,
+    line: isize,
+    step: isize,
+}
+
+impl<T: Real> Block<'_, T> {
+    fn run(&self, packed: &mut [T], out: &Out<T>) {
+        let Block { product, kernel, depth, columns, .. } = *self;
+        let rows = even(product.m, kernel.rows);
+        let tiles = product.m.div_ceil(rows);
+        let pack_b = !self.reads_b_in_place(tiles);
+        let panels = columns.div_ceil(kernel.columns);
+        if pack_b {
+            self.share(packed, kernel.columns * depth, |panel, to| self.pack_b(panel, to));
+        } else if columns % kernel.columns != 0 {
+            // Only the last, ragged panel: a tile reads as far as its panel is wide.
+            self.pack_b(panels - 1, &mut packed[..self.panel_width(panels - 1) * depth]);
+        }
+        let packed: &[T] = packed;
+        // LOOP 3: the rows of C; few rows are cut along the columns too.
+        let across = even(
+            panels,
+            (PART / (rows * depth * kernel.columns).max(1)).clamp(1, panels).max(panels.div_ceil((16 / tiles).max(1))),
+        );
+        let pieces = panels.div_ceil(across);
+        let work = rows * depth * across * kernel.columns;
+        let part = |part: usize| {
+            let (tile, piece) = (part / pieces, part % pieces);
+            let panels = piece * across..((piece + 1) * across).min(panels);
+            self.row_of_tiles(tile * rows, rows.min(product.m - tile * rows), panels, packed, pack_b, out);
+        };
+        if product.alone {
+            (0..tiles * pieces).for_each(part);
+        } else {
+            parallel::parts(tiles * pieces, work / 8, part);
+        }
+    }
+
+    /// Cuts what is packed into chunks, one for each panel of B, and shares them out.
+    fn share(&self, packed: &mut [T], chunk: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+        let last = self.columns.div_ceil(self.kernel.columns) - 1;
+        let packed = &mut packed[..last * chunk + self.panel_width(last) * self.depth];
+        if self.product.alone {
+            packed.chunks_mut(chunk).enumerate().for_each(|(panel, to)| work(panel, to));
+        } else {
+            parallel::chunks(packed, chunk, 1, work);
+        }
+    }
+
+    /// How wide a panel of B is: the last one may be narrow.
+    fn panel_width(&self, panel: usize) -> usize {
+        let left = self.columns - panel * self.kernel.columns;
+        if left <= self.kernel.narrow { self.kernel.narrow } else { self.kernel.columns }
+    }
+
+    fn pack_b(&self, panel: usize, to: &mut [T]) {
+        let first = self.column + panel * self.kernel.columns;
+        let lines = first..(first + self.kernel.columns).min(self.column + self.columns);
+        let shared = self.position..self.position + self.depth;
+        self.product.right.pack(lines, shared, self.panel_width(panel), to);
+    }
+
+    /// Few tiles read each element of B: then packing costs more than it brings.
+    fn reads_b_in_place(&self, tiles: usize) -> bool {
+        tiles < WORTH_PACKING && self.product.right.in_place().is_some_and(|right| right.line == 1)
+    }
+
+    /// LOOP 2: one panel of A with some panels of B.
+    fn row_of_tiles(
+        &self,
+        row: usize,
+        rows: usize,
+        panels: std::ops::Range<usize>,
+        packed: &[T],
+        pack_b: bool,
+        out: &Out<T>,
+    ) {
+        let Block { product, kernel, depth, position, .. } = *self;
+        scratch::left(|scratch| {
+            let a = match product.left.in_place() {
+                Some(left) if panels.len() < WORTH_PACKING => Panel {
+                    start: left.start.wrapping_offset(row as isize * left.line + position as isize * left.shared),
+                    line: left.line,
+                    step: left.shared,
+                },
+                _ => {
+                    let to = scratch.elements::<T>(rows * depth);
+                    product.left.pack(row..row + rows, position..position + depth, rows, to);
+                    Panel { start: to.as_ptr(), line: 1, step: rows as isize }
+                }
+            };
+            let last = position + depth == product.k;
+            for panel in panels {
+                let before = panel * kernel.columns;
+                let columns = kernel.columns.min(self.columns - before);
+                let b = match product.right.in_place() {
+                    Some(right) if !pack_b && columns == kernel.columns => Panel {
+                        start: right
+                            .start
+                            .wrapping_offset((self.column + before) as isize + position as isize * right.shared),
+                        line: 1,
+                        step: right.shared,
+                    },
+                    _ => Panel {
+                        start: packed.as_ptr().wrapping_add(if pack_b { before * depth } else { 0 }),
+                        line: 1,
+                        step: self.panel_width(panel) as isize,
+                    },
+                };
+                let column = self.column + before;
+                let tile = Tile {
+                    rows,
+                    columns,
+                    depth,
+                    a: a.start,
+                    a_row: a.line,
+                    a_step: a.step,
+                    b: b.start,
+                    b_step: b.step,
+                    c: out.start.wrapping_add(row * out.row_stride + column),
+                    c_row: out.row_stride,
+                    alpha: product.alpha,
+                    add: product.accumulate || position > 0,
+                };
+                // SAFETY: `Product::run` checked that C holds m rows of n; operands vouch for what they show in place;
+                // packed panels were sized for this block; `kernel` is one that the processor has.
+                unsafe { (kernel.compute)(&tile) };
+                if last && !product.epilogue.is_nothing() {
+                    for r in 0..rows {
+                        // SAFETY: a piece of C that this part alone touches.
+                        let values = unsafe { std::slice::from_raw_parts_mut(tile.c.add(r * out.row_stride), columns) };
+                        product.epilogue.finish(row + r, column, values);
+                    }
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! How a product reads its operands: in place, or packed into panels.
+
+use super::kernel::Real;
+use crate::error::Fault;
+use crate::layout::Element;
+use half::{bf16, f16};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// A matrix as a product reads it: *lines* (the rows of A, the columns of B) along the *shared* size `k`.
+///
+/// Whoever can pack can be multiplied: a convolution gathers its patches here and never stores them.
+pub(crate) trait Operand<T>: Sync {
+    /// Writes a panel: `panel[p * width + l]` is line `lines.start + l` at shared position `shared.start + p`.
+    /// `panel` has `shared.len() * width` elements; what it holds where `l >= lines.len()` does not matter.
+    fn pack(&self, lines: Range<usize>, shared: Range<usize>, width: usize, panel: &mut [T]);
+    /// The elements where they lie, if they can be read without packing.
+    fn in_place(&self) -> Option<InPlace<'_, T>> {
+        None
+    }
+}
+
+/// Elements that are read where they lie. Only [`Lines`] makes one, whose bounds were checked.
+#[derive(Clone, Copy)]
+pub(crate) struct InPlace<'a, T> {
+    pub(super) start: *const T,
+    pub(super) line: isize,
+    pub(super) shared: isize,
+    borrowed: PhantomData<&'a [T]>,
+}
+
+// SAFETY: it stands for a shared slice, which it only reads.
+unsafe impl<T: Sync> Sync for InPlace<'_, T> {}
+
+impl<T> InPlace<'_, T> {
+    /// From a later line on.
+    pub(super) fn after_line(&self, line: usize) -> Self {
+        InPlace { start: self.start.wrapping_offset(line as isize * self.line), ..*self }
+    }
+}
+
+/// Lines with strides: a matrix, its transpose, any view of it; 16-bit floats are widened while packing.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines<'a, S> {
+    data: &'a [S],
+    offset: usize,
+    line: isize,
+    shared: isize,
+}
+
+impl<'a, S: Element> Lines<'a, S> {
+    /// From the position of the first element, the steps `[line, shared]` and the sizes `[lines, shared]`.
+    pub(crate) fn new(
+        data: &'a [S],
+        offset: usize,
+        [line, shared]: [isize; 2],
+        [lines, depth]: [usize; 2],
+    ) -> Result<Lines<'a, S>, Fault> {
+        let reach = |step: isize, size: usize| step.saturating_mul(size.max(1) as isize - 1);
+        let (across, along) = (reach(line, lines), reach(shared, depth));
+        let first = (offset as isize).saturating_add(across.min(0)).saturating_add(along.min(0));
+        let last = (offset as isize).saturating_add(across.max(0)).saturating_add(along.max(0));
+        if lines > 0 && depth > 0 && (first < 0 || last as usize >= data.len()) {
+            return Err(Fault::defect(format!("an operand reaches {first}..={last} of {} elements", data.len())));
+        }
+        Ok(Lines { data, offset, line, shared })
+    }
+    /// One element.
+    #[inline(always)]
+    pub(super) fn at(&self, line: usize, shared: usize) -> S {
+        self.data[self.position(line, shared)]
+    }
+    /// The position of an element.
+    #[inline(always)]
+    fn position(&self, line: usize, shared: usize) -> usize {
+        (self.offset as isize + line as isize * self.line + shared as isize * self.shared) as usize
+    }
+}
+
+/// An element type that products read as `T`.
+pub(crate) trait Widen<T>: Element {
+    /// The same number as `T`.
+    fn widen(self) -> T;
+    /// Elements that need no widening.
+    fn same(_: &[Self]) -> Option<&[T]> {
+        None
+    }
+}
+
+impl<T: Real> Widen<T> for T {
+    #[inline(always)]
+    fn widen(self) -> T {
+        self
+    }
+    fn same(data: &[T]) -> Option<&[T]> {
+        Some(data)
+    }
+}
+
+impl Widen<f32> for bf16 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+impl Widen<f32> for f16 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+impl<T: Real, S: Widen<T>> Operand<T> for Lines<'_, S> {
+    fn pack(&self, lines: Range<usize>, shared: Range<usize>, width: usize, panel: &mut [T]) {
+        if lines.is_empty() || shared.is_empty() {
+            return;
+        }
+        let count = lines.len();
+        // Lines that lie side by side: every shared position is a short copy.
+        if self.line == 1 {
+            for (position, row) in shared.zip(panel.chunks_exact_mut(width)) {
+                let from = self.position(lines.start, position);
+                for (to, &value) in row.iter_mut().zip(&self.data[from..from + count]) {
+                    *to = value.widen();
+                }
+            }
+            return;
+        }
+        // Lines that are dense along the shared size: a transposition, in blocks that registers hold.
+        if self.shared == 1
+            && let Some(data) = S::same(self.data)
+        {
+            let first = self.position(lines.start, shared.start);
+            return T::transpose(data, first, self.line, count, panel, width);
+        }
+        for (l, line) in lines.enumerate() {
+            for (position, row) in shared.clone().zip(panel.chunks_exact_mut(width)) {
+                row[l] = self.data[self.position(line, position)].widen();
+            }
+        }
+    }
+    fn in_place(&self) -> Option<InPlace<'_, T>> {
+        let start = S::same(self.data)?.as_ptr().wrapping_add(self.offset);
+        Some(InPlace { start, line: self.line, shared: self.shared, borrowed: PhantomData })
+    }
+}

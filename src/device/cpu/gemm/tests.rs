@@ -1,0 +1,111 @@
+//! Products against the definition, over random shapes, strides and epilogues.
+
+use super::{Epilogue, Lines, Nothing, PerColumn, PerRow, Product, Real};
+
+/// A small generator, so that shapes and numbers repeat.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % sides
+    }
+    fn numbers<T: Real>(&mut self, count: usize) -> Vec<T> {
+        (0..count).map(|_| T::from_f64(self.roll(2001) as f64 / 1000.0 - 1.0)).collect()
+    }
+}
+
+/// A `lines × shared` operand: dense either way round, with gaps, or backwards.
+fn form(dice: &mut Dice, lines: usize, shared: usize) -> (usize, [isize; 2], usize) {
+    let (l, s) = (lines.max(1), shared.max(1));
+    let gap = dice.roll(3) + 1;
+    match dice.roll(6) {
+        0 | 1 => (0, [s as isize, 1], l * s),
+        2 | 3 => (0, [1, l as isize], l * s),
+        4 => (3, [(s * gap + 1) as isize, gap as isize], 3 + l * (s * gap + 1)),
+        _ => ((l - 1) * s, [-(s as isize), 1], l * s),
+    }
+}
+
+fn check<T: Real>(seed: u64, tolerance: f64) {
+    let mut dice = Dice(seed);
+    let sizes = [0, 1, 1, 2, 3, 7, 8, 13, 14, 15, 16, 17, 29, 31, 32, 33, 48, 64, 65, 97, 130];
+    for round in 0..400 {
+        let mut size = || sizes[dice.roll(sizes.len())];
+        let [m, n, mut k] = [size(), size(), size()];
+        if round % 20 == 0 {
+            k = 385 + k * 7;
+        }
+        let (at_a, steps_a, count_a) = form(&mut dice, m, k);
+        let (at_b, steps_b, count_b) = form(&mut dice, n, k);
+        let (a, b): (Vec<T>, Vec<T>) = (dice.numbers(count_a), dice.numbers(count_b));
+        let row_stride = n + dice.roll(3);
+        let start: Vec<T> = dice.numbers(m * row_stride);
+        let bias: Vec<T> = dice.numbers(m.max(n));
+        let (alpha, accumulate) = ([1.0, 1.0, -0.75][dice.roll(3)], dice.roll(3) == 0);
+        let half = T::from_f64(0.5);
+        let halve = |values: &mut [T]| values.iter_mut().for_each(|v| *v = *v * half);
+        let choice = dice.roll(4);
+        let epilogue: &dyn Epilogue<T> = match choice {
+            0 => &Nothing,
+            1 => &PerColumn(&bias),
+            2 => &PerRow(&bias),
+            _ => &Then(PerColumn(&bias), halve),
+        };
+        let left = Lines::new(&a, at_a, steps_a, [m, k]).unwrap();
+        let right = Lines::new(&b, at_b, steps_b, [n, k]).unwrap();
+        let mut out = start.clone();
+        let mut product =
+            Product::new([m, n, k], &left, &right).alpha(T::from_f64(alpha)).accumulate(accumulate).epilogue(epilogue);
+        if dice.roll(2) == 0 {
+            product = product.alone();
+        }
+        product.run(&mut out, row_stride).unwrap();
+        for i in 0..m {
+            for j in 0..row_stride {
+                let before = start[i * row_stride + j].to_f64();
+                let mut wanted = before;
+                if j < n {
+                    let at = |start: usize, steps: [isize; 2], line: usize, p: usize| {
+                        (start as isize + line as isize * steps[0] + p as isize * steps[1]) as usize
+                    };
+                    let sum: f64 =
+                        (0..k).map(|p| a[at(at_a, steps_a, i, p)].to_f64() * b[at(at_b, steps_b, j, p)].to_f64()).sum();
+                    wanted = alpha * sum + if accumulate { before } else { 0.0 };
+                    wanted += [0.0, bias[j].to_f64(), bias[i].to_f64(), bias[j].to_f64()][choice];
+                    wanted = if choice == 3 { wanted * 0.5 } else { wanted };
+                }
+                let got = out[i * row_stride + j].to_f64();
+                assert!(
+                    (got - wanted).abs() <= tolerance * (k as f64 + 4.0),
+                    "{m}×{k}×{n} at {i},{j}: {got} instead of {wanted}; steps {steps_a:?} {steps_b:?}, epilogue {choice}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn products_are_the_sums_of_their_definition() {
+    for seed in 0..3 {
+        check::<f32>(seed, 1e-6);
+        check::<f64>(seed, 1e-14);
+    }
+}
+
+#[test]
+fn a_result_that_does_not_fit_is_refused() {
+    let lines = Lines::new(&[1.0f32; 6], 0, [3, 1], [2, 3]).unwrap();
+    assert!(Product::new([2, 2, 3], &lines, &lines).run(&mut [0.0; 3], 2).is_err());
+    assert!(Lines::new(&[1.0f32; 5], 0, [3, 1], [2, 3]).is_err());
+}
+
+/// An epilogue, then a function of each piece: what an activation would be.
+struct Then<E, F>(E, F);
+
+impl<T, E: Epilogue<T>, F: Fn(&mut [T]) + Sync> Epilogue<T> for Then<E, F> {
+    fn finish(&self, row: usize, column: usize, values: &mut [T]) {
+        self.0.finish(row, column, values);
+        (self.1)(values);
+    }
+}

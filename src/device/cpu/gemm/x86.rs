@@ -1,0 +1,142 @@
+//! Register tiles for AVX-512 and AVX2: R rows by V vectors of sums, which never leave their registers.
+//!
+//! For each shared position: V loads of B, R broadcasts of A, R·V fused multiply-adds. AVX-512 has 32 registers
+//! (14 · 2 sums, 2 of B, 1 of A), AVX2 has 16 (6 · 2, 2, 1). A tile of few rows is still faster than a padded one,
+//! so every number of rows has its own code.
+
+use super::kernel::{Kernel, Tile};
+use std::arch::x86_64::*;
+
+/// One instantiation of `$tile<R, V>` per number of rows and vectors: `[V - 1][R - 1]`.
+macro_rules! by_size {
+    ($tile:ident; $($R:literal)*) => { [[$($tile::<$R, 1>),*], [$($tile::<$R, 2>),*]] };
+}
+
+macro_rules! tile {
+    (
+        $(#[$about:meta])* $name:ident, $kernel:ident: $T:ident in $vector:ident of $lanes:literal, $features:literal, rows $rows:literal,
+        depth $depth:literal, block $block:literal, $zero:ident $load:ident $set:ident $fma:ident $multiply:ident $add:ident,
+        store($pointer:ident, $value:ident, $left:ident, $t:ident) $store:block,
+        load_c($from:ident, $there:ident) $load_c:block, sizes $($R:literal)*
+    ) => {
+        $(#[$about])*
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const R: usize, const V: usize>($t: &Tile<$T>) {
+            let mut sums = [[$zero(); V]; R];
+            let (mut a, mut b) = ($t.a, $t.b);
+            for _ in 0..$t.depth {
+                let mut row_of_b = [$zero(); V];
+                for v in 0..V {
+                    // SAFETY: each position of the panel can be read as far as it is wide.
+                    row_of_b[v] = unsafe { $load(b.add(v * $lanes)) };
+                }
+                for r in 0..R {
+                    // SAFETY: row `r` is one of the tile's.
+                    let number = $set(unsafe { *a.offset(r as isize * $t.a_row) });
+                    for v in 0..V {
+                        sums[r][v] = $fma(number, row_of_b[v], sums[r][v]);
+                    }
+                }
+                a = a.wrapping_offset($t.a_step);
+                b = b.wrapping_offset($t.b_step);
+            }
+            let alpha = $set($t.alpha);
+            for r in 0..R {
+                for v in 0..V {
+                    let $left = $t.columns - (v * $lanes).min($t.columns);
+                    // SAFETY: row `r` of C is one of the tile's; only `left` columns are touched.
+                    unsafe {
+                        let $pointer = $t.c.add(r * $t.c_row).wrapping_add(v * $lanes);
+                        let mut $value = $multiply(alpha, sums[r][v]);
+                        if $t.add {
+                            let ($from, $there) = ($pointer as *const $T, $left);
+                            let before: $vector = $load_c;
+                            $value = $add(before, $value);
+                        }
+                        $store
+                    }
+                }
+            }
+        }
+
+        pub(super) const $kernel: Kernel<$T> = Kernel {
+            rows: $rows,
+            columns: 2 * $lanes,
+            narrow: $lanes,
+            depth: $depth,
+            block: $block,
+            compute: {
+                unsafe fn compute(t: &Tile<$T>) {
+                    const SIZES: [[unsafe fn(&Tile<$T>); $rows]; 2] = by_size!($name; $($R)*);
+                    // SAFETY: the caller vouches for the tile and the instruction set.
+                    unsafe { SIZES[(t.columns > $lanes) as usize][t.rows - 1](t) }
+                }
+                compute
+            },
+        };
+    };
+}
+
+/// The first `count` lanes, all of them from `lanes` on.
+#[inline(always)]
+fn mask(count: usize, lanes: usize) -> u32 {
+    if count >= lanes { (1u32 << lanes) - 1 } else { (1u32 << count) - 1 }
+}
+
+tile! {
+    /// 14 × 32 sums of f32.
+    tile_512_f32, AVX512_F32: f32 in __m512 of 16, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma", rows 14,
+    depth 384, block 1024, _mm512_setzero_ps _mm512_loadu_ps _mm512_set1_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_add_ps,
+    store(pointer, value, left, t) { _mm512_mask_storeu_ps(pointer, mask(left, 16) as u16, value) },
+    load_c(from, there) { _mm512_maskz_loadu_ps(mask(there, 16) as u16, from) },
+    sizes 1 2 3 4 5 6 7 8 9 10 11 12 13 14
+}
+
+tile! {
+    /// 14 × 16 sums of f64.
+    tile_512_f64, AVX512_F64: f64 in __m512d of 8, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma", rows 14,
+    depth 256, block 512, _mm512_setzero_pd _mm512_loadu_pd _mm512_set1_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd,
+    store(pointer, value, left, t) { _mm512_mask_storeu_pd(pointer, mask(left, 8) as u8, value) },
+    load_c(from, there) { _mm512_maskz_loadu_pd(mask(there, 8) as u8, from) },
+    sizes 1 2 3 4 5 6 7 8 9 10 11 12 13 14
+}
+
+tile! {
+    /// 6 × 16 sums of f32.
+    tile_256_f32, AVX2_F32: f32 in __m256 of 8, "avx2,fma", rows 6,
+    depth 384, block 1024, _mm256_setzero_ps _mm256_loadu_ps _mm256_set1_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_add_ps,
+    store(pointer, value, left, t) {
+        if left >= 8 { _mm256_storeu_ps(pointer, value) } else { _mm256_maskstore_ps(pointer, lanes_f32(left), value) }
+    },
+    load_c(from, there) {
+        if there >= 8 { _mm256_loadu_ps(from) } else { _mm256_maskload_ps(from, lanes_f32(there)) }
+    },
+    sizes 1 2 3 4 5 6
+}
+
+tile! {
+    /// 6 × 8 sums of f64.
+    tile_256_f64, AVX2_F64: f64 in __m256d of 4, "avx2,fma", rows 6,
+    depth 256, block 512, _mm256_setzero_pd _mm256_loadu_pd _mm256_set1_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_add_pd,
+    store(pointer, value, left, t) {
+        if left >= 4 { _mm256_storeu_pd(pointer, value) } else { _mm256_maskstore_pd(pointer, lanes_f64(left), value) }
+    },
+    load_c(from, there) {
+        if there >= 4 { _mm256_loadu_pd(from) } else { _mm256_maskload_pd(from, lanes_f64(there)) }
+    },
+    sizes 1 2 3 4 5 6
+}
+
+/// The first `count` of 8 lanes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn lanes_f32(count: usize) -> __m256i {
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+}
+
+/// The first `count` of 4 lanes.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn lanes_f64(count: usize) -> __m256i {
+    _mm256_cmpgt_epi64(_mm256_set1_epi64x(count as i64), _mm256_setr_epi64x(0, 1, 2, 3))
+}

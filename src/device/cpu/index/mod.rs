@@ -1,0 +1,186 @@
+//! Elements chosen and put by position, on the processor.
+//!
+//! Positions are first made dense i64 and checked in one pass that vectorises, so that the loops behind it need no
+//! checks and nothing is half-written.
+
+mod assemble;
+mod count;
+mod scatter;
+mod select;
+
+use super::copy::Shared;
+use super::{Cpu, parallel};
+use crate::device::Value;
+use crate::device::copy::Arrange;
+use crate::device::index::{Assembly, Combine, Index};
+use crate::error::Fault;
+use crate::layout::{DType, Shape};
+
+/// Elements that one part of the work touches.
+const PART: usize = 16 * 1024;
+
+impl Index for Cpu {
+    fn select(&self, x: &Value, axis: usize, index: &Value, blank: Option<usize>) -> Result<Value, Fault> {
+        select::select(x, axis, index, blank)
+    }
+    fn gather(&self, x: &Value, axis: usize, index: &Value) -> Result<Value, Fault> {
+        select::gather(x, axis, index)
+    }
+    fn scatter(
+        &self,
+        base: &Value,
+        axis: usize,
+        index: &Value,
+        source: &Value,
+        combine: Combine,
+        include: bool,
+    ) -> Result<Value, Fault> {
+        scatter::scatter(base, axis, index, source, combine, include)
+    }
+    fn assemble(
+        &self,
+        base: Option<&Value>,
+        size: usize,
+        axis: usize,
+        index: &Value,
+        source: &Value,
+        how: Assembly,
+    ) -> Result<Value, Fault> {
+        assemble::assemble(base, size, axis, index, source, how)
+    }
+    fn flat_positions(&self, lists: &[&Value], sizes: &[usize]) -> Result<Value, Fault> {
+        select::flat_positions(lists, sizes)
+    }
+    fn positions(&self, x: &Value) -> Result<Value, Fault> {
+        count::positions(x)
+    }
+    fn coordinates(&self, x: &Value) -> Result<Value, Fault> {
+        count::coordinates(x)
+    }
+    fn names(&self, x: &Value, count: usize) -> Result<(), Fault> {
+        count::names(x, "ids", count)
+    }
+    fn one_hot(&self, labels: &Value, classes: Option<usize>) -> Result<Value, Fault> {
+        count::one_hot(labels, classes)
+    }
+    fn count(&self, x: &Value, weights: Option<&Value>, least: usize) -> Result<Value, Fault> {
+        count::count(x, weights, least)
+    }
+    fn histogram(&self, x: &Value, bins: usize, low: f64, high: f64) -> Result<Value, Fault> {
+        count::histogram(x, bins, low, high)
+    }
+    fn search(&self, sorted: &Value, values: &Value, right: bool) -> Result<Value, Fault> {
+        count::search(sorted, values, right)
+    }
+}
+
+/// Integers as dense i64. Whether they are positions or labels, `what` names them.
+fn whole_numbers(index: &Value, what: &str) -> Result<Value, Fault> {
+    match index.dtype() {
+        DType::I64 | DType::I32 | DType::U8 => Cpu.contiguous(&Cpu.cast(index, DType::I64)?),
+        other => Err(Fault::dtype(
+            format!("{what} are {other}"),
+            format!("{what} are whole numbers: i64, i32 or u8; convert with to_dtype(DType::I64)"),
+        )),
+    }
+}
+
+/// Positions along an axis, dense, checked and counted from the front.
+fn positions_along(index: &Value, axis: usize, size: usize) -> Result<Value, Fault> {
+    let index = whole_numbers(index, "positions")?;
+    let numbers = index.dense::<i64>()?;
+    let (least, most) = bounds(numbers);
+    let size = size as i64; // a size fits isize
+    if numbers.is_empty() || (least >= 0 && most < size) {
+        return Ok(index);
+    }
+    if least < -size || most >= size {
+        return Err(outside(&index, numbers, axis, size));
+    }
+    Value::build::<i64>(*index.shape(), |out| {
+        parallel::chunks(out, PART, 2, |part, out| {
+            for (to, &from) in out.iter_mut().zip(&numbers[part * PART..]) {
+                *to = if from < 0 { from + size } else { from };
+            }
+        });
+    })
+}
+
+/// The least and the greatest of some numbers.
+fn bounds(numbers: &[i64]) -> (i64, i64) {
+    numbers.iter().fold((i64::MAX, i64::MIN), |(least, most), &x| (least.min(x), most.max(x)))
+}
+
+#[cold]
+fn outside(index: &Value, numbers: &[i64], axis: usize, size: i64) -> Fault {
+    let at = numbers.iter().position(|&i| i < -size || i >= size).unwrap_or(0);
+    let place = coordinates_of(at, index.shape());
+    let help = match size {
+        0 => "the axis is empty: no position is valid".to_string(),
+        _ => format!("positions run from 0 to {}, or from {} to -1 counted from the end", size - 1, -size),
+    };
+    Fault::index(format!("index {} at {place:?} is out of range for axis {axis} of size {size}", numbers[at]), help)
+}
+
+/// The coordinates of a flat position.
+fn coordinates_of(mut at: usize, shape: &Shape) -> Vec<usize> {
+    let mut place = vec![0; shape.len()];
+    for (axis, &size) in shape.iter().enumerate().rev() {
+        place[axis] = at % size;
+        at /= size;
+    }
+    place
+}
+
+/// A size seen from one axis: how many slices stand around it, its size, how many elements stand inside.
+#[derive(Clone, Copy)]
+pub(super) struct Around {
+    pub(super) outer: usize,
+    pub(super) size: usize,
+    pub(super) inner: usize,
+}
+
+impl Around {
+    pub(super) fn new(dims: &[usize], axis: usize) -> Around {
+        Around { outer: dims[..axis].iter().product(), size: dims[axis], inner: dims[axis + 1..].iter().product() }
+    }
+}
+
+/// Runs `$body` with `$W` an integer of the size of `$T`: what moves elements needs code for four sizes only.
+macro_rules! by_size {
+    ($T:ty, $W:ident => $body:expr) => {
+        match size_of::<$T>() {
+            1 => {
+                type $W = u8;
+                $body
+            }
+            2 => {
+                type $W = u16;
+                $body
+            }
+            4 => {
+                type $W = u32;
+                $body
+            }
+            _ => {
+                type $W = u64;
+                $body
+            }
+        }
+    };
+}
+use by_size;
+
+/// Elements seen as integers of their size.
+fn bits<T: Copy, W: Copy>(elements: &[T]) -> &[W] {
+    assert!(size_of::<T>() == size_of::<W>() && align_of::<T>() == align_of::<W>());
+    // SAFETY: same size and alignment; every pattern of bits is an integer (`W` is one of `by_size`).
+    unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), elements.len()) }
+}
+
+/// Elements to be written as integers of their size; only bits of other `T`s (or zero) may be stored.
+fn bits_mut<T: Copy, W: Copy>(elements: &mut [T]) -> &mut [W] {
+    assert!(size_of::<T>() == size_of::<W>() && align_of::<T>() == align_of::<W>());
+    // SAFETY: as in `bits`; callers store bits that they read from elements of type `T`, or zeros, which all have.
+    unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), elements.len()) }
+}

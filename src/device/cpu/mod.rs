@@ -1,0 +1,37 @@
+//! The processor: every kernel as Rust loops that the compiler vectorises, on all cores.
+
+pub(crate) mod accumulate;
+mod attention;
+mod blocks;
+pub mod buffers;
+mod cast;
+mod conv;
+pub mod copy;
+mod elementwise;
+pub(crate) mod gemm;
+pub(crate) mod index;
+mod matmul;
+pub mod memory;
+pub mod parallel;
+mod random;
+mod real;
+mod reduce;
+pub(crate) mod route;
+mod rows;
+mod scan;
+pub mod simd;
+pub(crate) mod sort;
+#[cfg(feature = "parallel")]
+mod team;
+mod window;
+
+/// Are the environment's settings (`CHAINRULE_SIMD`, `CHAINRULE_THREADS`) ones that we can follow? The first operation
+/// asks.
+fn settings() -> Result<(), crate::error::Fault> {
+    simd::simd_level()?;
+    parallel::wanted().map(drop)
+}
+
+/// The processor as a set of kernels.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu;

@@ -1,0 +1,88 @@
+//! f32 and f64 as the kernels compute with them.
+
+use super::simd::SimdLevel;
+use crate::formula::{F, Number};
+use crate::layout::Element;
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
+
+/// A float that loops compute in. What is added over blocks is carried in f64.
+pub(in crate::device::cpu) trait Real:
+    Element
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + MulAssign
+{
+    const ZERO: Self;
+    const ONE: Self;
+    const INFINITY: Self;
+    /// The widest level that loops are compiled for: f64 goes without AVX-512 (code has a budget).
+    const WIDEST: SimdLevel;
+    fn wide(self) -> f64;
+    fn narrow(x: f64) -> Self;
+    fn magnitude(self) -> Self;
+    fn fused(self, b: Self, c: Self) -> Self;
+    /// e^self.
+    fn exponential<const FUSED: bool>(self) -> Self;
+    /// `self · b + c`, in one instruction where there is one.
+    #[inline(always)]
+    fn times_plus<const FUSED: bool>(self, b: Self, c: Self) -> Self {
+        if FUSED { self.fused(b, c) } else { self * b + c }
+    }
+}
+
+macro_rules! real {
+    ($($t:ty)*) => { $(
+        impl Real for $t {
+            const ZERO: $t = 0.0;
+            const ONE: $t = 1.0;
+            const INFINITY: $t = <$t>::INFINITY;
+            const WIDEST: SimdLevel = if size_of::<$t>() == 4 { SimdLevel::Avx512 } else { SimdLevel::Avx2 };
+            #[inline(always)]
+            fn wide(self) -> f64 { self as f64 }
+            #[inline(always)]
+            fn narrow(x: f64) -> $t { x as $t }
+            #[inline(always)]
+            fn magnitude(self) -> $t { self.abs() }
+            #[inline(always)]
+            fn fused(self, b: $t, c: $t) -> $t { self.mul_add(b, c) }
+            #[inline(always)]
+            fn exponential<const FUSED: bool>(self) -> $t { F::<$t, FUSED>(self).exp().0 }
+        }
+    )* };
+}
+real! { f32 f64 }
+
+/// How many running sums a loop carries: enough to hide the latency of an addition at every level.
+pub(in crate::device::cpu) const LANES: usize = 32;
+
+/// The sum of `term(x)` over at most some hundred neighbours: many running sums, added up in f64.
+#[inline(always)]
+pub(in crate::device::cpu) fn sum_of<T: Real>(values: &[T], term: impl Fn(T) -> T) -> f64 {
+    let mut lanes = [T::ZERO; LANES];
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for (lane, &x) in lanes.iter_mut().zip(block) {
+            *lane += term(x);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += term(x);
+    }
+    total(&lanes)
+}
+
+/// The sum of the lanes, as a tree.
+#[inline(always)]
+pub(in crate::device::cpu) fn total<T: Real>(lanes: &[T; LANES]) -> f64 {
+    let mut sums = [0.0f64; 8];
+    for quarter in lanes.as_chunks::<8>().0 {
+        for (sum, &lane) in sums.iter_mut().zip(quarter) {
+            *sum += lane.wide();
+        }
+    }
+    ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
+}

@@ -1,0 +1,340 @@
+//! Reductions on the processor: a plan of loops, one driver, and a fold for each story.
+
+mod extremes;
+mod fold;
+mod gradients;
+mod logsumexp;
+mod moments;
+mod plan;
+mod sums;
+
+use super::Cpu;
+use super::real::Real;
+use crate::device::Value;
+use crate::device::copy::Arrange;
+use crate::device::reduce::Reduce;
+use crate::error::Fault;
+use crate::layout::{DType, Element, Shape, dispatch, dispatch_float};
+pub(super) use extremes::{Bounded, greatest_of};
+use extremes::{Extreme, OfMagnitude, Place};
+use fold::{Fold, fold_into};
+use logsumexp::{Exponentials, LogSumExp};
+use moments::Spread;
+pub(super) use moments::{Moments, moments_of};
+pub(super) use plan::Loops;
+use plan::Plan;
+use std::marker::PhantomData;
+use sums::{Count, Known, Magnitude, Plain, Powers, Product, Square, Sum, Term, Whole};
+
+/// The sizes after `axes` were folded.
+fn folded_shape(x: &Value, axes: &[usize], keep: bool) -> Result<Shape, Fault> {
+    let mut sizes = [1; crate::layout::MAX_RANK];
+    let mut rank = 0;
+    for (axis, &size) in x.dims().iter().enumerate() {
+        let folded = axes.contains(&axis);
+        if keep || !folded {
+            sizes[rank] = if folded { 1 } else { size };
+            rank += 1;
+        }
+    }
+    Shape::new(&sizes[..rank])
+}
+
+/// A repeated view can show more numbers than anyone can wait for, though it takes no memory.
+fn walkable(x: &Value) -> Result<(), Fault> {
+    if x.count() <= 1 << 40 {
+        return Ok(());
+    }
+    Err(Fault::memory(
+        format!("{} numbers to go through: the sizes are {:?}", x.count(), x.dims()),
+        "fold before you expand: a sum over a repeated axis is a product",
+    ))
+}
+
+/// How many numbers become one.
+fn folded_count(x: &Value, axes: &[usize]) -> usize {
+    axes.iter().map(|&axis| x.dims()[axis]).product()
+}
+
+/// Folds `axes` of `x`; `finish` makes the result of a state.
+fn fold<F: Fold, O: Element>(
+    x: &Value,
+    axes: &[usize],
+    keep: bool,
+    fold: F,
+    finish: impl Fn(F::State) -> O + Sync,
+) -> Result<Value, Fault> {
+    walkable(x)?;
+    let data = x.strided::<F::Item>()?;
+    let plan = Plan::new(data.layout, axes, false);
+    Value::build(folded_shape(x, axes, keep)?, |out| fold_into(data.data, &plan, fold, out, finish))
+}
+
+/// As [`fold`], in the order of the elements, with two results.
+fn fold_pair<F: Fold, A: Element, B: Element>(
+    x: &Value,
+    axes: &[usize],
+    keep: bool,
+    fold: F,
+    finish: impl Fn(F::State) -> (A, B) + Sync,
+) -> Result<(Value, Value), Fault> {
+    walkable(x)?;
+    let data = x.strided::<F::Item>()?;
+    let plan = Plan::new(data.layout, axes, true);
+    let shape = folded_shape(x, axes, keep)?;
+    let mut pairs = vec![(A::default(), B::default()); shape.count()];
+    fold_into(data.data, &plan, fold, &mut pairs, finish);
+    let first = Value::build(shape, |out| {
+        for (out, pair) in out.iter_mut().zip(&pairs) {
+            *out = pair.0;
+        }
+    })?;
+    let second = Value::build(shape, |out| {
+        for (out, pair) in out.iter_mut().zip(&pairs) {
+            *out = pair.1;
+        }
+    })?;
+    Ok((first, second))
+}
+
+/// What numbers are compared as: a type that holds all of them exactly. (Code has a budget.)
+fn compared_as(dtype: DType) -> DType {
+    match dtype {
+        DType::F64 | DType::F32 => dtype,
+        DType::BF16 | DType::F16 => DType::F32,
+        _ => DType::I64,
+    }
+}
+
+macro_rules! dispatch_compared {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        dispatch_float!($dtype, $T => $body, else { type $T = i64; $body })
+    };
+}
+
+/// A kernel for floats on half precision: on the widened input, rounded once.
+fn in_f32(x: &Value, kernel: impl FnOnce(&Value) -> Result<Value, Fault>) -> Result<Value, Fault> {
+    Cpu.cast(&kernel(&Cpu.cast(x, DType::F32)?)?, x.dtype())
+}
+
+/// A fault where the numbers are no floats.
+fn floats(x: &Value, what: &str) -> Result<(), Fault> {
+    if x.dtype().is_float() {
+        return Ok(());
+    }
+    Err(Fault::dtype(
+        format!("{what} of {} numbers is not defined", x.dtype()),
+        "convert to a float first: x.to_dtype(DType::F32)",
+    ))
+}
+
+fn sum_terms<T: Real, M: Term<T>, O: Element>(
+    x: &Value,
+    axes: &[usize],
+    keep: bool,
+    term: M,
+    finish: impl Fn(f64) -> O + Sync,
+) -> Result<Value, Fault> {
+    fold(x, axes, keep, Sum::<T, M>(term, PhantomData), finish)
+}
+
+impl Reduce for Cpu {
+    fn sum(&self, x: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+        match x.dtype() {
+            DType::BF16 | DType::F16 => in_f32(x, |x| self.sum(x, axes, keep)),
+            DType::Bool => self.count_nonzero(x, axes, keep),
+            dtype => dispatch_float!(
+                dtype,
+                T => sum_terms::<T, _, T>(x, axes, keep, Plain, T::narrow),
+                else fold(&self.cast(x, DType::I64)?, axes, keep, Whole::<false>, |sum| sum)
+            ),
+        }
+    }
+
+    fn sum_known(&self, x: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+        match x.dtype() {
+            DType::BF16 | DType::F16 => in_f32(x, |x| self.sum_known(x, axes, keep)),
+            dtype => dispatch_float!(
+                dtype,
+                T => sum_terms::<T, _, T>(x, axes, keep, Known, T::narrow),
+                else self.sum(x, axes, keep)
+            ),
+        }
+    }
+
+    fn mean(&self, x: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+        floats(x, "the mean")?;
+        if x.dtype().is_half() {
+            return in_f32(x, |x| self.mean(x, axes, keep));
+        }
+        let count = folded_count(x, axes) as f64;
+        dispatch_float!(
+            x.dtype(),
+            T => sum_terms::<T, _, T>(x, axes, keep, Plain, |sum| T::narrow(sum / count)),
+            else Err(Fault::defect("no float"))
+        )
+    }
+
+    fn product(&self, x: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+        match x.dtype() {
+            DType::BF16 | DType::F16 => in_f32(x, |x| self.product(x, axes, keep)),
+            dtype => dispatch_float!(
+                dtype,
+                T => fold(x, axes, keep, Product::<T>(PhantomData), T::narrow),
+                else fold(&self.cast(x, DType::I64)?, axes, keep, Whole::<true>, |product| product)
+            ),
+        }
+    }
+
+    fn extreme(&self, x: &Value, axes: &[usize], keep: bool, greatest: bool) -> Result<Value, Fault> {
+        not_empty(x, axes)?;
+        let (wide, dtype) = (self.cast(x, compared_as(x.dtype()))?, x.dtype());
+        let best = dispatch_compared!(wide.dtype(), T => if greatest {
+            fold(&wide, axes, keep, Extreme::<T, true>(PhantomData), |best| best)
+        } else {
+            fold(&wide, axes, keep, Extreme::<T, false>(PhantomData), |best| best)
+        })?;
+        self.cast(&best, dtype)
+    }
+
+    fn extreme_place(&self, x: &Value, axes: &[usize], keep: bool, greatest: bool) -> Result<(Value, Value), Fault> {
+        not_empty(x, axes)?;
+        let (wide, dtype) = (self.cast(x, compared_as(x.dtype()))?, x.dtype());
+        let (best, place) = dispatch_compared!(wide.dtype(), T => if greatest {
+            fold_pair(&wide, axes, keep, Place::<T, true>(PhantomData), |(best, place)| (best, place as i64))
+        } else {
+            fold_pair(&wide, axes, keep, Place::<T, false>(PhantomData), |(best, place)| (best, place as i64))
+        })?;
+        Ok((self.cast(&best, dtype)?, place))
+    }
+
+    fn any(&self, x: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+        fold(&self.cast(x, DType::Bool)?, axes, keep, Count, |count| count > 0)
+    }
+
+    fn all(&self, x: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+        let wanted = folded_count(x, axes) as i64;
+        fold(&self.cast(x, DType::Bool)?, axes, keep, Count, |count| count == wanted)
+    }
+
+    fn count_nonzero(&self, x: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+        fold(&self.cast(x, DType::Bool)?, axes, keep, Count, |count| count)
+    }
+
+    fn variance(
+        &self,
+        x: &Value,
+        axes: &[usize],
+        keep: bool,
+        correction: f64,
+        root: bool,
+    ) -> Result<(Value, Value), Fault> {
+        floats(x, "the variance")?;
+        if x.dtype().is_half() {
+            let (variance, mean) = self.variance(&self.cast(x, DType::F32)?, axes, keep, correction, root)?;
+            return Ok((self.cast(&variance, x.dtype())?, self.cast(&mean, x.dtype())?));
+        }
+        dispatch_float!(
+            x.dtype(),
+            T => fold_pair(x, axes, keep, Spread::<T>(PhantomData), |moments| {
+                let mean = if moments.count > 0.0 { moments.mean } else { f64::NAN };
+                let variance = moments.variance(correction);
+                (T::narrow(if root { variance.sqrt() } else { variance }), T::narrow(mean))
+            }),
+            else Err(Fault::defect("no float"))
+        )
+    }
+
+    fn norm(&self, x: &Value, axes: &[usize], keep: bool, order: f64) -> Result<Value, Fault> {
+        floats(x, "a norm")?;
+        if x.dtype().is_half() {
+            return in_f32(x, |x| self.norm(x, axes, keep, order));
+        }
+        if order.is_infinite() {
+            not_empty(x, axes)?;
+        }
+        dispatch_float!(x.dtype(), T => norm::<T>(x, axes, keep, order), else Err(Fault::defect("no float")))
+    }
+
+    fn logsumexp(&self, x: &Value, axes: &[usize], keep: bool) -> Result<Value, Fault> {
+        floats(x, "logsumexp")?;
+        if x.dtype().is_half() {
+            return in_f32(x, |x| self.logsumexp(x, axes, keep));
+        }
+        dispatch_float!(
+            x.dtype(),
+            T => fold(x, axes, keep, LogSumExp::<T>(PhantomData), |sum: Exponentials<T>| T::narrow(sum.logarithm())),
+            else Err(Fault::defect("no float"))
+        )
+    }
+
+    fn product_of_others(&self, x: &Value, axes: &[usize]) -> Result<Value, Fault> {
+        if x.dtype().is_half() {
+            return in_f32(x, |x| self.product_of_others(x, axes));
+        }
+        dispatch_float!(x.dtype(), T => gradients::others::<T>(x, axes), else Err(Fault::defect("no float")))
+    }
+
+    fn shares(&self, x: &Value, best: &Value, axes: &[usize], nan: bool) -> Result<Value, Fault> {
+        dispatch!(x.dtype(), T => gradients::shares::<T>(x, best, axes, nan))
+    }
+
+    fn put(&self, x: &Value, places: &Value, shape: Shape, axes: &[usize]) -> Result<Value, Fault> {
+        dispatch!(x.dtype(), T => gradients::put::<T>(x, places, shape, axes))
+    }
+
+    fn pick(&self, x: &Value, places: &Value, axes: &[usize]) -> Result<Value, Fault> {
+        dispatch!(x.dtype(), T => gradients::pick::<T>(x, places, axes))
+    }
+}
+
+/// For softmax: of every column along `axis` of a dense tensor the greatest number, and what to do with the rest
+/// (`1 / Σ e^(x - greatest)`; for the logarithm `ln Σ e^(x - greatest)`).
+pub(super) fn exponentials<T: Real + Bounded>(x: &Value, axis: usize, logarithm: bool) -> Result<Vec<(T, T)>, Fault> {
+    let data = x.strided::<T>()?;
+    let plan = Plan::new(data.layout, &[axis], false);
+    let mut statistics = vec![(T::ZERO, T::ZERO); plan.kept.count()];
+    fold_into(data.data, &plan, LogSumExp::<T>(PhantomData), &mut statistics, |sum| sum.statistics(logarithm));
+    Ok(statistics)
+}
+
+fn not_empty(x: &Value, axes: &[usize]) -> Result<(), Fault> {
+    if folded_count(x, axes) > 0 || x.dims().iter().enumerate().any(|(axis, &size)| size == 0 && !axes.contains(&axis))
+    {
+        return Ok(());
+    }
+    Err(Fault::shape(
+        format!("there is no greatest or least of no numbers: the sizes are {:?}, along axes {axes:?}", x.dims()),
+        "give it at least one number, or look at the sizes first",
+    ))
+}
+
+fn norm<T: Real + Bounded>(x: &Value, axes: &[usize], keep: bool, order: f64) -> Result<Value, Fault> {
+    if order == f64::INFINITY {
+        return fold(x, axes, keep, OfMagnitude(Extreme::<T, true>(PhantomData)), |best| best);
+    }
+    if order == f64::NEG_INFINITY {
+        return fold(x, axes, keep, OfMagnitude(Extreme::<T, false>(PhantomData)), |best| best);
+    }
+    if order == 0.0 {
+        return Cpu.cast(&Cpu.count_nonzero(x, axes, keep)?, x.dtype());
+    }
+    if order == 1.0 {
+        return sum_terms::<T, _, T>(x, axes, keep, Magnitude, T::narrow);
+    }
+    let exact = |x: &Value| {
+        fold(x, axes, keep, Powers::<T>(order, PhantomData), |sum| {
+            T::narrow(if order == 2.0 { sum.sqrt() } else { sum.powf(1.0 / order) })
+        })
+    };
+    if order == 2.0 {
+        let norm = sum_terms::<T, _, T>(x, axes, keep, Square, |sum| T::narrow(sum.sqrt()))?;
+        // Squares of f32 overflow and vanish long before their root does: then once more in f64.
+        let safe = |&x: &T| x.wide() < 1e15 && x.wide() > 1e-15;
+        return if T::DTYPE == DType::F64 || norm.dense::<T>()?.iter().all(safe) { Ok(norm) } else { exact(x) };
+    }
+    exact(x)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Mean and squared deviations in one visit.
+
+use super::fold::{Fold, WIDTH};
+use crate::device::cpu::real::{Real, sum_of};
+use std::marker::PhantomData;
+
+/// How many numbers, their mean, and the sum of their squared deviations from it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::device::cpu) struct Moments {
+    pub(in crate::device::cpu) count: f64,
+    pub(in crate::device::cpu) mean: f64,
+    pub(in crate::device::cpu) squares: f64,
+}
+
+impl Moments {
+    pub(in crate::device::cpu) const EMPTY: Moments = Moments { count: 0.0, mean: 0.0, squares: 0.0 };
+    /// Of numbers of which `Σ (x - near)` and `Σ (x - near)²` are known, `near` being close to their mean.
+    #[inline(always)]
+    fn about(near: f64, count: f64, sum: f64, squares: f64) -> Moments {
+        Moments { count, mean: near + sum / count, squares: (squares - sum * sum / count).max_or_nan(0.0) }
+    }
+    /// Of both together (Chan, Golub and LeVeque 1979): exact up to rounding wherever the cut lies.
+    #[inline(always)]
+    pub(in crate::device::cpu) fn join(&mut self, later: &Moments) {
+        if self.count == 0.0 {
+            *self = *later;
+        } else if later.count > 0.0 {
+            let count = self.count + later.count;
+            let apart = later.mean - self.mean;
+            self.mean += apart * (later.count / count);
+            self.squares += later.squares + apart * apart * (self.count * (later.count / count));
+            self.count = count;
+        }
+    }
+    /// `Σ (x - mean)² / (n - correction)`; without any degree of freedom, 0/0 or infinity as in PyTorch.
+    pub(in crate::device::cpu) fn variance(&self, correction: f64) -> f64 {
+        if self.count == 0.0 {
+            return f64::NAN;
+        }
+        self.squares / (self.count - correction).max(0.0)
+    }
+}
+
+trait MaxOrNan {
+    fn max_or_nan(self, other: f64) -> f64;
+}
+impl MaxOrNan for f64 {
+    /// The greater of both, where NaN stays.
+    #[inline(always)]
+    fn max_or_nan(self, other: f64) -> f64 {
+        if self < other { other } else { self }
+    }
+}
+
+/// The moments of a block that lies in the first-level cache: two passes over it.
+#[inline(always)]
+pub(in crate::device::cpu) fn moments_of<T: Real>(values: &[T]) -> Moments {
+    let count = values.len() as f64;
+    let near = T::narrow(sum_of(values, |x| x) / count);
+    let squares = sum_of(values, |x| (x - near) * (x - near));
+    Moments::about(near.wide(), count, sum_of(values, |x| x - near), squares)
+}
+
+/// Mean and variance, for floats.
+#[derive(Clone, Copy)]
+pub(super) struct Spread<T>(pub(super) PhantomData<T>);
+
+impl<T: Real> Fold for Spread<T> {
+    type Item = T;
+    type State = Moments;
+    fn empty(&self) -> Moments {
+        Moments::EMPTY
+    }
+    #[inline(always)]
+    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut Moments) {
+        state.join(&moments_of(values));
+    }
+    #[inline(always)]
+    fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Moments]) {
+        let count = T::narrow(rows.len() as f64);
+        let width = states.len();
+        let (mut near, mut sum, mut squares) = ([T::ZERO; WIDTH], [T::ZERO; WIDTH], [T::ZERO; WIDTH]);
+        let (near, sum, squares) = (&mut near[..width], &mut sum[..width], &mut squares[..width]);
+        for row in rows {
+            for (near, &x) in near.iter_mut().zip(*row) {
+                *near += x;
+            }
+        }
+        for near in &mut *near {
+            *near = *near / count;
+        }
+        for row in rows {
+            for (((sum, squares), &near), &x) in sum.iter_mut().zip(&mut *squares).zip(&*near).zip(*row) {
+                let apart = x - near;
+                *sum += apart;
+                *squares += apart * apart;
+            }
+        }
+        for (((state, &near), &sum), &squares) in states.iter_mut().zip(&*near).zip(&*sum).zip(&*squares) {
+            state.join(&Moments::about(near.wide(), rows.len() as f64, sum.wide(), squares.wide()));
+        }
+    }
+    fn merge(&self, state: &mut Moments, later: &Moments) {
+        state.join(later);
+    }
+}

@@ -1,0 +1,396 @@
+//! Order, on the processor.
+//!
+//! Every element is turned into an unsigned key that orders as the element does, and key and position are packed into
+//! one number. All these are different, so there is one right result, whatever sorts them: no comparison function, no
+//! question of stability, no dependence on threads.
+
+mod merge;
+
+use super::index::Around;
+use super::{Cpu, parallel};
+use crate::device::Value;
+use crate::device::copy::Arrange;
+use crate::device::sort::{Distinct, Sort};
+use crate::error::Fault;
+use crate::layout::{Element, Shape, dispatch};
+use half::{bf16, f16};
+
+/// Elements that one part of the work orders.
+const PART: usize = 8 * 1024;
+
+/// An element as a number that orders as it does: NaN above all, both zeros the same.
+pub(super) trait Ordered: Copy + Send + Sync + 'static {
+    /// Bits that the rank needs.
+    const BITS: u32;
+    fn rank(self) -> u64;
+}
+
+macro_rules! ordered_floats {
+    ($($t:ty, $bits:ty;)*) => { $(
+        impl Ordered for $t {
+            const BITS: u32 = <$bits>::BITS;
+            #[inline(always)]
+            fn rank(self) -> u64 {
+                const SIGN: $bits = 1 << (<$bits>::BITS - 1);
+                let bits = self.to_bits();
+                let ranked = if self.is_nan() {
+                    <$bits>::MAX
+                } else if bits & SIGN == 0 || bits == SIGN {
+                    bits | SIGN
+                } else {
+                    !bits
+                };
+                ranked as u64
+            }
+        }
+    )* };
+}
+ordered_floats! { f64, u64; f32, u32; bf16, u16; f16, u16; }
+
+macro_rules! ordered_integers {
+    ($($t:ty, $bits:ty, $flip:expr;)*) => { $(
+        impl Ordered for $t {
+            const BITS: u32 = <$bits>::BITS;
+            #[inline(always)]
+            fn rank(self) -> u64 {
+                (self as $bits ^ $flip) as u64
+            }
+        }
+    )* };
+}
+ordered_integers! { i64, u64, 1 << 63; i32, u32, 1 << 31; u8, u8, 0; bool, u8, 0; }
+
+/// A key and a position in one number; what is smaller comes first.
+trait Packed: Ord + Copy + Send + Sync + Default {
+    fn pack(key: u64, position: usize) -> Self;
+    fn position(self) -> usize;
+}
+impl Packed for u64 {
+    #[inline(always)]
+    fn pack(key: u64, position: usize) -> u64 {
+        key << 32 | position as u64
+    }
+    #[inline(always)]
+    fn position(self) -> usize {
+        (self & u32::MAX as u64) as usize
+    }
+}
+impl Packed for u128 {
+    #[inline(always)]
+    fn pack(key: u64, position: usize) -> u128 {
+        (key as u128) << 64 | position as u128
+    }
+    #[inline(always)]
+    fn position(self) -> usize {
+        self as u64 as usize
+    }
+}
+
+/// Lines along an axis, as rows: the value with the axis moved last, dense.
+struct Rows {
+    value: Value,
+    around: Around,
+}
+
+impl Rows {
+    fn new(x: &Value, axis: usize) -> Result<Rows, Fault> {
+        let around = if x.rank() == 0 { Around { outer: 1, size: 1, inner: 1 } } else { Around::new(x.dims(), axis) };
+        Ok(Rows { value: Cpu.contiguous(&turned(x, axis, true)?)?, around })
+    }
+    /// The shape of results with `length` elements in each row.
+    fn shape(&self, length: usize) -> Result<Shape, Fault> {
+        let mut sizes = self.value.dims().to_vec();
+        if let Some(last) = sizes.last_mut() {
+            *last = length;
+        }
+        Shape::new(&sizes)
+    }
+    fn count(&self) -> usize {
+        self.around.outer * self.around.inner
+    }
+}
+
+/// The value with `axis` moved to the end, or the last axis moved to `axis`.
+fn turned(x: &Value, axis: usize, to_end: bool) -> Result<Value, Fault> {
+    if axis + 1 >= x.rank() {
+        return Ok(x.clone());
+    }
+    let mut order: Vec<usize> = (0..x.rank()).collect();
+    match to_end {
+        true => order[axis..].rotate_left(1),
+        false => order[axis..].rotate_right(1),
+    }
+    x.with_layout(x.layout().permuted(&order))
+}
+
+/// Back from rows to the user's order of axes, dense.
+fn restored(x: Value, axis: usize) -> Result<Value, Fault> {
+    Cpu.contiguous(&turned(&x, axis, false)?)
+}
+
+/// Which elements of each row are wanted, in order.
+#[derive(Clone, Copy)]
+struct Choice {
+    from: usize,
+    length: usize,
+    descending: bool,
+    /// A row that has a NaN gives it.
+    nan_wins: bool,
+}
+
+impl Choice {
+    /// `length` elements from place `from` on, in order.
+    fn new(from: usize, length: usize, descending: bool) -> Choice {
+        Choice { from, length, descending, nan_wins: false }
+    }
+    /// The wanted elements' positions in every row, as i64.
+    fn positions<T: Element + Ordered>(self, rows: &Rows) -> Result<Value, Fault> {
+        if T::BITS <= 32 && rows.around.size <= u32::MAX as usize {
+            self.packed::<T, u64>(rows)
+        } else {
+            self.packed::<T, u128>(rows)
+        }
+    }
+
+    fn packed<T: Element + Ordered, P: Packed>(self, rows: &Rows) -> Result<Value, Fault> {
+        let (size, length) = (rows.around.size, self.length);
+        let source = rows.value.dense::<T>()?;
+        let shape = rows.shape(length)?;
+        if shape.count() == 0 {
+            return Value::build::<i64>(shape, |_| ());
+        }
+        let flip = if self.descending { u64::MAX >> (64 - T::BITS) } else { 0 };
+        let key = |x: T, position: usize| P::pack(x.rank() ^ flip, position);
+        let write = |packed: &[P], to: &mut [i64]| {
+            for (to, packed) in to.iter_mut().zip(packed) {
+                *to = packed.position() as i64;
+            }
+        };
+        let all = self.from == 0 && length == size;
+        if all && size > merge::LONG && rows.count() < merge::FEW {
+            // Few long rows: each is sorted by all threads together.
+            return Value::try_build::<i64>(shape, |out| {
+                for (row, to) in source.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+                    let mut packed = merge::reserve::<P>(size)?;
+                    parallel::chunks(&mut packed, PART, 2, |part, block| {
+                        for (i, to) in block.iter_mut().enumerate() {
+                            *to = key(row[part * PART + i], part * PART + i);
+                        }
+                    });
+                    let sorted = merge::sort(packed)?;
+                    parallel::chunks(to, PART, 2, |part, to| write(&sorted[part * PART..], to));
+                }
+                Ok(())
+            });
+        }
+        Value::build::<i64>(shape, |out| {
+            let together = (PART / size).max(1);
+            parallel::chunks(out, together * length, 16 * size.div_ceil(length), |part, block| {
+                let mut packed: Vec<P> = Vec::with_capacity(size);
+                for (row, to) in block.chunks_exact_mut(length).enumerate() {
+                    let row = &source[(part * together + row) * size..][..size];
+                    if self.nan_wins
+                        && let Some(position) = row.iter().position(|&x| is_nan(x))
+                    {
+                        to.fill(position as i64);
+                        continue;
+                    }
+                    packed.clear();
+                    packed.extend(row.iter().enumerate().map(|(position, &x)| key(x, position)));
+                    write(self.order(&mut packed), to);
+                }
+            });
+        })
+    }
+
+    /// The wanted ones, in order.
+    fn order<P: Packed>(self, packed: &mut [P]) -> &[P] {
+        let end = self.from + self.length;
+        if end < packed.len() {
+            packed.select_nth_unstable(end - 1);
+        }
+        let head = &mut packed[..end];
+        if self.from > 0 {
+            head.select_nth_unstable(self.from);
+        }
+        let wanted = &mut head[self.from..];
+        wanted.sort_unstable();
+        wanted
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::eq_op, reason = "only a NaN differs from itself")]
+fn is_nan<T: PartialEq>(x: T) -> bool {
+    x != x
+}
+
+/// The elements at positions within rows.
+fn picked<T: Element>(rows: &Rows, positions: &Value) -> Result<Value, Fault> {
+    let length = positions.dims().last().copied().unwrap_or(1);
+    let (size, source, positions) = (rows.around.size, rows.value.dense::<T>()?, positions.dense::<i64>()?);
+    Value::build::<T>(rows.shape(length)?, |out| {
+        parallel::chunks(out, PART, 2, |part, block| {
+            let start = part * PART;
+            let (mut row, mut column) = (start / length, start % length);
+            for (to, &position) in block.iter_mut().zip(&positions[start..]) {
+                *to = source[row * size + position as usize];
+                column += 1;
+                if column == length {
+                    (row, column) = (row + 1, 0);
+                }
+            }
+        });
+    })
+}
+
+fn chosen(x: &Value, axis: usize, choice: Choice) -> Result<(Value, Value), Fault> {
+    let rows = Rows::new(x, axis)?;
+    dispatch!(x.dtype(), T => {
+        let positions = choice.positions::<T>(&rows)?;
+        let values = picked::<T>(&rows, &positions)?;
+        Ok((restored(values, axis)?, restored(positions, axis)?))
+    })
+}
+
+fn size_along(x: &Value, axis: usize) -> usize {
+    x.dims().get(axis).copied().unwrap_or(1)
+}
+
+impl Sort for Cpu {
+    fn sort(&self, x: &Value, axis: usize, descending: bool) -> Result<(Value, Value), Fault> {
+        chosen(x, axis, Choice::new(0, size_along(x, axis), descending))
+    }
+
+    fn argsort(&self, x: &Value, axis: usize, descending: bool) -> Result<Value, Fault> {
+        let rows = Rows::new(x, axis)?;
+        let choice = Choice::new(0, size_along(x, axis), descending);
+        dispatch!(x.dtype(), T => restored(choice.positions::<T>(&rows)?, axis))
+    }
+
+    fn topk(&self, x: &Value, k: usize, axis: usize, largest: bool) -> Result<(Value, Value), Fault> {
+        let size = size_along(x, axis);
+        if k > size || (x.rank() == 0 && k != 1) {
+            return Err(Fault::value(
+                format!("{k} elements are wanted of {size} along axis {axis}"),
+                format!("take at most {size}"),
+            ));
+        }
+        chosen(x, axis, Choice::new(0, k, largest))
+    }
+
+    fn kth(&self, x: &Value, k: usize, axis: usize) -> Result<(Value, Value), Fault> {
+        let size = size_along(x, axis);
+        if k >= size {
+            return Err(Fault::value(
+                format!("the smallest number {} is wanted of {size} along axis {axis}", k.saturating_add(1)),
+                format!("there are {size}: count from 1"),
+            ));
+        }
+        chosen(x, axis, Choice::new(k, 1, false))
+    }
+
+    fn median(&self, x: &Value, axis: usize) -> Result<(Value, Value), Fault> {
+        let size = size_along(x, axis);
+        if size == 0 {
+            return Err(Fault::value(format!("axis {axis} is empty: it has no middle"), "give at least one element"));
+        }
+        chosen(x, axis, Choice { nan_wins: true, ..Choice::new((size - 1) / 2, 1, false) })
+    }
+
+    fn distinct(&self, x: &Value, runs: bool) -> Result<Distinct, Fault> {
+        let dense = self.contiguous(x)?;
+        let flat = dense.with_layout(crate::layout::Layout::contiguous(Shape::new(&[x.count()])?))?;
+        dispatch!(x.dtype(), T => distinct::<T>(x, &flat, runs))
+    }
+}
+
+fn distinct<T: Element>(x: &Value, flat: &Value, runs: bool) -> Result<Distinct, Fault> {
+    let (order, sorted) = if runs {
+        (None, flat.clone())
+    } else {
+        let (sorted, order) = Cpu.sort(flat, 0, false)?;
+        (Some(order), sorted)
+    };
+    let order = order.as_ref().map(Value::dense::<i64>).transpose()?;
+    let sorted = sorted.dense::<T>()?;
+    // Where a new element begins. (NaN equals nothing, not even itself.)
+    let begins: Vec<usize> = (0..sorted.len()).filter(|&i| i == 0 || sorted[i] != sorted[i - 1]).collect();
+    let shape = Shape::new(&[begins.len()])?;
+    let ends = begins.iter().skip(1).copied().chain([sorted.len()]);
+    let values = Value::build::<T>(shape, |out| {
+        for (to, &at) in out.iter_mut().zip(&begins) {
+            *to = sorted[at];
+        }
+    })?;
+    let counts = Value::build::<i64>(shape, |out| {
+        for (to, (&begin, end)) in out.iter_mut().zip(begins.iter().zip(ends.clone())) {
+            *to = (end - begin) as i64;
+        }
+    })?;
+    let inverse = Value::build::<i64>(*x.shape(), |out| {
+        for (which, (&begin, end)) in begins.iter().zip(ends.clone()).enumerate() {
+            for at in begin..end {
+                out[order.map_or(at, |order| order[at] as usize)] = which as i64;
+            }
+        }
+    })?;
+    Ok(Distinct { values, inverse, counts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value<T: Element>(numbers: &[T], sizes: &[usize]) -> Value {
+        Value::build::<T>(Shape::new(sizes).unwrap(), |out| out.copy_from_slice(numbers)).unwrap()
+    }
+
+    #[test]
+    fn nan_is_largest_and_equals_keep_their_order() {
+        let x = value(&[f32::NAN, 1.0, -0.0, 0.0, f32::NEG_INFINITY, 1.0, -f32::NAN, f32::INFINITY], &[8]);
+        let up = Cpu.argsort(&x, 0, false).unwrap();
+        assert_eq!(up.slice::<i64>().unwrap(), [4, 2, 3, 1, 5, 7, 0, 6]);
+        let down = Cpu.argsort(&x, 0, true).unwrap();
+        assert_eq!(down.slice::<i64>().unwrap(), [0, 6, 7, 1, 5, 2, 3, 4]);
+    }
+
+    #[test]
+    fn any_axis_any_type() {
+        let x = value(&[3i64, -1, 2, i64::MIN, 5, 5], &[3, 2]);
+        let (sorted, positions) = Cpu.sort(&x, 0, false).unwrap();
+        assert_eq!(sorted.slice::<i64>().unwrap(), [2, i64::MIN, 3, -1, 5, 5]);
+        assert_eq!(positions.slice::<i64>().unwrap(), [1, 1, 0, 0, 2, 2]);
+        let (top, at) = Cpu.topk(&value(&[1u8, 9, 9, 4], &[4]), 2, 0, true).unwrap();
+        assert_eq!((top.slice::<u8>().unwrap(), at.slice::<i64>().unwrap()), (&[9, 9][..], &[1, 2][..]));
+        let (kth, at) = Cpu.kth(&value(&[4.0f64, 1.0, 3.0, 2.0], &[4]), 2, 0).unwrap();
+        assert_eq!((kth.slice::<f64>().unwrap(), at.slice::<i64>().unwrap()), (&[3.0][..], &[2][..]));
+    }
+
+    #[test]
+    fn long_rows_are_merged() {
+        let mut state = 7u64;
+        let numbers: Vec<f32> = (0..3 * merge::LONG + 17)
+            .map(|_| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                ((state >> 40) % 5000) as f32 - 2500.0
+            })
+            .collect();
+        let mut wanted: Vec<usize> = (0..numbers.len()).collect();
+        wanted.sort_by(|&a, &b| numbers[a].total_cmp(&numbers[b]));
+        let order = Cpu.argsort(&value(&numbers, &[numbers.len()]), 0, false).unwrap();
+        assert!(order.slice::<i64>().unwrap().iter().zip(&wanted).all(|(&a, &b)| a as usize == b));
+    }
+
+    #[test]
+    fn distinct_elements() {
+        let x = value(&[2.0f32, 1.0, 2.0, f32::NAN, f32::NAN, 1.0], &[2, 3]);
+        let found = Cpu.distinct(&x, false).unwrap();
+        assert_eq!(found.values.slice::<f32>().unwrap()[..2], [1.0, 2.0]);
+        assert_eq!(found.counts.slice::<i64>().unwrap(), [2, 2, 1, 1]);
+        assert_eq!(found.inverse.slice::<i64>().unwrap(), [1, 0, 1, 2, 3, 0]);
+        assert_eq!(found.inverse.dims(), [2, 3]);
+        let runs = Cpu.distinct(&value(&[1i64, 1, 2, 1], &[4]), true).unwrap();
+        assert_eq!(runs.values.slice::<i64>().unwrap(), [1, 2, 1]);
+    }
+}

@@ -1,0 +1,33 @@
+//! Elements in order.
+
+use super::Value;
+use crate::error::Fault;
+
+/// The different elements of a value.
+pub struct Distinct {
+    /// Each once: ascending, or in the order in which they come.
+    pub values: Value,
+    /// For every element, the position of its equal among `values`.
+    pub inverse: Value,
+    /// How often each occurs.
+    pub counts: Value,
+}
+
+/// The kernels that order. NaN is larger than every number, -0 equals 0, and of equals the one that stands first comes
+/// first, so each result is the only possible one and does not depend on threads.
+pub trait Sort {
+    /// The elements along `axis` in order, and the positions they come from (i64).
+    fn sort(&self, x: &Value, axis: usize, descending: bool) -> Result<(Value, Value), Fault>;
+    /// The positions alone.
+    fn argsort(&self, x: &Value, axis: usize, descending: bool) -> Result<Value, Fault>;
+    /// The `k` largest (or smallest) along `axis`, in order, and their positions.
+    fn topk(&self, x: &Value, k: usize, axis: usize, largest: bool) -> Result<(Value, Value), Fault>;
+    /// The `k`-th smallest along `axis`, counted from 0, and its position; `axis` stays with size 1.
+    fn kth(&self, x: &Value, k: usize, axis: usize) -> Result<(Value, Value), Fault>;
+    /// The middle one along `axis` (of two the lower), and its position; a NaN where there is one; `axis` stays with
+    /// size 1.
+    fn median(&self, x: &Value, axis: usize) -> Result<(Value, Value), Fault>;
+    /// The different elements of the flattened value: ascending and each once, or (`runs`) each run of equals once.
+    /// Every NaN is different from all.
+    fn distinct(&self, x: &Value, runs: bool) -> Result<Distinct, Fault>;
+}

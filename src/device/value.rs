@@ -1,0 +1,152 @@
+//! A value: numbers in a buffer, seen through a layout. It has no history.
+
+use super::{Buffer, Device};
+use crate::error::Fault;
+use crate::layout::{DType, Element, Layout, Shape};
+use std::fmt;
+use std::sync::Arc;
+
+/// Numbers without a history: what kernels and operations see. One pointer; clones share it.
+#[derive(Clone)]
+pub struct Value(Arc<Stored>);
+
+#[derive(Clone)]
+struct Stored {
+    buffer: Buffer,
+    layout: Layout,
+    dtype: DType,
+}
+
+/// A value's elements with their strides, for loops that follow them.
+#[derive(Clone, Copy)]
+pub struct Strided<'a, T> {
+    /// All elements of the buffer.
+    pub data: &'a [T],
+    /// Which of them, in which order; every position lies inside `data`.
+    pub layout: &'a Layout,
+}
+
+impl Value {
+    /// A new row-major value on the CPU; `fill` writes every element (it finds old numbers there, not zeros).
+    pub fn build<T: Element>(shape: Shape, fill: impl FnOnce(&mut [T])) -> Result<Value, Fault> {
+        Value::try_build(shape, |out| {
+            fill(out);
+            Ok(())
+        })
+    }
+    /// As [`build`](Value::build), where filling can fail.
+    pub fn try_build<T: Element>(
+        shape: Shape,
+        fill: impl FnOnce(&mut [T]) -> Result<(), Fault>,
+    ) -> Result<Value, Fault> {
+        let count = shape.count();
+        let mut buffer = Buffer::new(count * size_of::<T>())?;
+        fill(buffer.fresh(count)?)?;
+        Ok(Value(Arc::new(Stored { buffer, layout: Layout::contiguous(shape), dtype: T::DTYPE })))
+    }
+    /// A new value of one number everywhere, in the given element type.
+    pub fn full(shape: Shape, dtype: DType, number: f64) -> Result<Value, Fault> {
+        crate::layout::dispatch!(dtype, T => Value::build::<T>(shape, |out| out.fill(T::from_f64(number))))
+    }
+    /// The same numbers through another layout. It must stay inside the buffer; one that does not is a defect.
+    pub fn with_layout(&self, layout: Layout) -> Result<Value, Fault> {
+        let elements = self.0.buffer.bytes() / self.dtype().size();
+        let (mut first, mut last) = (layout.offset() as isize, layout.offset() as isize);
+        for (&size, &stride) in layout.dims().iter().zip(layout.strides()) {
+            let reach = stride.saturating_mul(size.max(1) as isize - 1);
+            first = first.saturating_add(reach.min(0));
+            last = last.saturating_add(reach.max(0));
+        }
+        if layout.count() > 0 && (first < 0 || last as usize >= elements) {
+            return Err(Fault::defect(format!("a view reaches {first}..={last} of {elements} elements")));
+        }
+        Ok(Value(Arc::new(Stored { buffer: self.0.buffer.clone(), layout, dtype: self.dtype() })))
+    }
+    /// The element type.
+    #[inline]
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+    /// The layout.
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+    /// The shape.
+    #[inline]
+    pub fn shape(&self) -> &Shape {
+        self.0.layout.shape()
+    }
+    /// The sizes.
+    #[inline]
+    pub fn dims(&self) -> &[usize] {
+        self.0.layout.dims()
+    }
+    /// The number of axes.
+    #[inline]
+    pub fn rank(&self) -> usize {
+        self.0.layout.rank()
+    }
+    /// The number of elements.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.0.layout.count()
+    }
+    /// Where it lives.
+    #[inline]
+    pub fn device(&self) -> Device {
+        self.0.buffer.device()
+    }
+    /// Are the elements dense and in row-major order?
+    #[inline]
+    pub fn is_contiguous(&self) -> bool {
+        self.0.layout.is_contiguous()
+    }
+    /// Do both show the same buffer?
+    pub fn shares_memory(&self, other: &Value) -> bool {
+        self.0.buffer.same(&other.0.buffer)
+    }
+    /// The elements of a dense, row-major value; `None` where the layout or the element type is another.
+    #[inline]
+    pub fn slice<T: Element>(&self) -> Option<&[T]> {
+        if T::DTYPE != self.dtype() || !self.is_contiguous() {
+            return None;
+        }
+        let count = self.count();
+        if count == 0 {
+            return Some(&[]);
+        }
+        let start = self.0.layout.offset();
+        self.0.buffer.elements::<T>().get(start..start + count)
+    }
+    /// The elements of a value that the caller made dense and of this type; a `Fault` that names the defect otherwise.
+    #[inline]
+    pub fn dense<T: Element>(&self) -> Result<&[T], Fault> {
+        self.slice().ok_or_else(|| {
+            Fault::defect(format!("a dense {} was expected, this is {:?} {:?}", T::DTYPE, self.dtype(), self.layout()))
+        })
+    }
+    /// The elements with their strides; a `Fault` where the element type is another.
+    #[inline]
+    pub fn strided<T: Element>(&self) -> Result<Strided<'_, T>, Fault> {
+        if T::DTYPE != self.dtype() {
+            return Err(Fault::defect(format!("{} was expected, this is {}", T::DTYPE, self.dtype())));
+        }
+        Ok(Strided { data: self.0.buffer.elements(), layout: &self.0.layout })
+    }
+    /// The elements for writing in place, where nobody else holds the buffer and the layout is dense.
+    pub fn unshared<T: Element>(&mut self) -> Option<&mut [T]> {
+        if T::DTYPE != self.dtype() || !self.is_contiguous() {
+            return None;
+        }
+        let (start, count) = (self.0.layout.offset(), self.count());
+        let stored = Arc::get_mut(&mut self.0)?;
+        stored.buffer.elements_mut::<T>()?.get_mut(start..start + count)
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Value {:?} {}", self.dims(), self.dtype())
+    }
+}
