@@ -1,0 +1,77 @@
+//! Neural networks from scratch: tensors, gradients, fast kernels, and errors that teach.
+//!
+//! # A first network
+//!
+//! Two inputs, eight hidden numbers, one answer: exclusive or, which no straight line separates.
+//!
+//! ```
+//! use chainrule::{Parameter, Random, Result, Tensor};
+//!
+//! fn main() -> Result<()> {
+//!     let x = Tensor::from([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]);
+//!     let target = Tensor::from([[0.0], [1.0], [1.0], [0.0]]);
+//!
+//!     let mut random = Random::new(1);
+//!     let mut parameters = [
+//!         Parameter::new(Tensor::uniform([2, 8], -1.0..1.0, &mut random)),
+//!         Parameter::new(Tensor::zeros([8])),
+//!         Parameter::new(Tensor::uniform([8, 1], -1.0..1.0, &mut random)),
+//!     ];
+//!     let mut last = f64::INFINITY;
+//!     for _ in 0..500 {
+//!         let [w1, b1, w2] = &parameters;
+//!         let hidden = (x.matmul(w1) + b1).tanh();
+//!         let loss = (hidden.matmul(w2) - &target).square().mean();
+//!         let gradients = loss.backward()?;
+//!         for parameter in &mut parameters {
+//!             let step = gradients.of(parameter)? * 0.3;
+//!             parameter.set(&(parameter.detach() - step))?;
+//!         }
+//!         last = loss.item()?;
+//!     }
+//!     assert!(last < 0.05, "{last}");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The rooms
+//!
+//! - [`Tensor`]: numbers, every operation on them, and what [`backward`](Tensor::backward) does. What cannot be computed
+//!   makes a failed tensor, whose [`Error`] comes out where something is read: formulas need no `?`.
+//! - [`Parameter`], [`Gradients`]: what is learnt, and in which direction.
+//! - [`no_grad`], [`evaluating`], [`checkpoint()`], [`detect_anomalies`], [`record`]: scopes around a computation.
+//! - [`formula!`]: a pointwise function written once, with kernel and derivative.
+//! - [`op`]: operations of your own.
+//! - [`device`]: memory, threads, instruction sets.
+//! - [`gradcheck`], [`jvp`]: gradients held against differences; forward mode.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod device;
+mod error;
+pub mod formula;
+mod layout;
+mod ops;
+mod tensor;
+
+pub use device::{Combine, Device, Draw, Profile, Random, Value, profile, thread_count, threads};
+pub use error::{Error, ErrorKind, Fault, Operand, Result};
+pub use layout::{
+    Axes, Axis, AxisList, DType, Element, Index, IndexList, IndexRange, Indices, Integer, Layout, MAX_RANK,
+    ResolvedAxes, Shape, SizeList, Sizes, step,
+};
+pub use ops::{Attention, Conv, Interpolation, Pad, Pool, Resize, Unique};
+pub use tensor::{
+    Array, Cut, GradientCheck, Gradients, KeepGraph, Parameter, Recording, Source, State, Step, Tensor, backward_all,
+    checkpoint, detect_anomalies, evaluating, gradcheck, is_recording, is_training, jvp, live_nodes, no_grad, record,
+    shared_updates, training,
+};
+
+/// What it takes to write an operation: the [`Op`](op::Op) trait and how one is applied.
+pub mod op {
+    pub use crate::ops::check::check_formula;
+    pub use crate::ops::number::{Number, Operand};
+    pub use crate::ops::pointwise::pointwise;
+    pub use crate::tensor::{
+        Call, InputGradients, Keep, Op, Outputs, Saves, Tensors, Wanted, apply, apply_all, apply_many, apply_slice, one,
+    };
+}

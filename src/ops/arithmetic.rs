@@ -1,0 +1,492 @@
+//! `+ - * / %` and their methods, for tensors, parameters and numbers.
+//!
+//! The operators mean what they mean for Rust's numbers: `/` truncates integers, `%` has the dividend's sign.
+//! Integers wrap; an integer division by zero is an error.
+
+use super::number::{Number, Operand};
+use crate::device::elementwise::Elementwise;
+use crate::device::reduce::Reduce;
+use crate::device::{Value, on};
+use crate::error::Fault;
+use crate::formula_struct;
+use crate::layout::DType;
+use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one, pointwise};
+use crate::tensor::{Parameter, Tensor};
+
+formula_struct!([whole] AddFormula add(x, y)() { x + y });
+formula_struct!([whole] SubFormula sub(x, y)() { x - y });
+formula_struct!([whole] MulFormula mul(x, y)() { x * y });
+formula_struct!([whole] DivFormula div(x, y)() { x / y });
+
+/// Addition, subtraction, multiplication, division: with gradients of their own, since what does not depend on an input
+/// must not meet its infinities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pair {
+    Add,
+    Sub,
+    Mul,
+    Div,
+}
+
+impl Op for Pair {
+    fn name(&self) -> &'static str {
+        match self {
+            Pair::Add => "add",
+            Pair::Sub => "sub",
+            Pair::Mul => "mul",
+            Pair::Div => "div",
+        }
+    }
+    #[inline]
+    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
+        let pair = [inputs[0], inputs[1]];
+        one(match self {
+            Pair::Add => on!(inputs[0].device(), formula(&AddFormula {}, pair)),
+            Pair::Sub => on!(inputs[0].device(), formula(&SubFormula {}, pair)),
+            Pair::Mul => on!(inputs[0].device(), formula(&MulFormula {}, pair)),
+            Pair::Div => {
+                refuse_zeros(pair)?;
+                on!(inputs[0].device(), formula(&DivFormula {}, pair))
+            }
+        }?)
+    }
+    fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
+        let arriving = &arriving[0];
+        let gradient = match (self, which) {
+            (Pair::Add, _) | (Pair::Sub, 0) => arriving.clone(),
+            (Pair::Sub, _) => -arriving,
+            (Pair::Mul, _) => arriving * call.input(1 - which),
+            (Pair::Div, 0) => arriving / call.input(1),
+            (Pair::Div, _) => -arriving * ((call.input(0) / call.input(1)) / call.input(1)),
+        };
+        gradient.to_dtype(call.dtype(which))
+    }
+    fn saves(&self, which: usize) -> Saves {
+        match (self, which) {
+            (Pair::Add | Pair::Sub, _) => Saves::NONE,
+            (Pair::Mul, _) => Saves::input(1 - which),
+            (Pair::Div, 0) => Saves::input(1),
+            (Pair::Div, _) => Saves::INPUTS,
+        }
+    }
+    fn rule(&self, which: usize) -> &'static str {
+        match (self, which) {
+            (Pair::Add, _) | (Pair::Sub, 0) => "∂L/∂a = ∂L/∂c",
+            (Pair::Sub, _) => "∂L/∂b = -∂L/∂c",
+            (Pair::Mul, 0) => "∂L/∂a = ∂L/∂c · b",
+            (Pair::Mul, _) => "∂L/∂b = ∂L/∂c · a",
+            (Pair::Div, 0) => "∂L/∂a = ∂L/∂c / b",
+            (Pair::Div, _) => "∂L/∂b = -∂L/∂c · a / b²",
+        }
+    }
+    fn roles(&self) -> &'static [&'static str] {
+        &["left", "right"]
+    }
+}
+
+/// Integers have no result of a division by zero.
+fn refuse_zeros([left, right]: [&Value; 2]) -> Result<(), Fault> {
+    if left.dtype().is_float() || right.dtype().is_float() || left.count() == 0 {
+        return Ok(());
+    }
+    let axes: Vec<usize> = (0..right.rank()).collect();
+    let fine = on!(right.device(), all(right, &axes, false))?;
+    if fine.dense::<bool>()?.first() == Some(&false) {
+        return Err(Fault::value(
+            "an integer division by zero",
+            "check the divisor, or divide floats: to_dtype(DType::F32), where it gives infinity or NaN",
+        ));
+    }
+    Ok(())
+}
+
+formula_struct!([] AffineFormula affine(x)(scale, shift) { x * scale + shift });
+
+/// `x · scale + shift`, for floats: what a number beside a tensor is.
+#[derive(Clone, Copy, Debug)]
+struct Affine {
+    name: &'static str,
+    scale: f64,
+    shift: f64,
+}
+
+/// Adding it changes nothing, not even the sign of a zero.
+const NOTHING: f64 = -0.0;
+
+impl Op for Affine {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    #[inline]
+    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
+        one(on!(inputs[0].device(), formula(&AffineFormula { scale: self.scale, shift: self.shift }, [inputs[0]]))?)
+    }
+    fn gradient(&self, _: usize, arriving: &[Tensor], _: &Call<'_>) -> Tensor {
+        if self.scale == 1.0 { arriving[0].clone() } else { affine("mul", &arriving[0], self.scale, NOTHING) }
+    }
+    fn saves(&self, _: usize) -> Saves {
+        Saves::NONE
+    }
+    fn rule(&self, _: usize) -> &'static str {
+        if self.scale == 1.0 { "∂L/∂x = ∂L/∂y" } else { "∂L/∂x = ∂L/∂y · c" }
+    }
+    fn roles(&self) -> &'static [&'static str] {
+        &["input"]
+    }
+}
+
+#[track_caller]
+#[inline]
+fn affine(name: &'static str, x: &Tensor, scale: f64, shift: f64) -> Tensor {
+    apply(Affine { name, scale, shift }, [x])
+}
+
+formula_struct!([] DividedFormula div(x)(divisor) { x / divisor } gradient { R::from(1.0) / divisor });
+formula_struct!([rare] QuotientFormula div(x)(dividend) { dividend / x } gradient { -((dividend / x) / x) });
+
+/// A tensor and a number.
+#[track_caller]
+#[inline]
+fn with_number(pair: Pair, x: &Tensor, number: Number) -> Tensor {
+    // a product or sum of a float tensor needs no second tensor
+    let Some(c) = beside_floats(x, number) else { return whole(pair, x, number, false) };
+    match pair {
+        Pair::Add => affine("add", x, 1.0, c),
+        Pair::Sub => affine("sub", x, 1.0, -c),
+        Pair::Mul => affine("mul", x, c, NOTHING),
+        Pair::Div => pointwise(DividedFormula { divisor: c }, [x]),
+    }
+}
+
+/// A number and a tensor.
+#[track_caller]
+#[inline]
+fn number_with(pair: Pair, number: Number, x: &Tensor) -> Tensor {
+    let Some(c) = beside_floats(x, number) else { return whole(pair, x, number, true) };
+    match pair {
+        Pair::Add => affine("add", x, 1.0, c),
+        Pair::Sub => affine("sub", x, -1.0, c),
+        Pair::Mul => affine("mul", x, c, NOTHING),
+        Pair::Div => pointwise(QuotientFormula { dividend: c }, [x]),
+    }
+}
+
+/// The number as f64, where the two meet in a float type.
+#[inline]
+fn beside_floats(x: &Tensor, number: Number) -> Option<f64> {
+    match x.value() {
+        Ok(value) if !number.meets(value.dtype()).is_float() => None,
+        _ => Some(number.float()),
+    }
+}
+
+/// Whole numbers, which f64 could not hold all.
+#[track_caller]
+#[cold]
+fn whole(pair: Pair, x: &Tensor, number: Number, swapped: bool) -> Tensor {
+    let dtype = number.meets(x.dtype().unwrap_or(DType::I64));
+    let (x, other) = (x.to_dtype(dtype), number.tensor(dtype));
+    if swapped { apply(pair, [&other, &x]) } else { apply(pair, [&x, &other]) }
+}
+
+formula_struct!([whole rare] RemainderFormula remainder(x, y)() { remainder(x, y) });
+formula_struct!([whole rare] FmodFormula fmod(x, y)() { fmod(x, y) });
+
+/// A remainder, which whole numbers do not have for a divisor of zero.
+#[derive(Clone, Copy, Debug)]
+struct Remainder {
+    /// With the divisor's sign (Python), or with the dividend's (Rust).
+    floored: bool,
+}
+
+impl Op for Remainder {
+    fn name(&self) -> &'static str {
+        if self.floored { "remainder" } else { "fmod" }
+    }
+    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
+        let pair = [inputs[0], inputs[1]];
+        refuse_zeros(pair)?;
+        one(match self.floored {
+            true => on!(inputs[0].device(), formula(&RemainderFormula {}, pair)),
+            false => on!(inputs[0].device(), formula(&FmodFormula {}, pair)),
+        }?)
+    }
+    fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
+        let gradient = match which {
+            0 => arriving[0].clone(),
+            _ => {
+                let quotient = call.input(0) / call.input(1);
+                -&arriving[0] * if self.floored { quotient.floor() } else { quotient.trunc() }
+            }
+        };
+        gradient.to_dtype(call.dtype(which))
+    }
+    fn saves(&self, which: usize) -> Saves {
+        if which == 0 { Saves::NONE } else { Saves::INPUTS }
+    }
+    fn rule(&self, which: usize) -> &'static str {
+        if which == 0 { "∂L/∂a = ∂L/∂c" } else { "∂L/∂b = -∂L/∂c · ⌊a / b⌋" }
+    }
+    fn roles(&self) -> &'static [&'static str] {
+        &["left", "right"]
+    }
+}
+
+formula_struct!([rare] PowFormula pow(x, exponent)() { pow(x, exponent) } gradient {
+    select(eq(exponent, 0.0), 0.0, exponent * pow(x, exponent - 1.0)),
+    select(eq(x, 0.0) & ge(exponent, 0.0), 0.0, pow(x, exponent) * ln(x))
+});
+formula_struct!([rare] PowNumberFormula pow(x)(exponent) { pow(x, exponent) } gradient { exponent * pow(x, exponent - 1.0) });
+formula_struct!([whole flat rare] PowZeroFormula pow(x)() { R::from(1.0) });
+formula_struct!([whole rare] CubeFormula pow(x)() { x * x * x } gradient { 3.0 * (x * x) });
+formula_struct!([rare] ReciprocalSquareFormula pow(x)() { 1.0 / (x * x) } gradient { -2.0 / (x * x * x) });
+
+formula_struct!([whole] MaximumFormula maximum(x, y)() { maximum(x, y) } gradient {
+    select(lt(x, y), 0.0, select(eq(x, y), 0.5, 1.0)),
+    select(lt(y, x), 0.0, select(eq(x, y), 0.5, 1.0))
+});
+formula_struct!([whole] MinimumFormula minimum(x, y)() { minimum(x, y) } gradient {
+    select(lt(y, x), 0.0, select(eq(x, y), 0.5, 1.0)),
+    select(lt(x, y), 0.0, select(eq(x, y), 0.5, 1.0))
+});
+formula_struct!([whole] ClampFormula clamp(x)(low, high) { minimum(maximum(x, low), high) } gradient { indicator(gt(x, low) & lt(x, high)) });
+formula_struct!([whole] ClampMinFormula clamp_min(x)(low) { maximum(x, low) } gradient { indicator(gt(x, low)) });
+formula_struct!([whole] ClampMaxFormula clamp_max(x)(high) { minimum(x, high) } gradient { indicator(lt(x, high)) });
+
+impl Tensor {
+    /// `x^exponent`, for a number or a tensor of exponents.
+    ///
+    /// Negative numbers have powers for whole exponents only, NaN else. Beside integers an exponent gives f32.
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// let x = Tensor::from([2.0, -3.0]);
+    /// assert_eq!(x.pow(3.0).to_vec::<f32>()?, [8.0, -27.0]);
+    /// assert_eq!(x.pow(&Tensor::from([1.0, 2.0])).to_vec::<f32>()?, [2.0, 9.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn pow<'a>(&self, exponent: impl Into<Operand<'a>>) -> Tensor {
+        let number = match exponent.into() {
+            Operand::Tensor(exponent) => return pointwise(PowFormula {}, [self, exponent]),
+            Operand::Owned(exponent) => return pointwise(PowFormula {}, [self, &exponent]),
+            Operand::Number(number) => number.float(),
+        };
+        // cheaper and more exact than the general power; gradients as in PyTorch
+        if number == 2.0 {
+            self.square()
+        } else if number == 1.0 {
+            affine("pow", self, 1.0, NOTHING)
+        } else if number == 0.5 {
+            self.sqrt()
+        } else if number == -1.0 {
+            self.reciprocal()
+        } else if number == -0.5 {
+            self.rsqrt()
+        } else if number == 3.0 {
+            pointwise(CubeFormula {}, [self])
+        } else if number == -2.0 {
+            pointwise(ReciprocalSquareFormula {}, [self])
+        } else if number == 0.0 {
+            pointwise(PowZeroFormula {}, [self])
+        } else {
+            pointwise(PowNumberFormula { exponent: number }, [self])
+        }
+    }
+    /// The greater of both, NaN if one is NaN. Where they are equal each gets half of the gradient.
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// let x = Tensor::from([-1.0, 2.0]);
+    /// assert_eq!(x.maximum(0.5).to_vec::<f32>()?, [0.5, 2.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn maximum<'a>(&self, other: impl Into<Operand<'a>>) -> Tensor {
+        pointwise(MaximumFormula {}, [self, &other.into().beside(self)])
+    }
+    /// The smaller of both, NaN if one is NaN. Where they are equal each gets half of the gradient.
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// let x = Tensor::from([-1.0, 2.0]);
+    /// assert_eq!(x.minimum(&Tensor::from([0.5])).to_vec::<f32>()?, [-1.0, 0.5]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn minimum<'a>(&self, other: impl Into<Operand<'a>>) -> Tensor {
+        pointwise(MinimumFormula {}, [self, &other.into().beside(self)])
+    }
+    /// `min(max(x, low), high)`; the gradient is 0 outside and at the bounds.
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// assert_eq!(Tensor::from([-3.0, 0.5, 3.0]).clamp(-1.0, 1.0).to_vec::<f32>()?, [-1.0, 0.5, 1.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[doc(alias = "clip")]
+    #[track_caller]
+    pub fn clamp(&self, low: f64, high: f64) -> Tensor {
+        pointwise(ClampFormula { low, high }, [self])
+    }
+    /// `max(x, low)`; the gradient is 0 below and at the bound.
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// assert_eq!(Tensor::from([-3.0, 0.5]).clamp_min(-1.0).to_vec::<f32>()?, [-1.0, 0.5]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn clamp_min(&self, low: f64) -> Tensor {
+        pointwise(ClampMinFormula { low }, [self])
+    }
+    /// `min(x, high)`; the gradient is 0 above and at the bound.
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// assert_eq!(Tensor::from([-3.0, 3.0]).clamp_max(1.0).to_vec::<f32>()?, [-3.0, 1.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn clamp_max(&self, high: f64) -> Tensor {
+        pointwise(ClampMaxFormula { high }, [self])
+    }
+    /// The remainder that has the divisor's sign, as in Python. (The operator `%` has the dividend's, as in Rust.)
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// assert_eq!(Tensor::from([-7.0, 7.0]).remainder(3.0).to_vec::<f32>()?, [2.0, 1.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn remainder<'a>(&self, divisor: impl Into<Operand<'a>>) -> Tensor {
+        apply(Remainder { floored: true }, [self, &divisor.into().beside(self)])
+    }
+    /// The remainder that has the dividend's sign: the operator `%`.
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// assert_eq!(Tensor::from([-7.0, 7.0]).fmod(3.0).to_vec::<f32>()?, [-1.0, 1.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn fmod<'a>(&self, divisor: impl Into<Operand<'a>>) -> Tensor {
+        apply(Remainder { floored: false }, [self, &divisor.into().beside(self)])
+    }
+    /// The quotient rounded down, as `//` in Python.
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// assert_eq!(Tensor::from([-7.0, 7.0]).floor_divide(2.0).to_vec::<f32>()?, [-4.0, 3.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn floor_divide<'a>(&self, divisor: impl Into<Operand<'a>>) -> Tensor {
+        let divisor = divisor.into().beside(self);
+        (self - self.remainder(&*divisor)) / &*divisor
+    }
+    /// `self + scale · other`
+    ///
+    /// ```
+    /// # use chainrule::Tensor;
+    /// assert_eq!(Tensor::from([1.0]).add_scaled(&Tensor::from([2.0]), 0.5).item()?, 2.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn add_scaled(&self, other: &Tensor, scale: f64) -> Tensor {
+        formula_struct!([rare] AddScaled add_scaled(x, y)(scale) { x + scale * y } gradient { R::from(1.0), R::from(scale) });
+        pointwise(AddScaled { scale }, [self, other])
+    }
+}
+
+impl AsRef<Tensor> for Tensor {
+    fn as_ref(&self) -> &Tensor {
+        self
+    }
+}
+impl AsRef<Tensor> for Parameter {
+    fn as_ref(&self) -> &Tensor {
+        self
+    }
+}
+
+/// One operator, for tensors on both sides (by value or by reference, parameters too) and for a number on one.
+/// One float and one integer only, so that a literal has one type and `(x * 2.0).exp()` compiles; write `x * rate as f64`.
+macro_rules! operators {
+    ($($Trait:ident $method:ident: $a:ident $b:ident => $both:expr, $x:ident $c:ident => $right:expr, $left:expr;)*) => { $(
+        operators!(@both $Trait $method $a $b $both; Tensor, Tensor; Tensor, &Tensor; &Tensor, Tensor; &Tensor, &Tensor;
+            Tensor, &Parameter; &Tensor, &Parameter; &Parameter, Tensor; &Parameter, &Tensor; &Parameter, &Parameter);
+        operators!(@numbers $Trait $method $x $c $right, $left; f64 i64 bool);
+    )* };
+    (@both $Trait:ident $method:ident $a:ident $b:ident $both:expr; $($A:ty, $B:ty);*) => { $(
+        impl std::ops::$Trait<$B> for $A {
+            type Output = Tensor;
+            #[track_caller]
+            #[inline]
+            fn $method(self, other: $B) -> Tensor {
+                let ($a, $b): (&Tensor, &Tensor) = (self.as_ref(), other.as_ref());
+                $both
+            }
+        }
+    )* };
+    (@numbers $Trait:ident $method:ident $x:ident $c:ident $right:expr, $left:expr; $($N:ty)*) => { $(
+        operators!(@number $Trait $method $x $c $right, $left; $N; Tensor; &Tensor; &Parameter);
+    )* };
+    (@number $Trait:ident $method:ident $x:ident $c:ident $right:expr, $left:expr; $N:ty; $($A:ty);*) => { $(
+        impl std::ops::$Trait<$N> for $A {
+            type Output = Tensor;
+            #[track_caller]
+            #[inline]
+            fn $method(self, number: $N) -> Tensor {
+                let ($x, $c): (&Tensor, Number) = (self.as_ref(), number.into());
+                $right
+            }
+        }
+        impl std::ops::$Trait<$A> for $N {
+            type Output = Tensor;
+            #[track_caller]
+            #[inline]
+            fn $method(self, tensor: $A) -> Tensor {
+                let ($x, $c): (&Tensor, Number) = (tensor.as_ref(), self.into());
+                $left
+            }
+        }
+    )* };
+}
+operators! {
+    Add add: a b => apply(Pair::Add, [a, b]), x c => with_number(Pair::Add, x, c), number_with(Pair::Add, c, x);
+    Sub sub: a b => apply(Pair::Sub, [a, b]), x c => with_number(Pair::Sub, x, c), number_with(Pair::Sub, c, x);
+    Mul mul: a b => apply(Pair::Mul, [a, b]), x c => with_number(Pair::Mul, x, c), number_with(Pair::Mul, c, x);
+    Div div: a b => apply(Pair::Div, [a, b]), x c => with_number(Pair::Div, x, c), number_with(Pair::Div, c, x);
+    Rem rem: a b => a.fmod(b), x c => x.fmod(Operand::Number(c)), {
+        Operand::Number(c).beside(x).fmod(x)
+    };
+}
+
+/// An operator of one operand.
+macro_rules! prefixes {
+    ($($Trait:ident $method:ident $x:ident => $result:expr; $($A:ty)*;)*) => { $($(
+        impl std::ops::$Trait for $A {
+            type Output = Tensor;
+            #[track_caller]
+            #[inline]
+            fn $method(self) -> Tensor {
+                let $x: &Tensor = self.as_ref();
+                $result
+            }
+        }
+    )*)* };
+}
+prefixes! {
+    Neg neg x => negative(x); Tensor &Tensor &Parameter;
+    Not not x => x.logical_not(); Tensor &Tensor &Parameter;
+}
+
+#[track_caller]
+#[inline]
+fn negative(x: &Tensor) -> Tensor {
+    match x.dtype() {
+        Ok(dtype) if !dtype.is_float() => whole(Pair::Mul, x, Number::Integer(-1), false),
+        _ => affine("neg", x, -1.0, NOTHING),
+    }
+}

@@ -1,0 +1,259 @@
+//! Tensors of random numbers. Each takes one draw of the [`Random`] it is given, so the same stream gives the same
+//! tensors again, for any number of threads.
+
+use crate::device::random::{Draw, Generate, Random};
+use crate::device::{Device, Value, on};
+use crate::error::{Error, Fault};
+use crate::layout::{DType, Shape, Sizes};
+use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one};
+use crate::tensor::Tensor;
+use std::ops::Range;
+use std::panic::Location;
+
+/// A random tensor, or the error that kept it from being made.
+fn made(name: &'static str, value: Result<Value, Fault>, at: &'static Location<'static>) -> Tensor {
+    match value {
+        Ok(value) => Tensor::from_value(value),
+        Err(fault) => Tensor::failed(Error::with(name, fault, Vec::new(), at)),
+    }
+}
+
+impl Tensor {
+    /// Uniform numbers (f32): from the range's start on, below its end.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let x = Tensor::uniform([2, 3], -1.0..1.0, &mut Random::new(1));
+    /// assert!(x.to_vec::<f32>()?.iter().all(|x| (-1.0..1.0).contains(x)));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "rand")]
+    pub fn uniform(sizes: impl Sizes, range: Range<f64>, random: &mut Random) -> Tensor {
+        Tensor::uniform_of(DType::F32, sizes, range, random)
+    }
+    /// As [`uniform`](Tensor::uniform), in one of the four float types.
+    ///
+    /// ```
+    /// use chainrule::{DType, Random, Tensor};
+    /// let x = Tensor::uniform_of(DType::F64, [4], 0.0..1.0, &mut Random::new(1));
+    /// assert_eq!(x.dtype()?, DType::F64);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn uniform_of(dtype: DType, sizes: impl Sizes, range: Range<f64>, random: &mut Random) -> Tensor {
+        let (at, draw) = (Location::caller(), random.draw());
+        let make = |shape: Shape| on!(Device::Cpu, uniform(shape, dtype, range.start, range.end, draw));
+        made("uniform", sizes.sizes().shape().and_then(make), at)
+    }
+    /// Uniform numbers in this tensor's shape and type.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let noise = Tensor::zeros([2, 3]).uniform_like(0.0..0.1, &mut Random::new(1));
+    /// assert_eq!(noise.dims::<2>()?, [2, 3]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "rand_like")]
+    pub fn uniform_like(&self, range: Range<f64>, random: &mut Random) -> Tensor {
+        let (at, draw) = (Location::caller(), random.draw());
+        match self.value() {
+            Ok(x) => {
+                made("uniform_like", on!(x.device(), uniform(*x.shape(), x.dtype(), range.start, range.end, draw)), at)
+            }
+            Err(error) => Tensor::failed(error.clone()),
+        }
+    }
+    /// Normal numbers (f32) of this mean and standard deviation.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let x = Tensor::normal([1000], 5.0, 0.1, &mut Random::new(1));
+    /// assert!(x.to_vec::<f32>()?.iter().all(|x| (4.0..6.0).contains(x)));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "randn")]
+    pub fn normal(sizes: impl Sizes, mean: f64, deviation: f64, random: &mut Random) -> Tensor {
+        Tensor::normal_of(DType::F32, sizes, mean, deviation, random)
+    }
+    /// As [`normal`](Tensor::normal), in one of the four float types.
+    ///
+    /// ```
+    /// use chainrule::{DType, Random, Tensor};
+    /// let x = Tensor::normal_of(DType::BF16, [4], 0.0, 1.0, &mut Random::new(1));
+    /// assert_eq!(x.dtype()?, DType::BF16);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn normal_of(dtype: DType, sizes: impl Sizes, mean: f64, deviation: f64, random: &mut Random) -> Tensor {
+        let (at, draw) = (Location::caller(), random.draw());
+        let make = |shape: Shape| on!(Device::Cpu, normal(shape, dtype, mean, deviation, draw));
+        made("normal", sizes.sizes().shape().and_then(make), at)
+    }
+    /// Normal numbers in this tensor's shape and type.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let x = Tensor::from([1.0, 2.0]);
+    /// let noisy = &x + &x.normal_like(0.0, 0.1, &mut Random::new(1));
+    /// assert_eq!(noisy.dims::<1>()?, [2]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "randn_like")]
+    pub fn normal_like(&self, mean: f64, deviation: f64, random: &mut Random) -> Tensor {
+        let (at, draw) = (Location::caller(), random.draw());
+        match self.value() {
+            Ok(x) => made("normal_like", on!(x.device(), normal(*x.shape(), x.dtype(), mean, deviation, draw)), at),
+            Err(error) => Tensor::failed(error.clone()),
+        }
+    }
+    /// Whole numbers (i64): from the range's start on, below its end, each as likely as any other.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let dice = Tensor::integers([100], 1..7, &mut Random::new(1));
+    /// assert!(dice.to_vec::<i64>()?.iter().all(|x| (1..7).contains(x)));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "randint")]
+    pub fn integers(sizes: impl Sizes, range: Range<i64>, random: &mut Random) -> Tensor {
+        let (at, draw) = (Location::caller(), random.draw());
+        let make = |shape: Shape| on!(Device::Cpu, integers(shape, range.start, range.end, draw));
+        made("integers", sizes.sizes().shape().and_then(make), at)
+    }
+    /// Ones with the given chance, else zeros (f32).
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let x = Tensor::bernoulli([1000], 0.3, &mut Random::new(1));
+    /// assert!((250.0..350.0).contains(&x.sum().item()?));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn bernoulli(sizes: impl Sizes, chance: f64, random: &mut Random) -> Tensor {
+        let (at, draw) = (Location::caller(), random.draw());
+        let make = |shape: Shape| on!(Device::Cpu, bernoulli(shape, DType::F32, chance, draw));
+        made("bernoulli", sizes.sizes().shape().and_then(make), at)
+    }
+    /// The numbers 0, 1, ... below `count` in random order (i64).
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let mut order = Tensor::permutation(5, &mut Random::new(1)).to_vec::<i64>()?;
+    /// order.sort();
+    /// assert_eq!(order, [0, 1, 2, 3, 4]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "randperm")]
+    pub fn permutation(count: usize, random: &mut Random) -> Tensor {
+        let (at, draw) = (Location::caller(), random.draw());
+        made("permutation", on!(Device::Cpu, permutation(count, draw)), at)
+    }
+    /// One with the chance that stands at its place, else zero. It has no gradient: the result is chance.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let x = Tensor::from([0.0, 1.0]).flip_coins(&mut Random::new(1));
+    /// assert_eq!(x.to_vec::<f32>()?, [0.0, 1.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "bernoulli")]
+    pub fn flip_coins(&self, random: &mut Random) -> Tensor {
+        apply(FlipCoins { draw: random.draw() }, [self])
+    }
+    /// For each row of weights `count` different positions (i64), drawn one after the other, each as likely as its
+    /// weight among those left. Weights need not add up to 1. It has no gradient: the result is a position.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let x = Tensor::from([1.0, 0.0, 5.0]).multinomial(2, &mut Random::new(1));
+    /// let mut chosen = x.to_vec::<i64>()?;
+    /// chosen.sort();
+    /// assert_eq!(chosen, [0, 2]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn multinomial(&self, count: usize, random: &mut Random) -> Tensor {
+        apply(Multinomial { count, replacement: false, draw: random.draw() }, [self])
+    }
+    /// As [`multinomial`](Tensor::multinomial), where a position may come again: `count` independent choices.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let x = Tensor::from([1.0, 0.0, 5.0]).multinomial_repeated(10, &mut Random::new(1));
+    /// assert!(!x.to_vec::<i64>()?.contains(&1));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "categorical")]
+    #[doc(alias = "choice")]
+    pub fn multinomial_repeated(&self, count: usize, random: &mut Random) -> Tensor {
+        apply(Multinomial { count, replacement: true, draw: random.draw() }, [self])
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FlipCoins {
+    draw: Draw,
+}
+
+impl Op for FlipCoins {
+    fn name(&self) -> &'static str {
+        "flip_coins"
+    }
+    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
+        one(on!(inputs[0].device(), bernoulli_of(inputs[0], self.draw))?)
+    }
+    fn gradient(&self, _: usize, arriving: &[Tensor], _: &Call<'_>) -> Tensor {
+        arriving[0].zeros_like()
+    }
+    fn saves(&self, _: usize) -> Saves {
+        Saves::NONE
+    }
+    fn rule(&self, _: usize) -> &'static str {
+        "none: the result is chance"
+    }
+    fn differentiable(&self) -> Result<(), &'static str> {
+        Err("flip_coins has no gradient: its result is chance")
+    }
+    fn roles(&self) -> &'static [&'static str] {
+        &["chances"]
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Multinomial {
+    count: usize,
+    replacement: bool,
+    draw: Draw,
+}
+
+impl Op for Multinomial {
+    fn name(&self) -> &'static str {
+        if self.replacement { "multinomial_repeated" } else { "multinomial" }
+    }
+    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
+        one(on!(inputs[0].device(), multinomial(inputs[0], self.count, self.replacement, self.draw))?)
+    }
+    fn gradient(&self, _: usize, arriving: &[Tensor], _: &Call<'_>) -> Tensor {
+        arriving[0].zeros_like()
+    }
+    fn saves(&self, _: usize) -> Saves {
+        Saves::NONE
+    }
+    fn rule(&self, _: usize) -> &'static str {
+        "none: the result is a position"
+    }
+    fn differentiable(&self) -> Result<(), &'static str> {
+        Err("multinomial has no gradient: its result is a position")
+    }
+    fn roles(&self) -> &'static [&'static str] {
+        &["weights"]
+    }
+}
