@@ -1,0 +1,234 @@
+//! The same bytes for any number of threads, by kernels that really share their work.
+//!
+//! `CHAINRULE_DIGEST=file` writes a digest of all results where the file is missing and compares where it is there: so
+//! a build without threads is held against one with them.
+
+use chainrule::device::cpu::parallel::{splits, surely_split};
+use chainrule::{Attention, Conv, DType, Draw, Parameter, Random, Tensor, threads};
+use std::fmt::Write;
+
+/// What is computed, by name; each gives some tensors.
+type Case = (&'static str, fn() -> Vec<Tensor>);
+
+const DRAW: Draw = Draw { seed: 5, stream: 0, number: 0 };
+
+fn normal<const N: usize>(sizes: [usize; N], number: u64) -> Tensor {
+    Tensor::normal(sizes, 0.0, 1.0, &mut Random::resume(Draw { number, ..DRAW }))
+}
+
+/// A value and the gradients of its leaves.
+fn with_gradients(leaves: &[&Tensor], result: Tensor) -> Vec<Tensor> {
+    // Unlike weights for the elements, so that each counts.
+    let weights = result.uniform_like(-1.0..1.0, &mut Random::resume(DRAW));
+    let gradients = result.backward_from(&weights).unwrap_or_else(|error| panic!("{error}"));
+    let mut all = vec![result];
+    all.extend(leaves.iter().map(|leaf| gradients.of(leaf).unwrap_or_else(|error| panic!("{error}")).clone()));
+    all
+}
+
+fn cases() -> Vec<Case> {
+    vec![
+        ("sum of 10 million", || {
+            let x = normal([10_000_000], 1);
+            vec![x.sum(), x.mean(), x.max(), x.var()]
+        }),
+        ("sum of 10 million in f64", || vec![normal([10_000_000], 1).to_dtype(DType::F64).sum()]),
+        ("sums over each axis", || {
+            let x = normal([300, 40, 500], 2).variable();
+            let mut all = with_gradients(&[&x], x.sum_over([0, 2]));
+            all.extend([x.sum_over(0), x.sum_over(1), x.sum_over(2), x.max_over(1), x.var_over([0, 1])]);
+            all
+        }),
+        ("pointwise with a broadcast", || {
+            let (x, row) = (normal([700, 900], 3).variable(), normal([900], 4).variable());
+            with_gradients(&[&x, &row], (&x * &row + 1.0).exp() / (x.square() + 2.0))
+        }),
+        ("a transposed copy", || vec![normal([900, 800], 5).transpose(0, 1) * 1.0]),
+        ("cat and pad", || vec![Tensor::cat(&[&normal([600, 300], 6), &normal([600, 500], 7)], 1)]),
+        ("matmul", || {
+            let (a, b) = (normal([300, 400], 8).variable(), normal([400, 350], 9).variable());
+            with_gradients(&[&a, &b], a.matmul(&b))
+        }),
+        ("matmul in batches", || {
+            let (a, b) = (normal([20, 60, 70], 10).variable(), normal([20, 70, 80], 11).variable());
+            with_gradients(&[&a, &b], a.matmul(&b))
+        }),
+        ("matmul of a long inner size", || vec![normal([8, 100_000], 12).matmul(&normal([100_000, 8], 13))]),
+        ("random numbers", || {
+            let x = normal([1000, 1001], 14);
+            let mut random = Random::resume(DRAW);
+            vec![
+                x.uniform_like(0.0..1.0, &mut random),
+                Tensor::integers([1_000_000], 0..1000, &mut random),
+                Tensor::bernoulli([1_000_000], 0.3, &mut random),
+                Tensor::permutation(100_000, &mut random),
+                x.square().multinomial_repeated(10, &mut random),
+            ]
+        }),
+        ("dropout", || {
+            let x = normal([1000, 1001], 15).variable();
+            with_gradients(&[&x], x.dropout(0.3, DRAW) + x.transpose(0, 1).dropout(0.5, DRAW).transpose(0, 1))
+        }),
+        ("dropout of channels", || {
+            let x = normal([100, 64, 200], 16).variable();
+            with_gradients(&[&x], x.dropout_channels(0.3, DRAW))
+        }),
+        ("sort and top k of rows, and of one long row", || {
+            let (rows, long) = (normal([600, 700], 40).variable(), normal([500_000], 41));
+            let mut all = with_gradients(&[&rows], rows.sort(0, false).0 + rows.sort(1, true).0);
+            let ((top, places), (sorted, positions)) = (rows.topk(20, 1, true), long.sort(0, false));
+            all.extend([top, places, sorted, positions, long.argsort(0, true)]);
+            all
+        }),
+        ("scatter with repeated positions", || {
+            let (base, source) = (normal([50, 400], 42).variable(), normal([900, 400], 43).variable());
+            let index = Tensor::integers([900, 400], 0..50, &mut Random::resume(DRAW));
+            let mut all = with_gradients(&[&base, &source], base.scatter_add(0, &index, &source));
+            let last = base.scatter(0, &index, &source);
+            all.extend([last, base.gather(0, &index), base.index_select(1, &Tensor::arange(300))]);
+            all
+        }),
+        ("embedding with repeated words", || {
+            let table = normal([1000, 64], 44).variable();
+            let words = Tensor::integers([40, 128], 0..300, &mut Random::resume(DRAW));
+            with_gradients(&[&table], words.embedding(&table))
+        }),
+        ("what is found", || {
+            let x = normal([1_000_000], 45);
+            vec![x.nonzero(), x.histogram(50, -3.0, 3.0)]
+        }),
+        ("attention", || {
+            let [q, k, v] = [46, 47, 48].map(|number| normal([2, 4, 150, 32], number).variable());
+            let options = Attention::new().causal(true).dropout(0.1, DRAW);
+            with_gradients(&[&q, &k, &v], q.scaled_dot_product_attention(&k, &v, &options))
+        }),
+        ("attention of one matrix", || {
+            let [q, k, v] = [49, 50, 51].map(|number| normal([600, 16], number).variable());
+            with_gradients(&[&q, &k, &v], q.scaled_dot_product_attention(&k, &v, &Attention::new()))
+        }),
+        ("softmax", || {
+            let x = normal([2000, 500], 40).variable();
+            let mut all = with_gradients(&[&x], x.softmax(-1));
+            all.extend(with_gradients(&[&x], x.log_softmax(0)));
+            all
+        }),
+        ("layer norm", || {
+            let (x, weight) = (normal([2000, 500], 41).variable(), normal([500], 42).variable());
+            let bias = normal([500], 43).variable();
+            with_gradients(&[&x, &weight, &bias], x.layer_norm(1, Some(&weight), Some(&bias), 1e-5))
+        }),
+        ("batch norm", || {
+            let (x, weight) = (normal([64, 30, 16, 16], 44).variable(), normal([30], 45).variable());
+            let bias = normal([30], 46).variable();
+            let (y, mean, variance) = x.batch_norm(Some(&weight), Some(&bias), 1e-5);
+            let mut all = with_gradients(&[&x, &weight, &bias], y);
+            all.extend([mean, variance]);
+            all
+        }),
+        ("cumulative sums", || {
+            let x = normal([1000, 700], 47).variable();
+            let mut all = with_gradients(&[&x], x.cumulative_sum(0));
+            all.extend([x.cumulative_sum(1), x.flatten().cumulative_sum(0)]);
+            all
+        }),
+        ("sort and top-k", || {
+            let x = normal([300, 3000], 48).variable();
+            let (sorted, order) = x.sort(-1, false);
+            let mut all = with_gradients(&[&x], sorted);
+            let (best, places) = x.topk(20, 0, true);
+            all.extend([order, best, places, x.flatten().argsort(0, true)]);
+            all
+        }),
+        ("gather and scatter with repeated positions", || {
+            let x = normal([1000, 300], 49).variable();
+            let index = Tensor::integers([4000, 300], 0..1000, &mut Random::resume(DRAW));
+            let chosen = x.gather(0, &index);
+            let mut all = with_gradients(&[&x], chosen.clone());
+            all.push(x.scatter_add(0, &index, &chosen.detach()));
+            all
+        }),
+        ("embedding with repeated positions", || {
+            let table = normal([50, 64], 50).variable();
+            let words = Tensor::integers([200, 100], 0..50, &mut Random::resume(DRAW));
+            with_gradients(&[&table], words.embedding(&table))
+        }),
+        ("attention", || {
+            let [q, k, v] = [51, 52, 53].map(|number| normal([2, 8, 160, 32], number).variable());
+            let options = Attention::new().causal(true).dropout(0.1, DRAW);
+            with_gradients(&[&q, &k, &v], q.scaled_dot_product_attention(&k, &v, &options))
+        }),
+        ("convolution and pooling", || {
+            let (x, weight) = (normal([4, 8, 40, 40], 60).variable(), normal([16, 8, 3, 3], 61).variable());
+            let bias = normal([16], 62).variable();
+            let y = x.conv2d(&weight, Some(&bias), Conv::new().padding(1));
+            let mut all = with_gradients(&[&x, &weight, &bias], y);
+            all.extend(with_gradients(&[&x], x.max_pool2d(2)));
+            all
+        }),
+        ("a training with dropout", || {
+            let mut weights: Vec<Parameter> = [(64, 256), (256, 256), (256, 10)]
+                .iter()
+                .enumerate()
+                .map(|(i, &(rows, columns))| Parameter::new(normal([rows, columns], 20 + i as u64) * 0.1))
+                .collect();
+            let (mut random, x, target) = (Random::new(9), normal([200, 64], 30), normal([200, 10], 31));
+            let mut losses = Vec::new();
+            for _ in 0..10 {
+                let hidden = x.matmul(&weights[0]).tanh().dropout(0.2, random.draw());
+                let hidden = hidden.matmul(&weights[1]).tanh().dropout(0.2, random.draw());
+                let loss = (hidden.matmul(&weights[2]) - &target).square().mean();
+                let gradients = loss.backward().unwrap_or_else(|error| panic!("{error}"));
+                for weight in &mut weights {
+                    let gradient = gradients.of(weight).unwrap_or_else(|error| panic!("{error}"));
+                    let step = (&weight.detach() - &(gradient * 0.1)).to_vec::<f32>().expect("numbers");
+                    weight.update(|numbers: &mut [f32]| numbers.copy_from_slice(&step)).expect("an update");
+                }
+                losses.push(loss);
+            }
+            losses.extend(weights.iter().map(|weight| weight.detach()));
+            losses
+        }),
+    ]
+}
+
+/// The bytes of the results, as one number each (FNV-1a of the bits).
+fn digest(tensors: Vec<Tensor>) -> Vec<u64> {
+    let bits = |tensor: &Tensor| -> Result<Vec<u64>, chainrule::Error> {
+        Ok(match tensor.dtype()? {
+            DType::F64 => tensor.to_vec::<f64>()?.into_iter().map(f64::to_bits).collect(),
+            DType::I64 => tensor.to_vec::<i64>()?.into_iter().map(|x| x as u64).collect(),
+            _ => tensor.to_dtype(DType::F32).to_vec::<f32>()?.into_iter().map(|x| x.to_bits() as u64).collect(),
+        })
+    };
+    let fold = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+    let digest = |tensor: Tensor| bits(&tensor).map(|bits| bits.into_iter().fold(0xcbf2_9ce4_8422_2325, fold));
+    tensors.into_iter().map(|tensor| digest(tensor).unwrap_or_else(|error| panic!("{error}"))).collect()
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let (mut wrong, mut whole) = (String::new(), String::new());
+    for (name, case) in cases() {
+        let alone = digest(threads(1, case));
+        let _ = writeln!(whole, "{name}: {alone:x?}");
+        for count in [2, 3, 8] {
+            let before = splits();
+            let shared = digest(threads(count, case));
+            let ordinary = splits() - before;
+            let sure = digest(threads(count, || surely_split(case)));
+            if shared != alone || sure != alone {
+                let _ = writeln!(wrong, "{name}: {count} threads give other bytes than one");
+            }
+            if cfg!(feature = "parallel") && ordinary == 0 {
+                let _ = writeln!(wrong, "{name}: ran in one piece with {count} threads");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    if let Ok(file) = std::env::var("CHAINRULE_DIGEST") {
+        match std::fs::read_to_string(&file) {
+            Ok(other) => assert_eq!(whole, other, "another build gives other bytes"),
+            Err(_) => std::fs::write(&file, whole).expect("the digest's file"),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Rows of the family `attention`.
+
+use super::*;
+use chainrule::{Attention, Random};
+
+/// The definition a student would write, for any options.
+fn plain(x: &[Tensor], scale: f64, causal: bool, mask: Option<&Tensor>) -> Tensor {
+    let (queries, keys) = (x[0].size(-2).unwrap_or(0), x[1].size(-2).unwrap_or(0));
+    let dtype = x[0].dtype().unwrap_or(DType::F64);
+    let mut scores = (&x[0] * scale).matmul(&x[1].transpose(-1, -2));
+    if let Some(mask) = mask {
+        scores = scores + mask;
+    }
+    if causal {
+        let above: Vec<f64> =
+            (0..queries * keys).map(|at| if at % keys > at / keys { f64::NEG_INFINITY } else { 0.0 }).collect();
+        scores = scores + Tensor::from_vec(above, [queries, keys]).unwrap_or_else(Tensor::failed).to_dtype(dtype);
+    }
+    let weights = scores.exp();
+    (&weights / weights.sum_keep(-1)).matmul(&x[2])
+}
+
+pub fn rows() -> Vec<Row> {
+    let attend = |x: &[Tensor], options: Attention| x[0].scaled_dot_product_attention(&x[1], &x[2], &options);
+    let x = || Tensor::zeros([2, 3, 4]);
+    let none = || Attention::new();
+    vec![
+        row("scaled_dot_product_attention", move |x| attend(x, Attention::new()))
+            .on([real([2, 3, 4]), real([2, 5, 4]), real([2, 5, 2])])
+            .on([real([2, 1, 3, 4]), real([3, 5, 4]), real([1, 5, 4])])
+            .on([real([0, 4]), real([2, 4]), real([2, 3])])
+            .on([real([2, 70, 3]), real([2, 140, 3]), real([2, 140, 2])])
+            .definition(|x| {
+                let width = x[0].size(-1).unwrap_or(1) as f64;
+                plain(x, 1.0 / width.sqrt(), false, None)
+            })
+            .wrong(ErrorKind::Shape, &["the queries have width 4, the keys 5"], move || {
+                x().scaled_dot_product_attention(&Tensor::zeros([2, 3, 5]), &x(), &none())
+            })
+            .wrong(ErrorKind::Shape, &["3 keys and 2 values"], move || {
+                x().scaled_dot_product_attention(&x(), &Tensor::zeros([2, 2, 4]), &none())
+            })
+            .wrong(ErrorKind::Shape, &["the keys have 1 axes"], move || {
+                x().scaled_dot_product_attention(&Tensor::zeros([4]), &x(), &none())
+            })
+            .wrong(ErrorKind::Shape, &["do not broadcast"], move || {
+                let other = Tensor::zeros([3, 3, 4]);
+                x().scaled_dot_product_attention(&other, &other, &none())
+            })
+            .wrong(ErrorKind::DType, &["the keys are f64, the queries f32"], move || {
+                x().scaled_dot_product_attention(&x().to_dtype(DType::F64), &x(), &none())
+            })
+            .wrong(ErrorKind::DType, &["attention over i64"], move || {
+                let whole = x().to_dtype(DType::I64);
+                whole.scaled_dot_product_attention(&whole, &whole, &none())
+            })
+            .wrong(ErrorKind::Shape, &["the mask [3, 2]", "[2, 3, 3]"], move || {
+                let mask = Tensor::zeros([3, 2]);
+                x().scaled_dot_product_attention(&x(), &x(), &none().mask(&mask))
+            })
+            .wrong(ErrorKind::DType, &["the mask is i64"], move || {
+                let mask = Tensor::zeros([3, 3]).to_dtype(DType::I64);
+                x().scaled_dot_product_attention(&x(), &x(), &none().mask(&mask))
+            })
+            .wrong(ErrorKind::Shape, &["3 heads of queries do not share 2"], || {
+                let (queries, keys) = (Tensor::zeros([3, 2, 4]), Tensor::zeros([2, 2, 4]));
+                queries.scaled_dot_product_attention(&keys, &keys, &Attention::new().grouped(true))
+            })
+            .wrong(ErrorKind::Value, &["a dropout rate of 2"], move || {
+                let draw = Random::new(1).draw();
+                x().scaled_dot_product_attention(&x(), &x(), &Attention::new().dropout(2.0, draw))
+            }),
+        // One key has all the weight: the gradient for queries and keys is zero.
+        row("scaled_dot_product_attention of one key", move |x| attend(x, Attention::new())).on([
+            real([3, 4]),
+            real([1, 4]),
+            real([1, 1]),
+        ]),
+        row("scaled_dot_product_attention causal", move |x| attend(x, Attention::new().causal(true).scale(0.7)))
+            .on([real([2, 5, 3]), real([2, 3, 3]), real([2, 3, 2])])
+            .on([real([2, 3, 3]), real([2, 5, 3]), real([2, 5, 2])])
+            .on([real([2, 130, 2]), real([2, 150, 2]), real([2, 150, 2])])
+            .definition(|x| plain(x, 0.7, true, None)),
+        row("scaled_dot_product_attention masked", move |x| attend(x, Attention::new().mask(&x[3]).scale(0.5)))
+            .on([real([2, 2, 3, 4]), real([2, 2, 5, 4]), real([2, 2, 5, 2]), real([2, 1, 3, 5])])
+            .on([real([2, 3, 4]), real([2, 5, 4]), real([2, 5, 2]), real([3, 5])])
+            .definition(|x| plain(x, 0.5, false, Some(&x[3]))),
+        row("scaled_dot_product_attention boolean mask", move |x| {
+            let mask = x[3].to_dtype(DType::Bool);
+            attend(x, Attention::new().mask(&mask))
+        })
+        // The second query sees nothing.
+        .on([
+            real([2, 3, 4]),
+            real([2, 2, 4]),
+            real([2, 2, 2]),
+            real([3, 2]).values(&[1.0, 0.0, 0.0, 0.0, 1.0, 1.0]).constant(),
+        ]),
+        row("scaled_dot_product_attention grouped", move |x| attend(x, Attention::new().grouped(true).causal(true)))
+            .on([real([2, 6, 3, 2]), real([2, 2, 3, 2]), real([2, 2, 3, 4])])
+            .on([real([4, 3, 2]), real([1, 3, 2]), real([1, 3, 4])]),
+        row("scaled_dot_product_attention grouped mask", move |x| {
+            attend(x, Attention::new().grouped(true).mask(&x[3]))
+        })
+        .on([real([2, 4, 3, 2]), real([2, 2, 3, 2]), real([2, 2, 3, 1]), real([4, 3, 1])]),
+        row("scaled_dot_product_attention dropout", move |x| {
+            attend(x, Attention::new().dropout(0.4, Random::new(7).draw()))
+        })
+        .on([real([2, 5, 3]), real([2, 70, 3]), real([2, 70, 2])])
+        .definition(|x| {
+            let weights = (&x[0] * (1.0 / 3f64.sqrt())).matmul(&x[1].transpose(-1, -2)).exp();
+            let weights = &weights / weights.sum_keep(-1);
+            weights.dropout(0.4, Random::new(7).draw()).matmul(&x[2])
+        }),
+    ]
+}

@@ -1,0 +1,114 @@
+//! Rows of the family `pointwise`.
+
+use super::*;
+
+/// A method of one operand, on values where it is smooth.
+macro_rules! methods {
+    ($($name:ident $(($($p:expr),*))? : $like:expr;)*) => {
+        vec![$(row(stringify!($name), |x| x[0].$name($($($p),*)?)).unary($like)),*]
+    };
+}
+
+pub fn rows() -> Vec<Row> {
+    let any = || real([]);
+    let kinks = || real([]).away_from(&[0.0]);
+    let mut rows = methods! {
+        exp: any(); exp2: any(); expm1: any(); sin: any(); cos: any(); atan: any(); sinh: any(); cosh: any(); tanh: any();
+        asinh: any(); erf: any(); erfc: any(); sigmoid: any(); log_sigmoid: any(); silu: any(); gelu: any(); gelu_tanh: any();
+        mish: any(); tanhshrink: any(); to_degrees: any(); to_radians: any();
+        softplus(1.3, 20.0): any();
+        ln: any().positive(); log1p: any().positive(); log2: any().positive(); log10: any().positive(); sqrt: any().positive();
+        rsqrt: any().positive(); lgamma: any().positive(); digamma: any().positive(); cbrt: any().positive();
+        reciprocal: any().positive();
+        tan: any().between(-1.2, 1.2); asin: any().between(-0.9, 0.9); acos: any().between(-0.9, 0.9);
+        atanh: any().between(-0.9, 0.9); erfinv: any().between(-0.9, 0.9); logit: any().between(0.1, 0.9);
+        acosh: any().between(1.2, 3.0);
+        elu(1.1): kinks(); selu: kinks(); celu(0.9): kinks(); softsign: kinks(); leaky_relu(0.1): kinks();
+        relu6: kinks();
+        hardtanh(-1.0, 1.0): any().away_from(&[-1.0, 1.0]);
+        softshrink(0.5): any().away_from(&[-0.5, 0.5]);
+        hardshrink(0.5): any().away_from(&[-0.5, 0.5]);
+        threshold(0.5, 3.0): any().away_from(&[0.5]);
+        hardswish: any(); hardsigmoid: any();
+        fract: any().away_from(&[-2.0, -1.0, 0.0, 1.0, 2.0]);
+        nan_to_num(0.0, 1.0, -1.0): any();
+    };
+    rows.extend([
+        row("square", |x| x[0].square()).unary(any()).dtypes(NUMBERS),
+        row("abs", |x| x[0].abs()).unary(kinks()).dtypes(NUMBERS),
+        row("relu", |x| x[0].relu()).unary(kinks()).dtypes(NUMBERS),
+        row("floor", |x| x[0].floor()).unary(any().away_from(&[-2.0, -1.0, 0.0, 1.0, 2.0])),
+        row("ceil", |x| x[0].ceil()).unary(any().away_from(&[-2.0, -1.0, 0.0, 1.0, 2.0])),
+        row("round", |x| x[0].round()).unary(any().away_from(&[-1.5, -0.5, 0.5, 1.5])),
+        row("trunc", |x| x[0].trunc()).unary(any().away_from(&[-2.0, -1.0, 0.0, 1.0, 2.0])),
+        row("sign", |x| x[0].sign()).unary(kinks()),
+        row("polygamma", |x| x[0].polygamma(2)).unary(any().positive()),
+        row("clamp", |x| x[0].clamp(-1.0, 1.0)).unary(any().away_from(&[-1.0, 1.0])),
+        row("clamp_min", |x| x[0].clamp_min(-0.5)).unary(any().away_from(&[-0.5])),
+        row("clamp_max", |x| x[0].clamp_max(0.5)).unary(any().away_from(&[0.5])),
+        row("add number", |x| &x[0] + 2.5).unary(any()),
+        row("sub number", |x| &x[0] - 2.5).unary(any()),
+        row("sub from number", |x| 2.5 - &x[0]).unary(any()),
+        row("mul number", |x| &x[0] * 2.5).unary(any()),
+        row("div number", |x| &x[0] / 2.5).unary(any()),
+        row("div into number", |x| 2.5 / &x[0]).unary(any().positive()),
+        row("neg", |x| -&x[0]).unary(any()),
+        row("pow 2", |x| x[0].pow(2.0)).unary(any()),
+        row("pow 3", |x| x[0].pow(3.0)).unary(any()),
+        row("pow 1.7", |x| x[0].pow(1.7)).unary(any().positive()),
+        row("pow -2", |x| x[0].pow(-2.0)).unary(any().positive()),
+        row("add", |x| &x[0] + &x[1])
+            .binary(any(), any())
+            .dtypes(NUMBERS)
+            .wrong(ErrorKind::Shape, &["add", "[2, 3]", "[2]", "broadcast"], || Tensor::zeros([2, 3]) + Tensor::zeros([2])),
+        row("sub", |x| &x[0] - &x[1]).binary(any(), any()),
+        row("mul", |x| &x[0] * &x[1]).binary(any(), any()).dtypes(NUMBERS),
+        row("div", |x| &x[0] / &x[1])
+            .binary(any(), any().positive())
+            .wrong(ErrorKind::Value, &["div", "division by zero"], || Tensor::from([1, 2]) / Tensor::from([1, 0]))
+            .wrong(ErrorKind::Value, &["division by zero"], || Tensor::from([1, 2]) % 0),
+        row("maximum", |x| x[0].maximum(&x[1]))
+            .binary(any(), any().between(2.1, 3.0))
+            .on([real([4]).values(&[1.0, -1.0, 0.5, 2.0]), real([4]).values(&[0.0, 0.3, -0.7, 3.0])]),
+        row("minimum", |x| x[0].minimum(&x[1]))
+            .binary(any(), any().between(2.1, 3.0))
+            .on([real([4]).values(&[1.0, -1.0, 0.5, 2.0]), real([4]).values(&[0.0, 0.3, -0.7, 3.0])]),
+        row("pow", |x| x[0].pow(&x[1])).binary(any().positive(), any()),
+        row("atan2", |x| x[0].atan2(&x[1])).binary(any().positive(), any().positive()),
+        row("hypot", |x| x[0].hypot(&x[1])).binary(any().positive(), any().positive()),
+        row("logaddexp", |x| x[0].logaddexp(&x[1])).binary(any().positive(), any().between(-2.0, -0.1)),
+        row("xlogy", |x| x[0].xlogy(&x[1])).binary(any().positive(), any().positive()),
+        row("copysign", |x| x[0].copysign(&x[1])).binary(kinks(), kinks()),
+        row("squared_difference", |x| x[0].squared_difference(&x[1])).binary(any(), any()),
+        row("add_scaled", |x| x[0].add_scaled(&x[1], 0.3)).binary(any(), any()),
+        row("remainder", |x| x[0].remainder(&x[1])).on([real([3]).values(&[2.3, -1.7, 0.4]), real([3]).values(&[1.1, 0.7, -0.9])]),
+        row("fmod", |x| x[0].fmod(&x[1])).on([real([3]).values(&[2.3, -1.7, 0.4]), real([3]).values(&[1.1, 0.7, -0.9])]),
+        row("lerp", |x| x[0].lerp(&x[1], &x[2])).on([real([2, 3]), real([3]), real([2, 1]).between(0.1, 0.4)]),
+        row("choose", |x| x[0].choose(&x[1], &x[2]))
+            .on([mask([2, 3]), real([2, 3]), real([3])])
+            .on([mask([3]), real([]), real([2, 3])])
+            .on([mask([0]), real([0]), real([1])]),
+        row("masked_fill", |x| x[1].masked_fill(&x[0], 3.5))
+            .on([mask([2, 3]), real([2, 3])])
+            .on([mask([3]), real([2, 3])])
+            .wrong(ErrorKind::DType, &["mask", "true or false"], || Tensor::zeros([2]).masked_fill(&Tensor::zeros([2]), 1.0)),
+    ]);
+    type Compare = fn(&Tensor, &Tensor) -> Tensor;
+    let compared: [(&'static str, Compare); 9] = [
+        ("less", |a, b| a.less(b)),
+        ("less_equal", |a, b| a.less_equal(b)),
+        ("greater", |a, b| a.greater(b)),
+        ("greater_equal", |a, b| a.greater_equal(b)),
+        ("equal", |a, b| a.equal(b)),
+        ("not_equal", |a, b| a.not_equal(b)),
+        ("logical_and", |a, b| a.logical_and(b)),
+        ("logical_or", |a, b| a.logical_or(b)),
+        ("logical_xor", |a, b| a.logical_xor(b)),
+    ];
+    for (name, call) in compared {
+        rows.push(
+            row(name, move |x| call(&x[0], &x[1])).binary(any(), any()).no_gradient("comparison").dtypes(NUMBERS),
+        );
+    }
+    rows
+}
