@@ -7,9 +7,9 @@
 //! It prints:
 //!
 //! ```text
-//! by our own tape:   loss 0.140868   dw -0.247268   db -0.494536
-//! by chainrule:      loss 0.140868   dw -0.247268   db -0.494536
-//! by differences:    loss 0.140868   dw -0.247268   db -0.494536
+//! by our own tape:   loss 0.142960   dw -0.310799   db -0.621599
+//! by chainrule:      loss 0.142960   dw -0.310799   db -0.621599
+//! by differences:    loss 0.142960   dw -0.310799   db -0.621599
 //! ```
 
 use chainrule::Tensor;

@@ -7,9 +7,9 @@
 //! It prints (the points are made here: y = 3 x₁ - 2 x₂ + 1, with a little noise):
 //!
 //! ```text
-//! step    0   loss 14.48361
+//! step    0   loss 18.23063
 //! ...
-//! step  200   loss 0.01046
+//! step  200   loss 0.01248
 //! weights 3.0 and -2.0, bias 1.0 (they were 3, -2 and 1)
 //! ```
 
