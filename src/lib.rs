@@ -50,6 +50,7 @@ pub mod device;
 mod error;
 pub mod formula;
 mod layout;
+pub mod nn;
 mod ops;
 mod tensor;
 

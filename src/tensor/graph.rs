@@ -212,6 +212,14 @@ impl Node<Leaf> {
     pub(crate) fn op_of_leaf(&self) -> &Leaf {
         &self.op
     }
+    /// The same leaf (its identity, name and place) for numbers of another element type.
+    pub(crate) fn leaf_again(&self, value: &Value) -> Arc<Node<Leaf>> {
+        let leaf = Leaf { name: Mutex::new(self.op.label()) };
+        let mut record =
+            Record::new(&leaf, &[], std::slice::from_ref(value), Keep::new(false), true, self.record.location);
+        record.id = self.record.id;
+        Arc::new(Node::new(record, leaf))
+    }
 }
 
 impl Node {

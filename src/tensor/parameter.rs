@@ -133,6 +133,21 @@ impl Parameter {
         self.tensor.value = Ok(new.clone());
         Ok(())
     }
+    /// Takes other numbers, of another element type or on another device perhaps; the identity stays.
+    pub(crate) fn replace(&mut self, numbers: &Tensor) {
+        let Ok(value) = numbers.value() else { return };
+        let leaf = match &self.leaf {
+            Some(old) if old.results().first().is_some_and(|result| result.1 == value.dtype()) => old.clone(),
+            Some(old) => old.leaf_again(value),
+            None => Node::leaf(value, None, Location::caller()),
+        };
+        let frozen = self.is_frozen();
+        self.tensor = Tensor::with_history(value.clone(), History::Node { node: leaf.clone(), output: 0 });
+        self.leaf = Some(leaf);
+        if frozen {
+            self.freeze();
+        }
+    }
     /// Changes its numbers in place: `change` gets them row by row. Where something else still holds them
     /// they are copied first (and [`shared_updates`] counts it), so nobody else sees the change.
     ///
