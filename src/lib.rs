@@ -50,6 +50,7 @@ pub mod device;
 mod error;
 pub mod formula;
 mod layout;
+pub mod loss;
 pub mod nn;
 mod ops;
 mod tensor;
@@ -60,6 +61,7 @@ pub use layout::{
     Axes, Axis, AxisList, DType, Element, Index, IndexList, IndexRange, Indices, Integer, Layout, MAX_RANK,
     ResolvedAxes, Shape, SizeList, Sizes, step,
 };
+pub use loss::{cross_entropy, mse_loss};
 pub use ops::{Attention, Conv, Interpolation, Pad, Pool, Resize, Unique};
 pub use tensor::{
     Array, Cut, GradientCheck, Gradients, KeepGraph, Parameter, Recording, Source, State, Step, Tensor, backward_all,

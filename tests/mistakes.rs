@@ -2,6 +2,7 @@
 //!
 //! `CHAINRULE_WRITE=1 cargo test --test mistakes` rewrites the file; read the difference before it is committed.
 
+use chainrule::loss::{cross_entropy, mse_loss};
 use chainrule::{DType, Error, Fault, Parameter, Tensor, jvp, no_grad};
 
 type Mistake = (&'static str, fn() -> Option<Error>);
@@ -59,6 +60,13 @@ const MISTAKES: &[Mistake] = &[
     ("Two element types in a matrix product", || {
         of(Tensor::zeros([2, 2]).matmul(&Tensor::zeros([2, 2]).to_dtype(DType::F64)))
     }),
+    ("Class numbers that are floats", || of(cross_entropy(&Tensor::zeros([2, 3]), &Tensor::from([0.0, 2.0])))),
+    ("Class numbers as a column", || of(cross_entropy(&Tensor::zeros([2, 3]), &Tensor::from([[0], [2]])))),
+    ("Classes along the last axis", || {
+        of(cross_entropy(&Tensor::zeros([2, 4, 3]), &Tensor::zeros([2, 4]).to_dtype(DType::I64)))
+    }),
+    ("A class that the model does not have", || of(cross_entropy(&Tensor::zeros([2, 3]), &Tensor::from([0, 3])))),
+    ("A column of predictions beside a row of targets", || of(mse_loss(&Tensor::zeros([4, 1]), &Tensor::zeros([4])))),
     ("A direction of another shape", || {
         jvp(|x| x[0].sum(), &[&Tensor::zeros([2])], &[&Tensor::zeros([3])]).map(|(y, _)| y).err()
     }),

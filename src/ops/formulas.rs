@@ -226,7 +226,7 @@ formulas! {
         select(lt(abs(weight), 0.5), x + weight * (end - x), end - (end - x) * (1.0 - weight))
     } gradient { 1.0 - weight, weight, end - x }
     /// `√((x - y)²)`, squared: `(x - y)²`.
-    [rare] fn squared_difference(x, y = 1.0) 4.0 => 9.0, { (x - y) * (x - y) } gradient { 2.0 * (x - y), 2.0 * (y - x) }
+    fn squared_difference(x, y = 1.0) 4.0 => 9.0, { (x - y) * (x - y) } gradient { 2.0 * (x - y), 2.0 * (y - x) }
 }
 
 /// The derivative number `order` of digamma.

@@ -4,6 +4,7 @@ mod attention;
 pub(crate) mod check;
 mod compare;
 mod conv;
+pub(crate) mod cross_entropy;
 mod cumulative;
 mod dropout;
 mod einsum;

@@ -213,7 +213,14 @@ fn lost_history(
 #[cold]
 #[track_caller]
 pub(crate) fn refused(operation: &'static str, fault: Fault, inputs: &[&Tensor]) -> Tensor {
-    Tensor::failed(Error::with(operation, fault, listed(&[], inputs), Location::caller()))
+    refused_as(operation, fault, &[], inputs)
+}
+
+/// As [`refused`], with what the operands are called.
+#[cold]
+#[track_caller]
+pub(crate) fn refused_as(operation: &'static str, fault: Fault, roles: &[&str], inputs: &[&Tensor]) -> Tensor {
+    Tensor::failed(Error::with(operation, fault, listed(roles, inputs), Location::caller()))
 }
 
 /// Operands as an error shows them, where no operation gives them roles.

@@ -24,8 +24,8 @@ mod record;
 mod scopes;
 mod state;
 
-pub(crate) use apply::refused;
 pub use apply::{apply, apply_all, apply_many, apply_slice};
+pub(crate) use apply::{refused, refused_as};
 pub use backward::{KeepGraph, backward_all};
 pub use checkpoint::checkpoint;
 pub use create::Array;

@@ -15,6 +15,7 @@
 mod attention;
 mod conv;
 mod index;
+mod loss;
 mod matmul;
 mod norm;
 mod pointwise;
@@ -162,6 +163,7 @@ pub fn call(case: &Case) -> Option<Results> {
         pool::call,
         index::call,
         attention::call,
+        loss::call,
     ];
     families.iter().find_map(|family| family(case))
 }

@@ -7,6 +7,7 @@ pub mod buffers;
 mod cast;
 mod conv;
 pub mod copy;
+mod cross_entropy;
 mod elementwise;
 pub(crate) mod gemm;
 pub(crate) mod index;

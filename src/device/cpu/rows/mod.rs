@@ -10,27 +10,28 @@ use crate::device::copy::Arrange;
 use crate::device::rows::{Rows, Softmax, Standard, Standardized, ThreeGradients};
 use crate::error::Fault;
 use crate::layout::{DType, dispatch_float};
+pub(super) use softmax::{axis_last, is_columns};
 
 /// Elements that one thread takes at a time.
-const PIECE: usize = 1 << 14;
+pub(super) const PIECE: usize = 1 << 14;
 
-fn no_float(what: &str, x: &Value) -> Fault {
+pub(super) fn no_float(what: &str, x: &Value) -> Fault {
     Fault::dtype(
         format!("{what} of {} numbers is not defined", x.dtype()),
         "convert to a float first: x.to_dtype(DType::F32)",
     )
 }
 
-fn wide(x: &Value) -> Result<Value, Fault> {
+pub(super) fn wide(x: &Value) -> Result<Value, Fault> {
     Cpu.cast(x, DType::F32)
 }
 
-fn wide_option(x: Option<&Value>) -> Result<Option<Value>, Fault> {
+pub(super) fn wide_option(x: Option<&Value>) -> Result<Option<Value>, Fault> {
     x.map(wide).transpose()
 }
 
 /// Dense, and in the element type of the input.
-fn dense_as(x: Option<&Value>, dtype: DType) -> Result<Option<Value>, Fault> {
+pub(super) fn dense_as(x: Option<&Value>, dtype: DType) -> Result<Option<Value>, Fault> {
     x.map(|x| Cpu.contiguous(&Cpu.cast(x, dtype)?)).transpose()
 }
 

@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::layout::Shape;
 
 /// The axes with `axis` last, and the way back.
-fn axis_last(rank: usize, axis: usize) -> (Vec<usize>, Vec<usize>) {
+pub(in crate::device::cpu) fn axis_last(rank: usize, axis: usize) -> (Vec<usize>, Vec<usize>) {
     let order: Vec<usize> = (0..rank).filter(|&a| a != axis).chain([axis]).collect();
     let mut back = vec![0; rank];
     for (position, &axis) in order.iter().enumerate() {
@@ -23,7 +23,7 @@ fn axis_last(rank: usize, axis: usize) -> (Vec<usize>, Vec<usize>) {
 }
 
 /// Rows, or columns of a dense tensor: `[outer, size, inner]`.
-fn is_columns(x: &Value, axis: usize) -> bool {
+pub(in crate::device::cpu) fn is_columns(x: &Value, axis: usize) -> bool {
     x.is_contiguous() && x.dims()[axis + 1..].iter().product::<usize>() > 1
 }
 
