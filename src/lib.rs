@@ -41,6 +41,7 @@
 //! - [`Parameter`], [`Gradients`]: what is learnt, and in which direction.
 //! - [`no_grad`], [`evaluating`], [`checkpoint()`], [`detect_anomalies`], [`record`]: scopes around a computation.
 //! - [`formula!`]: a pointwise function written once, with kernel and derivative.
+//! - [`io`]: files: safetensors, NumPy, PyTorch, checkpoints.
 //! - [`op`]: operations of your own.
 //! - [`device`]: memory, threads, instruction sets.
 //! - [`gradcheck`], [`jvp`]: gradients held against differences; forward mode.
@@ -49,6 +50,7 @@
 pub mod device;
 mod error;
 pub mod formula;
+pub mod io;
 mod layout;
 pub mod loss;
 pub mod nn;
