@@ -106,6 +106,16 @@ fn cases() -> Vec<Case> {
             let [q, k, v] = [49, 50, 51].map(|number| normal([600, 16], number).variable());
             with_gradients(&[&q, &k, &v], q.scaled_dot_product_attention(&k, &v, &Attention::new()))
         }),
+        ("linear algebra", || {
+            let x = normal([3, 90, 70], 42).variable();
+            let square = || x.transpose(1, 2).matmul(&x);
+            let mut all = with_gradients(&[&x], square().inverse());
+            all.extend(with_gradients(&[&x], x.qr().0));
+            all.extend(with_gradients(&[&x], x.svd().1));
+            all.extend(with_gradients(&[&x], square().symmetric_eigen().0));
+            all.extend(with_gradients(&[&x], square().cholesky()));
+            all
+        }),
         ("softmax", || {
             let x = normal([2000, 500], 40).variable();
             let mut all = with_gradients(&[&x], x.softmax(-1));

@@ -10,6 +10,7 @@ pub mod copy;
 pub mod cpu;
 pub mod cross_entropy;
 pub mod elementwise;
+pub mod factor;
 pub mod index;
 pub mod matmul;
 pub(crate) mod profile;

@@ -9,6 +9,7 @@ mod cumulative;
 mod dropout;
 mod einsum;
 mod embedding;
+mod factor;
 mod fold;
 mod formulas;
 mod index;

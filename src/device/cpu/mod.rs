@@ -9,6 +9,7 @@ mod conv;
 pub mod copy;
 mod cross_entropy;
 mod elementwise;
+mod factor;
 pub(crate) mod gemm;
 pub(crate) mod index;
 mod matmul;

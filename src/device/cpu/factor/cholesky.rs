@@ -1,0 +1,106 @@
+//! A symmetric matrix as a triangle times its transpose.
+
+use super::qr::dot;
+use super::{BLOCK, Real, Stack, WIDEST, each, work};
+use crate::device::cpu::gemm::{Lines, Product};
+use crate::device::cpu::simd::{self, Kernel, SimdLevel};
+use crate::device::cpu::{Cpu, real};
+use crate::device::{Value, copy::Arrange};
+use crate::error::Fault;
+use std::sync::OnceLock;
+
+/// Columns of what is left that change at once: what lies above the diagonal is not computed.
+const STRIP: usize = 128;
+
+pub(super) fn cholesky<T: Real>(a: &Value) -> Result<Value, Fault> {
+    let stack = Stack::square(a)?;
+    let size = stack.rows;
+    let a = Cpu.contiguous(a)?;
+    if a.count() == 0 {
+        return Ok(a);
+    }
+    let from = a.dense::<T>()?;
+    let mut failed = vec![None; stack.count()];
+    let faults = OnceLock::new();
+    let l = Value::build::<T>(*a.shape(), |out| {
+        out.copy_from_slice(from);
+        each((out, size * size), (&mut failed, 1), work([size, size, size / 6 + 1]), |_, a, failed| {
+            match factor(a, size) {
+                Ok(minor) => failed[0] = minor,
+                Err(fault) => drop(faults.set(fault)),
+            }
+        });
+    })?;
+    if let Some(fault) = faults.into_inner() {
+        return Err(fault);
+    }
+    match stack.first(&failed) {
+        None => Ok(l),
+        Some((name, minor)) => Err(Fault::value(
+            format!("{name} is not positive definite: its leading minor of order {minor} is not positive"),
+            "a symmetric matrix with eigenvalues above 0 is needed; a small number added to the diagonal raises them",
+        )),
+    }
+}
+
+/// The triangle in place; or the order of the first leading minor that is not positive.
+fn factor<T: Real>(a: &mut [T], size: usize) -> Result<Option<usize>, Fault> {
+    let mut below = Vec::new();
+    for first in (0..size).step_by(BLOCK) {
+        let end = (first + BLOCK).min(size);
+        let minor = simd::run(Panel { a, size, first, end });
+        if minor.is_some() {
+            return Ok(minor);
+        }
+        let depth = end - first;
+        below.clear();
+        a[end * size..].chunks_exact(size).for_each(|row| below.extend_from_slice(&row[first..end]));
+        for strip in (end..size).step_by(STRIP) {
+            let (rows, columns) = (size - strip, STRIP.min(size - strip));
+            let at = (strip - end) * depth;
+            let left = Lines::new(&below, at, [depth as isize, 1], [rows, depth])?;
+            let right = Lines::new(&below, at, [depth as isize, 1], [columns, depth])?;
+            Product::new([rows, columns, depth], &left, &right)
+                .alpha(-T::ONE)
+                .accumulate(true)
+                .run(&mut a[strip * size + strip..], size)?;
+        }
+    }
+    for (i, row) in a.chunks_exact_mut(size).enumerate() {
+        row[i + 1..].fill(T::ZERO);
+    }
+    Ok(None)
+}
+
+/// Some columns of all rows from the diagonal down.
+struct Panel<'a, T> {
+    a: &'a mut [T],
+    size: usize,
+    first: usize,
+    end: usize,
+}
+
+impl<T: real::Real> Kernel for Panel<'_, T> {
+    type Output = Option<usize>;
+    const WIDEST: SimdLevel = WIDEST;
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) -> Option<usize> {
+        let Panel { a, size, first, end } = self;
+        for row in first..size {
+            let (above, own) = a.split_at_mut(row * size);
+            for column in first..end.min(row) {
+                let other = &above[column * size..];
+                let known = dot::<T, FUSED>(&own[first..column], &other[first..column]);
+                own[column] = T::narrow((own[column].wide() - known) / other[column].wide());
+            }
+            if row < end {
+                let square = own[row].wide() - dot::<T, FUSED>(&own[first..row], &own[first..row]);
+                if square.is_nan() || square <= 0.0 {
+                    return Some(row + 1);
+                }
+                own[row] = T::narrow(square.sqrt());
+            }
+        }
+        None
+    }
+}
