@@ -310,13 +310,12 @@ fn banachiewicz(a: &Tensor) -> Tensor {
     let mut rows: Vec<Vec<Tensor>> = Vec::new();
     for i in 0..size {
         let mut row: Vec<Tensor> = Vec::new();
-        for j in 0..=i {
-            let mut rest = at(&a, i, j);
-            for k in 0..j {
-                rest = rest - &row[k] * if j == i { &row[k] } else { &rows[j][k] };
-            }
-            row.push(if j == i { rest.sqrt() } else { rest / &rows[j][j] });
+        for (j, above) in rows.iter().enumerate() {
+            let rest = row.iter().zip(above).fold(at(&a, i, j), |rest, (x, y)| rest - x * y);
+            row.push(rest / &above[j]);
         }
+        let square = row.iter().fold(at(&a, i, i), |rest, x| rest - x.square());
+        row.push(square.sqrt());
         rows.push(row);
     }
     let rows: Vec<Tensor> = rows

@@ -108,7 +108,7 @@ impl Determinant {
         let (u, values, vt) = a.svd();
         let size = values.size(-1).unwrap_or(0);
         let own = Tensor::eye(size).to_dtype(DType::Bool);
-        let others = own.choose(&values.ones_like().unsqueeze(-2), &values.unsqueeze(-2)).prod_over(-1);
+        let others = own.choose(values.ones_like().unsqueeze(-2), values.unsqueeze(-2)).prod_over(-1);
         let signs = (u.determinant() * vt.determinant()).unsqueeze(-1).unsqueeze(-1);
         signs * (&u * others.unsqueeze(-2)).matmul(&vt)
     }

@@ -18,7 +18,7 @@ struct Svd;
 fn reciprocal(x: &Tensor) -> Tensor {
     let least = if matches!(x.dtype(), Ok(DType::F64)) { 1e-300 } else { 1e-37 };
     let zero = x.abs().less(least);
-    zero.choose(&x.zeros_like(), &zero.choose(&x.ones_like(), x).reciprocal())
+    zero.choose(x.zeros_like(), zero.choose(x.ones_like(), x).reciprocal())
 }
 
 /// `1 / (x[j] - x[i])` for all pairs, and 0 where both are the same.
