@@ -55,6 +55,7 @@ mod layout;
 pub mod loss;
 pub mod nn;
 mod ops;
+pub mod optim;
 mod tensor;
 
 pub use device::{Combine, Device, Draw, Profile, Random, Value, profile, thread_count, threads};

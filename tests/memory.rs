@@ -1,7 +1,9 @@
 //! Memory: graphs die when they should, long loops grow nothing, and beyond the limit an operation fails, not the process.
 
 use chainrule::device::{memory, release_cached, reset_peak, set_memory_limit};
-use chainrule::{ErrorKind, Tensor, live_nodes};
+use chainrule::nn::{Init, Layer, Linear, Module};
+use chainrule::optim::{AdamW, Optimizer};
+use chainrule::{ErrorKind, Tensor, live_nodes, shared_updates};
 use std::sync::{Mutex, MutexGuard};
 
 /// Tests that count what is alive run one after another.
@@ -137,4 +139,20 @@ fn drop_and_reuse() -> u64 {
     drop(Tensor::ones([100]));
     drop(Tensor::ones([100]));
     memory().hits
+}
+
+#[test]
+fn a_long_training_grows_nothing_and_copies_nothing() {
+    let _alone = alone();
+    let mut model = Linear::new(3, 2, &mut Init::new()).named();
+    let mut optimizer = AdamW::new(0.01);
+    let x = Tensor::ones([4, 3]);
+    let step = |model: &mut Linear, optimizer: &mut AdamW| {
+        let gradients = model.forward(&x).square().mean().backward().unwrap();
+        optimizer.step(model, &gradients).unwrap();
+    };
+    step(&mut model, &mut optimizer);
+    let copies = shared_updates();
+    assert_eq!(left_by(|| (0..100).for_each(|_| step(&mut model, &mut optimizer))), (0, 0));
+    assert_eq!(shared_updates(), copies);
 }

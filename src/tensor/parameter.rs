@@ -175,6 +175,19 @@ impl Parameter {
     }
 }
 
+impl Parameter {
+    /// Its value to be changed in place: dense and held by nobody else; copied before (and counted) where something did.
+    pub(crate) fn owned(&mut self) -> Result<&mut Value> {
+        match &mut self.tensor.value {
+            Ok(value) => {
+                own(value).map_err(|fault| Error::new("update", fault))?;
+                Ok(value)
+            }
+            Err(error) => Err(error.clone()),
+        }
+    }
+}
+
 /// Makes a value dense and held by nobody else.
 fn own(value: &mut Value) -> std::result::Result<(), Fault> {
     crate::layout::dispatch!(value.dtype(), T => {

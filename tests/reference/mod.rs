@@ -18,6 +18,7 @@ mod index;
 mod loss;
 mod matmul;
 mod norm;
+mod optim;
 mod pointwise;
 mod pool;
 mod reduce;
@@ -164,6 +165,7 @@ pub fn call(case: &Case) -> Option<Results> {
         index::call,
         attention::call,
         loss::call,
+        optim::call,
     ];
     families.iter().find_map(|family| family(case))
 }

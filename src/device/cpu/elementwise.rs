@@ -5,6 +5,7 @@
 //! in blocks that stay in the nearest cache.
 
 use super::blocks::{self, Compute};
+use super::cast::Half;
 use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::Value;
@@ -12,7 +13,8 @@ use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
 use crate::error::Fault;
 use crate::formula::{Dual, F, Float, Formula, Integral, Slope, Update, Whole};
-use crate::layout::{DType, dispatch_float};
+use crate::layout::{DType, Element};
+use half::{bf16, f16};
 
 /// The widest instruction set that loops of these elements are compiled for. f64 has the portable loop only: copies for
 /// the wider sets would cost more in code and compile time than they gain where memory is the limit.
@@ -223,34 +225,39 @@ impl Elementwise for Cpu {
         step: &U,
         parameter: &mut Value,
         gradient: &Value,
-        mut states: [&mut Value; STATES],
+        states: [&mut Value; STATES],
     ) -> Result<(), Fault> {
         let dtype = parameter.dtype();
         let compute = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
         let same = states.iter().all(|state| state.shape() == parameter.shape() && state.dtype() == compute);
-        if !same || gradient.shape() != parameter.shape() || !dtype.is_float() {
+        if !same || gradient.shape() != parameter.shape() || gradient.dtype() != dtype {
             return Err(Fault::defect("an optimizer's states or gradient do not fit its parameter"));
         }
-        let gradient = self.contiguous(&self.cast(gradient, compute)?)?;
-        let shared = || Fault::defect("an optimizer's state is shared");
-        dispatch_float!(compute, T => {
-            let gradient = gradient.dense::<T>()?;
-            let mut slices = Vec::with_capacity(STATES);
-            for state in states.iter_mut() {
-                slices.push(state.unshared::<T>().ok_or_else(shared)?);
+        let dense;
+        let gradient = match gradient.is_contiguous() {
+            true => gradient,
+            false => {
+                dense = self.contiguous(gradient)?;
+                &dense
             }
-            let states: [&mut [T]; STATES] = slices.try_into().map_err(|_| shared())?;
-            if dtype == compute {
-                let parameter = parameter.unshared::<T>().ok_or_else(shared)?;
-                return update_all(step, parameter, gradient, states);
-            }
-            // half precision: the step is taken on widened numbers, which are rounded once
-            let mut wide = self.cast(parameter, compute)?;
-            update_all(step, wide.unshared::<T>().ok_or_else(shared)?, gradient, states)?;
-            *parameter = self.cast(&wide, dtype)?;
-        }, else ());
-        Ok(())
+        };
+        match dtype {
+            DType::F64 => update_plain::<f64, U, STATES>(step, parameter, gradient, states),
+            DType::F32 => update_plain::<f32, U, STATES>(step, parameter, gradient, states),
+            DType::BF16 => update_half::<bf16, U, STATES>(step, parameter, gradient, states),
+            DType::F16 => update_half::<f16, U, STATES>(step, parameter, gradient, states),
+            _ => Err(Fault::defect(format!("{dtype} numbers cannot be learnt"))),
+        }
     }
+}
+
+/// The numbers of values that nobody else holds, for writing.
+fn unshared<T: Element, const N: usize>(values: [&mut Value; N]) -> Result<[&mut [T]; N], Fault> {
+    let slices = values.map(|value| value.unshared::<T>());
+    if slices.iter().any(Option::is_none) {
+        return Err(Fault::defect("an optimizer's parameter or state is shared"));
+    }
+    Ok(slices.map(Option::unwrap_or_default))
 }
 
 struct Step<'a, T, U, const STATES: usize> {
@@ -278,20 +285,53 @@ impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, T, U,
     }
 }
 
+/// Elements that one part of an update handles, and a block of half precision on its way to f32 and back.
+const PART: usize = 16 * 1024;
+const HALF_BLOCK: usize = 512;
+
 /// Steps on all cores: parameter and states are cut alike.
-fn update_all<T: Float, U: Update<STATES>, const STATES: usize>(
+fn update_plain<T: Float, U: Update<STATES>, const STATES: usize>(
     step: &U,
-    parameter: &mut [T],
-    gradient: &[T],
-    states: [&mut [T]; STATES],
+    parameter: &mut Value,
+    gradient: &Value,
+    states: [&mut Value; STATES],
 ) -> Result<(), Fault> {
-    const CHUNK: usize = 16 * 1024;
-    let states = states.map(|state| parallel::Pieces::new(state, CHUNK));
-    parallel::chunks(parameter, CHUNK, STATES + 2, |index, parameter| {
-        let gradient = &gradient[index * CHUNK..][..parameter.len()];
+    let ([parameter], gradient) = (unshared::<T, 1>([parameter])?, gradient.dense::<T>()?);
+    let states = unshared::<T, STATES>(states)?.map(|state| parallel::Pieces::new(state, PART));
+    parallel::chunks(parameter, PART, STATES + 2, |index, parameter| {
+        let gradient = &gradient[index * PART..][..parameter.len()];
         // SAFETY: each index is given out once, and no piece of a state is taken elsewhere.
         let states = states.each_ref().map(|state| unsafe { state.get(index) });
         simd::run(Step { step, parameter, gradient, states });
+    });
+    Ok(())
+}
+
+/// The same for a parameter in half precision: the step is taken in f32, in blocks that stay in the nearest cache, and the
+/// parameter is rounded once.
+fn update_half<H: Half, U: Update<STATES>, const STATES: usize>(
+    step: &U,
+    parameter: &mut Value,
+    gradient: &Value,
+    states: [&mut Value; STATES],
+) -> Result<(), Fault> {
+    let ([parameter], gradient) = (unshared::<H, 1>([parameter])?, gradient.dense::<H>()?);
+    let states = unshared::<f32, STATES>(states)?.map(|state| parallel::Pieces::new(state, PART));
+    parallel::chunks(parameter, PART, STATES + 2, |index, parameter| {
+        let gradient = &gradient[index * PART..][..parameter.len()];
+        // SAFETY: each index is given out once, and no piece of a state is taken elsewhere.
+        let mut states = states.each_ref().map(|state| unsafe { state.get(index) });
+        let (mut wide, mut slope) = ([0.0f32; HALF_BLOCK], [0.0f32; HALF_BLOCK]);
+        let blocks = parameter.chunks_mut(HALF_BLOCK).zip(gradient.chunks(HALF_BLOCK));
+        for (block, (parameter, gradient)) in blocks.enumerate() {
+            let count = parameter.len();
+            let (wide, slope) = (&mut wide[..count], &mut slope[..count]);
+            H::widen(parameter, wide);
+            H::widen(gradient, slope);
+            let states = states.each_mut().map(|state| &mut state[block * HALF_BLOCK..][..count]);
+            simd::run(Step { step, parameter: wide, gradient: slope, states });
+            H::narrow(wide, parameter);
+        }
     });
     Ok(())
 }

@@ -1,0 +1,130 @@
+//! What makes one optimizer different from another.
+
+use super::{Core, Settings};
+use crate::device::elementwise::Elementwise;
+use crate::device::{Value, on};
+use crate::error::Fault;
+use crate::formula::Update;
+use crate::layout::Shape;
+use smallvec::SmallVec;
+
+/// An optimizer as a rule for one parameter; [`Optimizer`](super::Optimizer) comes with it.
+///
+/// ```
+/// use chainrule::nn::{Init, Layer, Linear};
+/// use chainrule::optim::{Core, Optimizer, Remember, Rule, Setting, Settings, Target};
+/// use chainrule::{Fault, Tensor, Value, update_formula};
+///
+/// update_formula! {
+///     /// A step by the sign of a running mean.
+///     fn SignStep(parameter, gradient; mean; rate, keep, take) {
+///         mean = keep * mean + take * gradient;
+///         parameter = parameter - rate * sign(mean);
+///     }
+/// }
+///
+/// #[derive(Clone, Debug)]
+/// struct Signum { core: Core }
+/// impl Signum {
+///     fn new(rate: f64) -> Signum {
+///         Signum { core: Core::new(&[(Setting::Rate, rate), (Setting::Momentum, 0.9)]) }
+///     }
+/// }
+/// impl Rule for Signum {
+///     const NAME: &'static str = "signum";
+///     fn core(&self) -> &Core { &self.core }
+///     fn core_mut(&mut self) -> &mut Core { &mut self.core }
+///     fn remember(&self, _: &str, parameter: &Value, _: &Settings) -> Remember {
+///         Remember::zeros(&["mean"], parameter)
+///     }
+///     fn update(&self, settings: &Settings, target: &mut Target<'_>) -> Result<(), Fault> {
+///         let keep = settings.number(Setting::Momentum);
+///         target.apply(&SignStep { rate: settings.number(Setting::Rate), keep, take: 1.0 - keep })
+///     }
+/// }
+///
+/// let mut model = Linear::new(2, 1, &mut Init::new());
+/// let before = model.weight.to_vec::<f64>()?;
+/// let loss = model.forward(&Tensor::ones([4, 2])).sum();
+/// Signum::new(0.5).step(&mut model, &loss.backward()?)?;
+/// assert!((model.weight.to_vec::<f64>()?[0] - (before[0] - 0.5)).abs() < 1e-6);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+pub trait Rule: Send + Sync {
+    /// Its name, as in files and errors.
+    const NAME: &'static str;
+    /// What all optimizers have.
+    fn core(&self) -> &Core;
+    /// The same, to change it.
+    fn core_mut(&mut self) -> &mut Core;
+    /// What is remembered of the parameter of this name.
+    fn remember(&self, name: &str, parameter: &Value, settings: &Settings) -> Remember;
+    /// Do the settings of a group go together? Each is already known to lie in its range.
+    fn check(&self, settings: &Settings) -> Result<(), Fault> {
+        let _ = settings;
+        Ok(())
+    }
+    /// What takes memory or can fail otherwise: it is done for all parameters before the first is changed.
+    fn prepare(&self, settings: &Settings, target: &Target<'_>) -> Result<Prepared, Fault> {
+        let _ = (settings, target);
+        Ok(Prepared::default())
+    }
+    /// One step for one parameter.
+    fn update(&self, settings: &Settings, target: &mut Target<'_>) -> Result<(), Fault>;
+}
+
+/// What is remembered of a parameter: the names of the states, their shapes and the numbers they start at.
+#[derive(Clone, Debug, Default)]
+pub struct Remember {
+    pub(super) states: SmallVec<[(&'static str, Shape, f64); 3]>,
+}
+
+impl Remember {
+    /// States in the parameter's shape that start at zeros.
+    pub fn zeros(names: &[&'static str], parameter: &Value) -> Remember {
+        Remember { states: names.iter().map(|name| (*name, *parameter.shape(), 0.0)).collect() }
+    }
+    /// One more state.
+    pub fn and(mut self, name: &'static str, shape: Shape, start: f64) -> Remember {
+        self.states.push((name, shape, start));
+        self
+    }
+}
+
+/// What [`Rule::prepare`] has computed: another gradient and other states to go on with.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// The gradient that [`Rule::update`] sees instead, in the parameter's shape and element type.
+    pub gradient: Option<Value>,
+    /// The new values of the first states.
+    pub states: SmallVec<[Value; 3]>,
+}
+
+/// A parameter in the course of a step, with all that belongs to it.
+pub struct Target<'a> {
+    /// Its numbers.
+    pub parameter: &'a mut Value,
+    /// Its gradient: dense, of the parameter's shape and element type.
+    pub gradient: &'a Value,
+    /// Its states, in the order of [`Remember`]: f64 where the parameter is, else f32.
+    pub states: &'a mut [Value],
+    /// How many steps it has taken, this one included.
+    pub steps: u64,
+    /// A number that is kept with the states; it starts at 1.
+    pub number: &'a mut f64,
+}
+
+impl Target<'_> {
+    /// Runs a formula over parameter, gradient and the first states, in place.
+    pub fn apply<U: Update<STATES>, const STATES: usize>(&mut self, formula: &U) -> Result<(), Fault> {
+        let states: &mut [Value; STATES] = self
+            .states
+            .first_chunk_mut()
+            .ok_or_else(|| Fault::defect(format!("the formula has {STATES} states, more than the rule remembers")))?;
+        on!(self.parameter.device(), update(formula, self.parameter, self.gradient, states.each_mut()))
+    }
+    /// `beta` to the power of the steps taken.
+    pub(super) fn power(&self, beta: f64) -> f64 {
+        beta.powi(self.steps.min(i32::MAX as u64) as i32)
+    }
+}
