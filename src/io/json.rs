@@ -256,7 +256,6 @@ pub(super) fn write_text(out: &mut String, text: &str) {
 }
 
 /// Writes a finite number so that it is read back as the same one, and never as a whole number.
-#[allow(dead_code)] // for the trees of checkpoints
 pub(super) fn write_number(out: &mut String, number: f64) {
     out.push_str(&format!("{number:?}"));
 }

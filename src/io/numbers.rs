@@ -114,7 +114,7 @@ struct Part<'a> {
 }
 
 /// How many bytes are converted at a time: they stay in the nearest caches.
-const BLOCK: usize = 32 << 10;
+pub(super) const BLOCK: usize = 32 << 10;
 
 impl Part<'_> {
     fn value<T: Element, const N: usize>(&self, mut number: impl FnMut([u8; N]) -> T) -> Result<Value, Fault> {

@@ -188,6 +188,9 @@ impl Tensors {
     }
 }
 
+/// Paths are joined from names, so a small tree could have vast ones.
+const LONGEST_PATH: usize = 500;
+
 fn gather(state: &State, path: &mut String, depth: usize, into: &mut Tensors) -> Result<(), Fault> {
     if depth > super::json::DEEPEST {
         return Err(too_deep());
@@ -198,6 +201,10 @@ fn gather(state: &State, path: &mut String, depth: usize, into: &mut Tensors) ->
             path.push('.');
         }
         path.push_str(name);
+        if path.len() > LONGEST_PATH {
+            let what = format!("a path in the tree is longer than {LONGEST_PATH} bytes: {:?}", shown(path));
+            return Err(Fault::value(what, "names of tensors need no such length"));
+        }
         let done = gather(state, path, depth + 1, into);
         path.truncate(before);
         done
@@ -225,6 +232,15 @@ impl<'a> IntoIterator for &'a Tensors {
     type IntoIter = Box<dyn Iterator<Item = Self::Item> + 'a>;
     fn into_iter(self) -> Self::IntoIter {
         Box::new(self.iter())
+    }
+}
+
+/// Names and tensors, in order: what `model.load_tensors` takes.
+impl IntoIterator for Tensors {
+    type Item = (String, Tensor);
+    type IntoIter = std::vec::IntoIter<(String, Tensor)>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
     }
 }
 

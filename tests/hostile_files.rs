@@ -1,0 +1,592 @@
+//! Files bent in a thousand ways: no panic, no hang, no more memory than their size explains.
+//!
+//! A run of some seconds by default; `CHAINRULE_FUZZ=1000000 cargo test --test hostile_files` bends so many files of each
+//! format. At least a third must get past the outer structure, or the test fails: bending only headers finds nothing.
+
+#[path = "common/allocator.rs"]
+mod allocator;
+#[path = "common/archive.rs"]
+mod archive;
+#[allow(dead_code)]
+#[path = "../src/io/checksum.rs"]
+mod checksum;
+#[path = "common/guard.rs"]
+mod guard;
+
+use allocator::{Counting, most_during};
+use archive::{unzip, zip};
+use chainrule::io::{Tensors, checkpoint, npy, npz, pytorch, safetensors};
+use chainrule::{DType, Error, State, Tensor, device};
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Repeatable random numbers.
+struct Random(u64);
+
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn below(&mut self, count: usize) -> usize {
+        (self.bits() % count.max(1) as u64) as usize
+    }
+    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len())]
+    }
+}
+
+fn files_to_bend() -> usize {
+    let count = std::env::var("CHAINRULE_FUZZ").ok().and_then(|count| count.parse().ok());
+    count.unwrap_or(20_000)
+}
+
+/// Changes a few bytes: flipped, replaced, repeated, cut out, put in.
+fn bend(random: &mut Random, bytes: &mut Vec<u8>) {
+    for _ in 0..1 + random.below(3) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = random.below(bytes.len());
+        let length = random.below((bytes.len() - at).min(12) + 1);
+        match random.below(7) {
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = random.bits() as u8,
+            2 => bytes[at] = *random.one(&[&0u8, &1, &0x7f, &0x80, &0xff]),
+            3 => drop(bytes.drain(at..at + length)),
+            4 => {
+                let piece = bytes[at..at + length].to_vec();
+                let to = random.below(bytes.len());
+                bytes.splice(to..to, piece);
+            }
+            5 => {
+                let piece = bytes[at..at + length].to_vec();
+                let to = random.below(bytes.len() - length + 1);
+                bytes[to..to + length].copy_from_slice(&piece);
+            }
+            _ => {
+                let huge = *random.one(&[&u64::MAX, &(1 << 63), &(1 << 32), &(1 << 31), &(u64::MAX >> 8)]);
+                let length = length.min(8);
+                bytes[at..at + length].copy_from_slice(&huge.to_le_bytes()[8 - length..]);
+            }
+        }
+    }
+}
+
+/// Changes words and numbers of a text: it stays well-formed most of the time.
+fn bend_words(random: &mut Random, text: &mut Vec<u8>, words: &[&str]) {
+    for _ in 0..1 + random.below(2) {
+        let digits: Vec<usize> = (0..text.len()).filter(|&at| text[at].is_ascii_digit()).collect();
+        if random.below(3) > 0 && !digits.is_empty() {
+            let start = digits[random.below(digits.len())];
+            let end = (start..text.len()).find(|&at| !text[at].is_ascii_digit()).unwrap_or(text.len());
+            let small = random.below(40).to_string();
+            let numbers = [small.as_str(), "0", "1", "4294967296", "9223372036854775807", "18446744073709551615", "-1"];
+            let number = *random.one(&numbers.each_ref());
+            text.splice(start..end, number.bytes());
+        } else {
+            let (from, to) =
+                (*random.one(&words.iter().collect::<Vec<_>>()), *random.one(&words.iter().collect::<Vec<_>>()));
+            if let Some(at) = text.windows(from.len()).position(|window| window == from.as_bytes()) {
+                text.splice(at..at + from.len(), to.bytes());
+            }
+        }
+    }
+}
+
+/// Reads a file, looks at everything that came out, and gives the error if there was one.
+type Read = fn(&[u8]) -> Option<Error>;
+
+fn look(tensors: Tensors) {
+    for (_, tensor) in &tensors {
+        if tensor.count().unwrap() < 1 << 16 {
+            let numbers = tensor.to_vec::<f64>().unwrap();
+            assert_eq!(numbers.len(), tensor.count().unwrap());
+        }
+    }
+}
+
+/// Bends files until there were enough of them, and holds each against the promises.
+fn hold(
+    format: &'static str,
+    seeds: Vec<Vec<u8>>,
+    bend: fn(&mut Random, &[u8]) -> Vec<u8>,
+    read: Read,
+    is_outer: fn(&str) -> bool,
+) {
+    for seed in &seeds {
+        assert!(read(seed).is_none(), "{format}: {:?}", read(seed));
+    }
+    let count = files_to_bend();
+    let (beat, heard) = mpsc::channel();
+    let worker = std::thread::spawn(move || {
+        let mut random = Random(format.len() as u64);
+        let (mut inside, mut sound) = (0, 0);
+        for number in 0..count {
+            let file = bend(&mut random, &seeds[number % seeds.len()]);
+            device::release_cached();
+            let start = Instant::now();
+            let (outcome, most) = most_during(|| guard::guarded(|| read(&file)));
+            let kept = || {
+                let path = std::env::temp_dir().join(format!("chainrule-hostile-{format}-{number}"));
+                fs::write(&path, &file).unwrap();
+                path
+            };
+            let error = outcome.unwrap_or_else(|panic| panic!("{format}: {panic}; the file is {:?}", kept()));
+            let allowed = 16 * file.len() + (2 << 20);
+            assert!(most <= allowed, "{format}: {most} bytes for {}; the file is {:?}", file.len(), kept());
+            assert!(start.elapsed() < Duration::from_secs(10), "{format}: the file {:?} takes too long", kept());
+            sound += error.is_none() as usize;
+            inside += error.is_none_or(|error| !is_outer(&error.to_string())) as usize;
+            beat.send(()).unwrap();
+        }
+        (inside, sound)
+    });
+    // A file that hangs never beats again.
+    loop {
+        match heard.recv_timeout(Duration::from_secs(60)) {
+            Ok(()) => {}
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("{format}: a file takes more than a minute"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let (inside, sound) = worker.join().unwrap();
+    println!("{format}: {count} files, {inside} past the outer structure, {sound} read");
+    assert!(inside * 3 >= count, "{format}: only {inside} of {count} files get past the outer structure");
+    assert!(0 < sound && sound < count, "{format}: all or none of the files are sound");
+}
+
+fn some_tensors() -> Vec<(String, Tensor)> {
+    let numbers = Tensor::from([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]);
+    let kinds = [DType::F64, DType::F32, DType::BF16, DType::F16, DType::I64, DType::I32, DType::U8, DType::Bool];
+    let mut tensors: Vec<_> = kinds.iter().map(|&kind| (format!("layer.{kind}"), numbers.to_dtype(kind))).collect();
+    tensors.push(("empty".to_string(), Tensor::zeros([0, 4])));
+    tensors
+}
+
+const SAFETENSORS_WORDS: &[&str] = &[
+    "F64",
+    "F32",
+    "BF16",
+    "F16",
+    "I64",
+    "I32",
+    "I16",
+    "I8",
+    "U64",
+    "U32",
+    "U16",
+    "U8",
+    "BOOL",
+    "F8_E4M3",
+    "F8_E5M2",
+    "F4",
+    "dtype",
+    "shape",
+    "data_offsets",
+    "__metadata__",
+    "layer.f32",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ":",
+    "[]",
+    "{}",
+    "null",
+    "\\u0041",
+];
+
+/// Splits a safetensors file, changes its header or its numbers, and puts it together with the right length.
+fn bend_safetensors(random: &mut Random, file: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
+    let size = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let (mut header, mut data) = (file[8..8 + size].to_vec(), file[8 + size..].to_vec());
+    match random.below(8) {
+        0 => {
+            bend(random, &mut file);
+            return file;
+        }
+        1 => bend(random, &mut header),
+        2 => bend(random, &mut data),
+        3 => data.truncate(random.below(data.len())),
+        _ => bend_words(random, &mut header, SAFETENSORS_WORDS),
+    }
+    file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header);
+    file.extend(data);
+    file
+}
+
+#[test]
+fn safetensors_files() {
+    let mut tensors = Tensors::new();
+    some_tensors().into_iter().for_each(|(name, tensor)| tensors.insert(name, tensor).unwrap());
+    let plain = tensors.to_bytes().unwrap();
+    tensors.metadata_mut().insert("format".into(), "pt".into());
+    hold(
+        "safetensors",
+        vec![plain, tensors.to_bytes().unwrap()],
+        bend_safetensors,
+        |bytes| safetensors::from_bytes(bytes).map(look).err(),
+        |error| ["JSON", "header", "too few"].iter().any(|words| error.contains(words)),
+    );
+}
+
+/// As a safetensors file, with the checksum mended most of the time.
+fn bend_checkpoint(random: &mut Random, file: &[u8]) -> Vec<u8> {
+    let words =
+        [SAFETENSORS_WORDS, &["tree", "tensor", "number", "true", "1.5", "\\\"", "\"a\"", "[[[[", "a.0"]].concat();
+    let mut file = file.to_vec();
+    let size = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    if random.below(3) > 0 {
+        let mut header = file[8..8 + size].to_vec();
+        bend_words(random, &mut header, &words);
+        file = [&(header.len() as u64).to_le_bytes()[..], &header, &file[8 + size..]].concat();
+    } else {
+        file = bend_safetensors(random, &file);
+    }
+    let mark = b"\"checksum\":\"";
+    if let Some(at) = file.windows(mark.len()).position(|window| window == mark).map(|at| at + mark.len())
+        && file.len() >= at + 16
+        && random.below(8) > 0
+    {
+        file[at..at + 16].fill(b'0');
+        let mut sum = checksum::Checksum::new();
+        sum.take(&file);
+        file[at..at + 16].copy_from_slice(format!("{:016x}", sum.sum()).as_bytes());
+    }
+    file
+}
+
+#[test]
+fn checkpoint_files() {
+    let tensors = some_tensors().into_iter().map(|(name, tensor)| (name, State::Tensor(tensor))).collect();
+    let list =
+        State::List(vec![State::Flag(true), State::Number(f64::NAN), State::Number(0.5), State::Text("a".into())]);
+    let state = State::Tree(BTreeMap::from([
+        ("model".to_string(), State::Tree(tensors)),
+        ("a".to_string(), State::List(vec![State::Tensor(Tensor::from([1, 2])), list])),
+        ("step".to_string(), State::Integer(3)),
+    ]));
+    let path = std::env::temp_dir().join(format!("chainrule-hostile-{}.checkpoint", std::process::id()));
+    checkpoint::save(&path, &state).unwrap();
+    let seed = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let read: Read = |bytes| match checkpoint::from_bytes(bytes) {
+        Ok(state) => {
+            // Two tensors may have one path in a tree that was bent: that is an error too.
+            Tensors::from_state(&state).map(look).ok();
+            None
+        }
+        Err(error) => Some(error),
+    };
+    hold("checkpoint", vec![seed], bend_checkpoint, read, |error| {
+        ["JSON", "header", "too few", "checksum", "not a checkpoint"].iter().any(|words| error.contains(words))
+    });
+}
+
+const NPY_WORDS: &[&str] = &[
+    "<f8",
+    "<f4",
+    ">f4",
+    "<f2",
+    "|b1",
+    "|u1",
+    "<i8",
+    ">i2",
+    "<u4",
+    "<u8",
+    "|i1",
+    "|O",
+    "<U3",
+    "<c8",
+    "True",
+    "False",
+    "descr",
+    "shape",
+    "fortran_order",
+    "(",
+    ")",
+    ",",
+    "(2, 3)",
+    "(6,)",
+    "()",
+    "'",
+    "{",
+    "}",
+    "[('a', '<f4')]",
+];
+
+fn bend_npy(random: &mut Random, file: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
+    let size = u16::from_le_bytes([file[8], file[9]]) as usize;
+    match random.below(8) {
+        0 => bend(random, &mut file),
+        1 | 2 => {
+            let mut data = file.split_off(10 + size);
+            bend(random, &mut data);
+            file.extend(data);
+        }
+        _ => {
+            let mut header = file[10..10 + size].to_vec();
+            bend_words(random, &mut header, NPY_WORDS);
+            let data = file.split_off(10 + size);
+            file.truncate(8);
+            // The same in a later version, at times.
+            match random.below(4) {
+                0 => {
+                    file[6] = 2 + random.below(2) as u8;
+                    file.extend((header.len() as u32).to_le_bytes());
+                }
+                _ => file.extend((header.len() as u16).to_le_bytes()),
+            }
+            file.extend(header);
+            file.extend(data);
+        }
+    }
+    file
+}
+
+#[test]
+fn npy_files() {
+    let kinds = some_tensors().into_iter().filter(|(name, _)| !name.contains("bf16"));
+    hold(
+        "npy",
+        kinds.map(|(_, tensor)| npy::to_bytes(&tensor).unwrap()).collect(),
+        bend_npy,
+        |bytes| {
+            let mut tensors = Tensors::new();
+            match npy::from_bytes(bytes) {
+                Ok(tensor) => tensors.insert("x", tensor).map(|()| look(tensors)).err(),
+                Err(error) => Some(error),
+            }
+        },
+        |error| ["header", "too few", "does not begin", "version"].iter().any(|words| error.contains(words)),
+    );
+}
+
+fn is_outer_zip(error: &str) -> bool {
+    ["archive", "the member", "directory"].iter().any(|words| error.contains(words))
+}
+
+fn bend_npz(random: &mut Random, file: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
+    if random.below(3) == 0 {
+        bend(random, &mut file);
+        return file;
+    }
+    let mut members = unzip(&file);
+    let which = random.below(members.len());
+    let changed = bend_npy(random, &members[which].1);
+    members[which].1 = changed;
+    zip(&members)
+}
+
+#[test]
+fn npz_files() {
+    let arrays = || some_tensors().into_iter().filter(|(name, _)| !name.contains("bf16"));
+    let seeds = vec![npz::to_bytes(arrays()).unwrap(), npz::to_bytes(arrays().take(2)).unwrap()];
+    hold("npz", seeds, bend_npz, |bytes| npz::from_bytes(bytes).map(look).err(), is_outer_zip);
+}
+
+/// Compressed archives can only be bent from outside.
+#[test]
+#[cfg(feature = "deflate")]
+fn compressed_npz_files() {
+    let path = std::env::temp_dir().join(format!("chainrule-hostile-{}.npz", std::process::id()));
+    npz::save_compressed(&path, [("x", Tensor::zeros([20, 20])), ("y", Tensor::arange(30))]).unwrap();
+    let seed = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let bend: fn(&mut Random, &[u8]) -> Vec<u8> = |random, file| {
+        let mut file = file.to_vec();
+        bend(random, &mut file);
+        file
+    };
+    hold(
+        "compressed",
+        vec![seed],
+        bend,
+        |bytes| npz::from_bytes(bytes).map(look).err(),
+        |error| is_outer_zip(error) && !["checksum", "unpacked"].iter().any(|words| error.contains(words)),
+    );
+}
+
+/// The instructions of pickles, and pieces that are hard to read.
+const PICKLE_PIECES: &[&[u8]] = &[
+    b"]",
+    b"}",
+    b")",
+    b"(",
+    b"N",
+    b"t",
+    b"l",
+    b"d",
+    b"\x85",
+    b"\x86",
+    b"\x87",
+    b"a",
+    b"e",
+    b"s",
+    b"u",
+    b"R",
+    b"b",
+    b"Q",
+    b".",
+    b"0",
+    b"1",
+    b"2",
+    b"q\x01",
+    b"h\x01",
+    b"h\x02h\x03",
+    b"\x94",
+    b"\x93",
+    b"K\x00",
+    b"J\xff\xff\xff\xff",
+    b"\x8a\x09\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"X\xff\xff\xff\xff",
+    b"r\xff\xff\xff\xff",
+    b"(lp",
+    b"cos\nsystem\n",
+    b"ccollections\nOrderedDict\n",
+    b"ctorch\nLongStorage\n",
+    b"ctorch\nBoolStorage\n",
+    b"ctorch._utils\n_rebuild_tensor_v2\n",
+    b"ctorch.storage\nUntypedStorage\n",
+    b"ctorch._tensor\n_rebuild_from_type_v2\n",
+];
+
+fn bend_pickle(random: &mut Random, pickle: &mut Vec<u8>) {
+    for _ in 0..1 + random.below(4) {
+        if random.below(3) == 0 {
+            bend(random, pickle);
+        } else if !pickle.is_empty() {
+            let piece = *random.one(&PICKLE_PIECES.iter().collect::<Vec<_>>());
+            let at = random.below(pickle.len());
+            let over = random.below(2) * piece.len().min(pickle.len() - at);
+            pickle.splice(at..at + over, piece.iter().copied());
+        }
+    }
+}
+
+fn bend_pytorch(random: &mut Random, file: &[u8]) -> Vec<u8> {
+    let mut file = file.to_vec();
+    if !file.starts_with(b"PK") {
+        bend_pickle(random, &mut file);
+        return file;
+    }
+    if random.below(8) == 0 {
+        bend(random, &mut file);
+        return file;
+    }
+    let mut members = unzip(&file);
+    if random.below(6) == 0 {
+        let which = random.below(members.len());
+        bend(random, &mut members[which].1);
+    } else if let Some((_, pickle)) = members.iter_mut().find(|(name, _)| name.ends_with("data.pkl")) {
+        bend_pickle(random, pickle);
+    }
+    zip(&members)
+}
+
+fn read_pytorch(bytes: &[u8]) -> Option<Error> {
+    match pytorch::from_bytes(bytes) {
+        Ok(state) => {
+            Tensors::from_state(&state).map(look).ok();
+            None
+        }
+        Err(error) => Some(error),
+    }
+}
+
+#[test]
+fn pytorch_files() {
+    let files =
+        ["checkpoint.pt", "checkpoint_protocol4.pt", "views.pt", "kinds.pt", "state_dict.pt", "checkpoint_old.pt"];
+    let seeds = files.iter().map(|name| fs::read(format!("tests/fixtures/{name}")).unwrap()).collect();
+    hold("pytorch", seeds, bend_pytorch, read_pytorch, is_outer_zip);
+}
+
+/// An archive of PyTorch around a pickle.
+fn around(pickle: &[u8]) -> Vec<u8> {
+    zip(&[("x/data.pkl".to_string(), pickle.to_vec()), ("x/data/0".to_string(), vec![0; 64])])
+}
+
+#[test]
+fn pickle_bombs_are_small() {
+    // Lists of lists of lists, each ten times the one before: a billion things of two hundred bytes.
+    let mut laughs = b"\x80\x02".to_vec();
+    laughs.extend(b"](NNNNNNNNNNeq\x00");
+    for level in 0..9u8 {
+        laughs.extend(b"](");
+        laughs.extend([b'h', level].repeat(10));
+        laughs.extend([b'e', b'q', level + 1]);
+    }
+    laughs.push(b'.');
+    // A text of a megabyte, named a hundred thousand times.
+    let mut texts = b"\x80\x02(X\x00\x00\x10\x00".to_vec();
+    texts.extend(vec![b'a'; 1 << 20]);
+    texts.extend(b"q\x00");
+    texts.extend(b"h\x00".repeat(100_000));
+    texts.extend(b"l.");
+    // As deep as can be, and circular.
+    let mut deep = b"\x80\x02]q\x00".to_vec();
+    deep.extend(b"\x85".repeat(1 << 20));
+    deep.push(b'.');
+    let circular = b"\x80\x02]q\x00h\x00a.".to_vec();
+    // A vast number of axes, sizes, places.
+    let tensor = |offset: &[u8], sizes: &[u8], strides: &[u8]| {
+        let storage: &[u8] = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\0\x30X\x03\0\0\0cpuK\x10tQ";
+        [b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(", storage, offset, sizes, strides, b"\x89NtR."].concat()
+    };
+    let huge: &[u8] = b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f";
+    let absurd = [
+        tensor(huge, b"K\x01\x85", b"K\x01\x85"),
+        tensor(b"K\x00", &[huge, b"\x85"].concat(), b"K\x00\x85"),
+        tensor(b"K\x00", &[huge, huge, b"\x86"].concat(), b"K\x00K\x00\x86"),
+        tensor(b"K\x00", b"K\x02\x85", &[huge, b"\x85"].concat()),
+        tensor(b"K\x00", b"J\xff\xff\xff\xff\x85", b"K\x01\x85"),
+        tensor(b"K\x00", b"K\x11\x85", b"K\x01\x85"),
+        tensor(b"K\x0f", b"K\x02\x85", b"K\x01\x85"),
+        tensor(b"K\x00", b"J\x00\x00\x00\x40\x85", b"K\x00\x85"),
+        tensor(b"K\x00", b"(KKKKKKKKKKKKKKKKKKt", b"(KKKKKKKKKKKKKKKKKKt"),
+        tensor(b"K\x00", b"K\x02\x85", b"K\x01K\x01\x86"),
+    ];
+    let sound = around(&tensor(b"K\x00", b"K\x04K\x04\x86", b"K\x04K\x01\x86"));
+    assert!(read_pytorch(&sound).is_none(), "{:?}", read_pytorch(&sound));
+    for (number, pickle) in [laughs, texts, deep, circular].iter().chain(&absurd).enumerate() {
+        let file = around(pickle);
+        let start = Instant::now();
+        let (outcome, most) = most_during(|| guard::guarded(|| read_pytorch(&file)));
+        assert!(outcome.unwrap().is_some(), "bomb {number} is read");
+        assert!(most < 100 * file.len() + (32 << 20), "bomb {number}: {most} bytes for {}", file.len());
+        assert!(start.elapsed() < Duration::from_secs(10), "bomb {number}");
+    }
+}
+
+#[test]
+fn a_zip_bomb_is_small() {
+    // A member that says it becomes a terabyte; one that says a thousand bytes become a million and a half.
+    let array = npy::to_bytes(&Tensor::zeros([4])).unwrap();
+    let archive = zip(&[("x.npy".to_string(), array)]);
+    for size in [u32::MAX - 1, 1_500_000] {
+        let mut bomb = archive.clone();
+        let end = bomb.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
+        bomb[8] = 8;
+        bomb[end + 10] = 8;
+        bomb[end + 24..end + 28].copy_from_slice(&size.to_le_bytes());
+        let (outcome, most) = most_during(|| guard::guarded(|| npz::from_bytes(&bomb).map(drop)));
+        let error = outcome.unwrap().unwrap_err().to_string();
+        assert!(most < 1 << 20 && error.contains("says that its"), "{most} {error}");
+    }
+}
