@@ -1,6 +1,6 @@
 //! Where a model's first numbers come from.
 
-use super::Initial;
+use super::{Initial, Running};
 use crate::device::{Device, Random};
 use crate::layout::{DType, Sizes};
 use crate::tensor::{Parameter, Tensor};
@@ -91,6 +91,34 @@ impl Init {
     pub fn tensor(&mut self, sizes: impl Sizes, initial: Initial) -> Tensor {
         let initial = if self.empty { Initial::Zeros } else { initial };
         initial.tensor(sizes, self.dtype, &mut self.random).to(self.device)
+    }
+    /// Statistics that training changes: one number everywhere. In f32 where the model is in half precision, whose steps
+    /// are too coarse for a slow average.
+    ///
+    /// ```
+    /// use chainrule::nn::Init;
+    /// use chainrule::DType;
+    /// assert_eq!(Init::new().dtype(DType::BF16).running([4], 1.0).get().dtype()?, DType::F32);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn running(&mut self, sizes: impl Sizes, number: f64) -> Running<Tensor> {
+        let dtype = if self.dtype.is_half() { DType::F32 } else { self.dtype };
+        Running::new(Tensor::full(sizes, number, dtype).to(self.device))
+    }
+    /// A whole number that training counts up, from 0.
+    ///
+    /// ```
+    /// assert_eq!(chainrule::nn::Init::new().counter().get().item()?, 0.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn counter(&mut self) -> Running<Tensor> {
+        Running::new(Tensor::full((), 0.0, DType::I64).to(self.device))
+    }
+    /// Where the model is.
+    pub(super) fn device(&self) -> Device {
+        self.device
     }
     /// A stream of its own for a random layer.
     ///

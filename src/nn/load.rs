@@ -78,6 +78,8 @@ impl fmt::Display for Load {
 #[derive(Default)]
 struct Contents<'a> {
     tensors: Vec<(String, Tensor)>,
+    /// Which of the tensors are running states, not parameters.
+    states: Vec<bool>,
     streams: Vec<(String, &'a Running<Random>)>,
     aliases: Vec<(String, String)>,
 }
@@ -85,9 +87,11 @@ struct Contents<'a> {
 impl<'a> Visit<'a> for Contents<'a> {
     fn parameter(&mut self, path: &Path<'_>, parameter: &'a Parameter) {
         self.tensors.push((path.to_string(), parameter.detach()));
+        self.states.push(false);
     }
     fn running(&mut self, path: &Path<'_>, running: &'a Running<Tensor>) {
         self.tensors.push((path.to_string(), running.get()));
+        self.states.push(true);
     }
     fn stream(&mut self, path: &Path<'_>, stream: &'a Running<Random>) {
         self.streams.push((path.to_string(), stream));
@@ -131,11 +135,12 @@ pub(super) fn check_float(dtype: DType) -> Result<()> {
     Err(Error::new("cast", fault))
 }
 
-/// Replaces every tensor by what `change` makes of it. On an error nothing has changed.
-pub(super) fn convert<M: Module + ?Sized>(module: &mut M, change: &dyn Fn(&Tensor) -> Tensor) -> Result<()> {
+/// Replaces every tensor by what `change` makes of it, which is told of running states. On an error nothing has changed.
+pub(super) fn convert<M: Module + ?Sized>(module: &mut M, change: &dyn Fn(&Tensor, bool) -> Tensor) -> Result<()> {
     let mut changed = Vec::new();
-    for (_, tensor) in contents(module).tensors {
-        changed.push(Some(change(&tensor).checked()?));
+    let contents = contents(module);
+    for ((_, tensor), is_state) in contents.tensors.iter().zip(contents.states) {
+        changed.push(Some(change(tensor, is_state).checked()?));
     }
     write(module, changed);
     Ok(())

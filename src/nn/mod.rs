@@ -8,21 +8,38 @@
 //! `build(init)` where an option changes what is learnt; a layer without parameters is made by `new` and `with_*` alone.
 
 mod activation;
+mod batch_norm;
+mod conv;
+mod dropout;
+mod embedding;
 mod init;
 mod initial;
 mod linear;
 mod load;
 mod module;
+mod norm;
 mod path;
+mod pool;
 mod running;
 mod sequential;
 
 pub use activation::{Relu, Tanh};
+pub use batch_norm::{
+    BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, NormOptions,
+};
+pub use conv::{Conv1d, Conv2d, Conv3d, ConvOptions, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
+pub use dropout::{AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
+pub use embedding::{Bag, Embedding, EmbeddingBag, EmbeddingOptions, PositionalEncoding};
 pub use init::Init;
 pub use initial::{Fan, Initial, gain, leaky_gain};
 pub use linear::Linear;
 pub use load::Load;
 pub use module::{Layer, Module, Visit, VisitMut};
+pub use norm::{GroupNorm, LayerNorm, LocalResponseNorm, RmsNorm, RowNormOptions};
 pub use path::{Path, matches};
+pub use pool::{
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
+    AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d,
+};
 pub use running::Running;
 pub use sequential::Sequential;

@@ -155,9 +155,10 @@ pub trait Module: Send + Sync {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     fn to(&mut self, device: Device) -> Result<()> {
-        load::convert(self, &|tensor| tensor.to(device))
+        load::convert(self, &|tensor, _| tensor.to(device))
     }
     /// Turns parameters and float states into another float type; they keep their identity. On an error nothing has changed.
+    /// Running statistics of half precision models stay in f32, whose steps are fine enough for a slow average.
     ///
     /// ```
     /// use chainrule::nn::{Init, Linear, Module};
@@ -170,7 +171,8 @@ pub trait Module: Send + Sync {
     #[track_caller]
     fn cast(&mut self, dtype: DType) -> Result<()> {
         load::check_float(dtype)?;
-        load::convert(self, &|tensor| {
+        load::convert(self, &|tensor, is_state| {
+            let dtype = if is_state && dtype.is_half() { DType::F32 } else { dtype };
             if tensor.dtype().is_ok_and(DType::is_float) { tensor.to_dtype(dtype) } else { tensor.clone() }
         })
     }
