@@ -140,7 +140,7 @@ impl Norm<'_> {
         // The locks are held one inside the other, so that no other batch comes between.
         batches.update(|before| {
             Tensor::compute(|| {
-                let after = if count { before + 1.0 } else { before.clone() };
+                let after = if count { before + before.ones_like() } else { before.clone() };
                 let share = match self.momentum {
                     Some(momentum) => momentum,
                     None => 1.0 / after.item()?,

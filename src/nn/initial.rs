@@ -82,6 +82,14 @@ pub enum Initial {
         /// Usually the fan in.
         size: usize,
     },
+    /// Rows (or columns, where there are fewer of them) that are orthogonal and have the length `gain`, each such matrix as
+    /// likely as any other; all axes but the first are one.
+    ///
+    /// Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear networks", 2013.
+    Orthogonal {
+        /// What makes up for the activation that follows: see [`gain`].
+        gain: f64,
+    },
     /// The identity matrix.
     Eye,
     /// Convolution weights that pass their input on: one at the middle of each kernel, `output i` from `input i` in each group.
@@ -161,6 +169,7 @@ impl Initial {
             Initial::KaimingNormal { gain, fan } => scaled(fans().map(|f| gain * gain / fan.of(f)), true, random),
             Initial::Within { size: 0 } => Tensor::full(&sizes, 0.0, dtype),
             Initial::Within { size } => uniform(1.0 / (size as f64).sqrt(), random),
+            Initial::Orthogonal { gain } => orthogonal(&sizes, dtype, gain, random),
             Initial::Eye => placed(&sizes, dtype, |place| place.len() == 2 && place[0] == place[1]),
             Initial::Dirac { groups } => dirac(&sizes, dtype, groups),
             Initial::Sparse { sparsity, deviation } => sparse(normal(deviation, random), sparsity, random),
@@ -199,6 +208,30 @@ fn fans(dims: &[usize]) -> Result<(f64, f64)> {
             Err(Error::new("initial", fault))
         }
     }
+}
+
+/// From the factors of a normal matrix, with signs that make the second factor's diagonal positive: only then is every
+/// orthogonal matrix as likely (Mezzadri, "How to generate random matrices from the classical compact groups", 2006).
+#[track_caller]
+fn orthogonal(sizes: &impl Sizes, dtype: DType, gain: f64, random: &mut Random) -> Tensor {
+    let dims: Vec<usize> = sizes.sizes().shape().map(|shape| shape.to_vec()).unwrap_or_default();
+    let [rows, rest @ ..] = dims.as_slice() else {
+        return refuse(format!("sizes {dims:?}"), "Orthogonal is for weights [outputs, inputs, ...]");
+    };
+    if rest.is_empty() {
+        return refuse(format!("sizes {dims:?}"), "Orthogonal is for weights [outputs, inputs, ...]");
+    }
+    let columns = rest.iter().fold(1usize, |product, &size| product.saturating_mul(size));
+    let (tall, wide) = (*rows.max(&columns), *rows.min(&columns));
+    let normal = Tensor::normal_of(DType::F64, [tall, wide], 0.0, 1.0, random);
+    if tall == 0 || wide == 0 || normal.error().is_some() {
+        return normal.reshape(sizes.sizes()).to_dtype(dtype);
+    }
+    let (q, r) = normal.qr();
+    let signs = 1.0 - r.diagonal(0, 0, 1).less(0.0).to_dtype(DType::F64) * 2.0;
+    let q = q * signs;
+    let q = if *rows < columns { q.t() } else { q };
+    (q * gain).reshape(sizes.sizes()).to_dtype(dtype)
 }
 
 /// By the inverse of the normal law's distribution: no number is drawn twice.

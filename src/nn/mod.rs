@@ -8,6 +8,7 @@
 //! `build(init)` where an option changes what is learnt; a layer without parameters is made by `new` and `with_*` alone.
 
 mod activation;
+mod arrange;
 mod batch_norm;
 mod conv;
 mod dropout;
@@ -18,12 +19,24 @@ mod linear;
 mod load;
 mod module;
 mod norm;
+mod pairs;
 mod path;
 mod pool;
 mod running;
 mod sequential;
+mod summary;
 
-pub use activation::{Relu, Tanh};
+pub use activation::{
+    Celu, Elu, Gelu, Glu, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyRelu, LogSigmoid, LogSoftmax, Mish, PRelu,
+    RRelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax, Softmax2d, Softmin, Softplus, Softshrink, Softsign, Tanh,
+    Tanhshrink, Threshold,
+};
+pub use arrange::{
+    ChannelShuffle, CircularPad1d, CircularPad2d, CircularPad3d, ConstantPad1d, ConstantPad2d, ConstantPad3d, Flatten,
+    Fold, Identity, Map, PixelShuffle, PixelUnshuffle, ReflectionPad1d, ReflectionPad2d, ReflectionPad3d,
+    ReplicationPad1d, ReplicationPad2d, ReplicationPad3d, Residual, Unflatten, Unfold, Upsample, ZeroPad1d, ZeroPad2d,
+    ZeroPad3d,
+};
 pub use batch_norm::{
     BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, NormOptions,
 };
@@ -36,6 +49,7 @@ pub use linear::Linear;
 pub use load::Load;
 pub use module::{Layer, Module, Visit, VisitMut};
 pub use norm::{GroupNorm, LayerNorm, LocalResponseNorm, RmsNorm, RowNormOptions};
+pub use pairs::{Bilinear, CosineSimilarity, PairwiseDistance};
 pub use path::{Path, matches};
 pub use pool::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
@@ -43,3 +57,4 @@ pub use pool::{
 };
 pub use running::Running;
 pub use sequential::Sequential;
+pub use summary::{Summary, SummaryLine, summary};

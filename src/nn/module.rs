@@ -1,6 +1,6 @@
 //! What a model is: a plain struct that owns its parameters, and can be visited.
 
-use super::{Load, Path, Running, load, path};
+use super::{Load, Path, Running, Summary, load, path};
 use crate::device::{Device, Random};
 use crate::error::Result;
 use crate::layout::DType;
@@ -240,6 +240,19 @@ pub trait Layer: Module {
     /// The output for an input.
     #[track_caller]
     fn forward(&self, input: &Tensor) -> Tensor;
+    /// What happens to an input, as a table of layers, sizes and costs: see [`Summary`].
+    ///
+    /// ```
+    /// use chainrule::nn::{Init, Layer, Linear};
+    /// use chainrule::Tensor;
+    /// let summary = Linear::new(4, 2, &mut Init::new()).summary(&Tensor::zeros([3, 4]))?;
+    /// assert_eq!((summary.parameters(), summary.multiply_adds()), (10, 24));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    fn summary(&self, input: &Tensor) -> Result<Summary> {
+        super::summary(self, |layer| layer.forward(input))
+    }
 }
 
 /// Sees the parameters and states of a model.

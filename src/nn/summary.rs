@@ -94,7 +94,7 @@ impl Summary {
 #[track_caller]
 pub fn summary<M: Module + ?Sized>(model: &M, forward: impl FnOnce(&M) -> Tensor) -> Result<Summary> {
     let (output, recording) = record(|| no_grad(|| evaluating(|| forward(model))));
-    output.checked()?;
+    let _ = output.checked()?;
     let parameters = model.parameters();
     let mut left: BTreeMap<u64, usize> = BTreeMap::new();
     for (_, parameter) in &parameters {
@@ -174,7 +174,8 @@ fn bytes(value: &Value) -> usize {
 
 /// What products cost: for each number of the result, the length of the sums.
 fn multiply_adds(step: &Step) -> usize {
-    let (Some(first), Some(second), Some(output)) = (step.inputs().first(), step.inputs().get(1), step.outputs().first())
+    let (Some(first), Some(second), Some(output)) =
+        (step.inputs().first(), step.inputs().get(1), step.outputs().first())
     else {
         return 0;
     };
