@@ -79,7 +79,7 @@ impl Embedding {
         let table = self.weight.detach();
         let norms = table.vector_norm_keep(2.0, -1);
         let scale = (limit / (&norms + 1e-7)).clamp_max(1.0);
-        let scale = norms.greater(limit).choose(&scale, &norms.ones_like());
+        let scale = norms.greater(limit).choose(&scale, norms.ones_like());
         self.weight.set(&(table * scale))
     }
 }
@@ -202,7 +202,7 @@ impl PositionalEncoding {
         let pairs = (&columns * 0.5).floor();
         let angles = places * (&pairs * (-2.0 * 10_000f64.ln() / size.max(1) as f64)).exp();
         let odd = (columns - pairs * 2.0).greater(0.5);
-        PositionalEncoding { weight: None, waves: Some(odd.choose(&angles.cos(), &angles.sin())) }
+        PositionalEncoding { weight: None, waves: Some(odd.choose(angles.cos(), angles.sin())) }
     }
     /// Vectors that are learnt, for sequences up to `longest`.
     ///
