@@ -4,6 +4,7 @@
 //! a build without threads is held against one with them.
 
 use chainrule::device::cpu::parallel::{splits, surely_split};
+use chainrule::loss::{CrossEntropy, Reduction, cross_entropy, ctc_loss};
 use chainrule::{Attention, Conv, DType, Draw, Parameter, Random, Tensor, threads};
 use std::fmt::Write;
 
@@ -72,6 +73,21 @@ fn cases() -> Vec<Case> {
         ("dropout of channels", || {
             let x = normal([100, 64, 200], 16).variable();
             with_gradients(&[&x], x.dropout_channels(0.3, DRAW))
+        }),
+        ("cross entropy of rows and of columns", || {
+            let (rows, columns) = (normal([600, 900], 50).variable(), normal([6, 40, 3000], 51).variable());
+            let classes = |below: i64, shape: &[usize]| Tensor::integers(shape, 0..below, &mut Random::resume(DRAW));
+            let each = CrossEntropy::new().with_label_smoothing(0.1).with_reduction(Reduction::None);
+            let mut all = with_gradients(&[&rows], each.of(&rows, &classes(900, &[600])));
+            all.extend(with_gradients(&[&columns], each.of(&columns, &classes(40, &[6, 3000]))));
+            all.extend(with_gradients(&[&rows], cross_entropy(&rows, &classes(900, &[600]))));
+            all
+        }),
+        ("ctc_loss", || {
+            let x = normal([60, 40, 30], 52).variable();
+            let targets = Tensor::integers([40, 10], 1..30, &mut Random::resume(DRAW));
+            let lengths = |length: i64| Tensor::full([40], length as f64, DType::I64);
+            with_gradients(&[&x], ctc_loss(&x, &targets, &lengths(60), &lengths(10)))
         }),
         ("sort and top k of rows, and of one long row", || {
             let (rows, long) = (normal([600, 700], 40).variable(), normal([500_000], 41));

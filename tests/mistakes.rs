@@ -2,7 +2,7 @@
 //!
 //! `CHAINRULE_WRITE=1 cargo test --test mistakes` rewrites the file; read the difference before it is committed.
 
-use chainrule::loss::{cross_entropy, mse_loss};
+use chainrule::loss::{binary_cross_entropy, cross_entropy, ctc_loss, hinge_embedding_loss, mse_loss};
 use chainrule::{DType, Error, Fault, Parameter, Tensor, jvp, no_grad};
 
 type Mistake = (&'static str, fn() -> Option<Error>);
@@ -67,6 +67,16 @@ const MISTAKES: &[Mistake] = &[
     }),
     ("A class that the model does not have", || of(cross_entropy(&Tensor::zeros([2, 3]), &Tensor::from([0, 3])))),
     ("A column of predictions beside a row of targets", || of(mse_loss(&Tensor::zeros([4, 1]), &Tensor::zeros([4])))),
+    ("Scores where probabilities are needed", || {
+        of(binary_cross_entropy(&Tensor::from([0.5, 3.0]), &Tensor::from([0.0, 1.0])))
+    }),
+    ("Targets 0 and 1 where 1 and -1 are needed", || {
+        of(hinge_embedding_loss(&Tensor::from([0.5, 3.0]), &Tensor::from([1.0, 0.0])))
+    }),
+    ("A target that contains the blank", || {
+        let (logits, targets) = (Tensor::zeros([5, 1, 3]), Tensor::from([[1, 0]]));
+        of(ctc_loss(&logits, &targets, &Tensor::from([5]), &Tensor::from([2])))
+    }),
     ("A direction of another shape", || {
         jvp(|x| x[0].sum(), &[&Tensor::zeros([2])], &[&Tensor::zeros([3])]).map(|(y, _)| y).err()
     }),

@@ -9,6 +9,7 @@ pub mod convolve;
 pub mod copy;
 pub mod cpu;
 pub mod cross_entropy;
+pub mod ctc;
 pub mod elementwise;
 pub mod factor;
 pub mod index;

@@ -1,6 +1,6 @@
 //! One class out of several: cross entropy and its relatives.
 
-use super::{checked, options, reduced};
+use super::{Reduction, checked, formulas, narrow, options, reduced, wide};
 use crate::error::{ErrorKind, Fault};
 use crate::ops::cross_entropy::{ClassEntropy, class_axis};
 use crate::tensor::{Tensor, refused_as};
@@ -72,7 +72,8 @@ impl CrossEntropy {
             return self.of_probabilities(logits, target);
         }
         let CrossEntropy { smoothing, ignored, reduction, .. } = *self;
-        let entropy = ClassEntropy { logarithms: false, smoothing, ignored: Some(ignored), reduction };
+        let entropy =
+            ClassEntropy { name: "cross_entropy", logarithms: false, smoothing, ignored: Some(ignored), reduction };
         entropy.of(logits, target, self.weights.as_ref())
     }
 
@@ -86,16 +87,16 @@ impl CrossEntropy {
         let axis = class_axis(shape.len());
         let classes = shape[axis];
         let target = match self.smoothing {
-            0.0 => target.clone(),
-            smoothing => target * (1.0 - smoothing) + smoothing / classes as f64,
+            0.0 => wide(target),
+            smoothing => wide(target) * (1.0 - smoothing) + smoothing / classes as f64,
         };
-        let mut products = logits.log_softmax(axis) * target;
+        let mut products = wide(logits).log_softmax(axis) * target;
         if let Some(weights) = &self.weights {
             let mut sizes = vec![1; shape.len() - axis];
             sizes[0] = classes;
-            products = products * weights.reshape(sizes);
+            products = products * wide(weights).reshape(sizes);
         }
-        reduced(-products.sum_over(axis), self.reduction)
+        narrow(reduced(-products.sum_over(axis), self.reduction), logits)
     }
 }
 
@@ -182,7 +183,8 @@ impl NllLoss {
     pub fn of(&self, logarithms: &Tensor, target: &Tensor) -> Tensor {
         checked!(constant("nll_loss", logarithms, target, self.weights.as_ref()));
         let NllLoss { ignored, reduction, .. } = *self;
-        let entropy = ClassEntropy { logarithms: true, smoothing: 0.0, ignored: Some(ignored), reduction };
+        let entropy =
+            ClassEntropy { name: "nll_loss", logarithms: true, smoothing: 0.0, ignored: Some(ignored), reduction };
         entropy.of(logarithms, target, self.weights.as_ref())
     }
 }
@@ -200,4 +202,94 @@ impl NllLoss {
 #[track_caller]
 pub fn nll_loss(logarithms: &Tensor, target: &Tensor) -> Tensor {
     NllLoss::new().of(logarithms, target)
+}
+
+options! {
+    /// [`focal_loss`] with options.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, loss::FocalLoss};
+    /// let loss = FocalLoss::new().with_gamma(0.0).of(&Tensor::zeros([1, 4]), &Tensor::from([2]));
+    /// assert!((loss.item()? - 4f64.ln()).abs() < 1e-6);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub struct FocalLoss {
+        /// How much less an easy element counts: 2 unless another is given. With 0 it is the cross entropy.
+        ///
+        /// ```
+        /// use chainrule::{Tensor, loss::FocalLoss};
+        /// let loss = FocalLoss::new().with_gamma(1.0).of(&Tensor::zeros([1, 2]), &Tensor::from([1]));
+        /// assert!((loss.item()? - 0.5 * 2f64.ln()).abs() < 1e-6);
+        /// # Ok::<(), chainrule::Error>(())
+        /// ```
+        fn with_gamma(gamma: f64) sets gamma: f64 = 2.0, to gamma;
+        /// What a mistake in each class weighs: `[classes]`. The mean divides by the number of elements that count.
+        ///
+        /// ```
+        /// use chainrule::{Tensor, loss::FocalLoss};
+        /// let loss = FocalLoss::new().with_class_weights(&Tensor::from([0.0, 4.0]));
+        /// let loss = loss.of(&Tensor::zeros([2, 2]), &Tensor::from([0, 1]));
+        /// assert!((loss.item()? - 0.5 * 2f64.ln()).abs() < 1e-6);
+        /// # Ok::<(), chainrule::Error>(())
+        /// ```
+        fn with_class_weights(weights: &Tensor) sets weights: Option<Tensor> = None, to Some(weights.clone());
+        /// A class number that stands for "does not count": -100 unless another is given.
+        ///
+        /// ```
+        /// use chainrule::{Tensor, loss::FocalLoss};
+        /// let loss = FocalLoss::new().with_ignore_index(0).of(&Tensor::zeros([2, 2]), &Tensor::from([0, 1]));
+        /// assert!((loss.item()? - 0.25 * 2f64.ln()).abs() < 1e-6);
+        /// # Ok::<(), chainrule::Error>(())
+        /// ```
+        fn with_ignore_index(class: i64) sets ignored: i64 = -100, to class;
+    }
+}
+
+impl FocalLoss {
+    /// The loss of these logits, as [`focal_loss`] says it.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, loss::FocalLoss};
+    /// let loss = FocalLoss::new().of(&Tensor::zeros([1, 2]), &Tensor::from([1]));
+    /// assert!((loss.item()? - 0.25 * 2f64.ln()).abs() < 1e-6);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn of(&self, logits: &Tensor, target: &Tensor) -> Tensor {
+        let FocalLoss { ignored, reduction, .. } = *self;
+        let entropy = ClassEntropy {
+            name: "focal_loss",
+            logarithms: false,
+            smoothing: 0.0,
+            ignored: Some(ignored),
+            reduction: Reduction::None,
+        };
+        let single = entropy.of(logits, target, None);
+        let mut each = formulas::focal_loss(&single, self.gamma);
+        let counts = target.not_equal(ignored as f64);
+        if let Some(weights) = &self.weights {
+            let class = target.masked_fill(&counts.logical_not(), 0.0);
+            each = each * weights.take_slices(0, &class);
+        }
+        match reduction {
+            Reduction::Mean => each.sum() / counts.sum(),
+            reduction => reduced(each, reduction),
+        }
+    }
+}
+
+/// Cross entropy that attends to what is hard: `(1 - p)^γ · -ln p`, where `p` is the share that softmax gives to the class that is
+/// meant; the mean over the batch. Sizes and targets are those of [`cross_entropy`].
+///
+/// Lin, Goyal, Girshick, He, Dollár, "Focal loss for dense object detection", 2017.
+///
+/// ```
+/// use chainrule::{Tensor, cross_entropy, loss::focal_loss};
+/// let (sure, target) = (Tensor::from([[5.0, 0.0]]), Tensor::from([0]));
+/// assert!(focal_loss(&sure, &target).item()? < 1e-3 * cross_entropy(&sure, &target).item()?);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[track_caller]
+pub fn focal_loss(logits: &Tensor, target: &Tensor) -> Tensor {
+    FocalLoss::new().of(logits, target)
 }

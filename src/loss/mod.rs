@@ -18,14 +18,39 @@
 //! # Ok::<(), chainrule::Error>(())
 //! ```
 
+mod binary;
 mod classes;
+mod ctc;
+mod divergence;
+mod embedding;
+mod formulas;
+mod margin;
 mod regression;
 
 pub use crate::device::Reduction;
-pub use classes::{CrossEntropy, NllLoss, cross_entropy, nll_loss};
-pub use regression::{MseLoss, mse_loss};
+pub use binary::{
+    BinaryCrossEntropy, BinaryCrossEntropyWithLogits, BinaryFocalLoss, DiceLoss, binary_cross_entropy,
+    binary_cross_entropy_with_logits, binary_focal_loss, dice_loss,
+};
+pub use classes::{CrossEntropy, FocalLoss, NllLoss, cross_entropy, focal_loss, nll_loss};
+pub use ctc::{CtcLoss, ctc_loss};
+pub use divergence::{DistillationLoss, KlDiv, distillation_loss, kl_div};
+pub use embedding::{
+    CosineEmbeddingLoss, InfoNceLoss, NtXentLoss, TripletMarginLoss, cosine_embedding_loss, info_nce_loss,
+    nt_xent_loss, triplet_margin_loss,
+};
+pub use margin::{
+    HingeEmbeddingLoss, MarginRankingLoss, MultiMarginLoss, MultilabelMarginLoss, MultilabelSoftMarginLoss,
+    SoftMarginLoss, hinge_embedding_loss, margin_ranking_loss, multi_margin_loss, multilabel_margin_loss,
+    multilabel_soft_margin_loss, soft_margin_loss,
+};
+pub use regression::{
+    GaussianNllLoss, HuberLoss, L1Loss, MseLoss, PoissonNllLoss, SmoothL1Loss, gaussian_nll_loss, huber_loss, l1_loss,
+    mse_loss, poisson_nll_loss, smooth_l1_loss,
+};
 
 use crate::error::Fault;
+use crate::layout::DType;
 use crate::tensor::{Tensor, refused_as};
 
 /// Writes the struct of a loss: its options, each with a default and a `with_` method, and its reduction.
@@ -81,6 +106,21 @@ macro_rules! options {
     };
 }
 use options;
+
+/// Half precision in f32, so that a loss of several operations is rounded once, at its end ([`narrow`]).
+#[track_caller]
+fn wide(x: &Tensor) -> Tensor {
+    if x.dtype().is_ok_and(DType::is_half) { x.to_dtype(DType::F32) } else { x.clone() }
+}
+
+/// A loss in the element type of what it was computed of, where that was half precision.
+#[track_caller]
+fn narrow(loss: Tensor, like: &Tensor) -> Tensor {
+    match like.dtype() {
+        Ok(dtype) if dtype.is_half() => loss.to_dtype(dtype),
+        _ => loss,
+    }
+}
 
 /// The losses of single elements, reduced.
 #[track_caller]

@@ -12,6 +12,8 @@ use crate::tensor::Tensor;
 /// The losses of scores whose classes lie along axis 1 (of a single row of scores, along axis 0).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClassEntropy {
+    /// The loss that it is a part of, for errors.
+    pub(crate) name: &'static str,
     /// Are the scores logarithms of probabilities already?
     pub(crate) logarithms: bool,
     /// The share of the target that is spread evenly over all classes.
@@ -32,7 +34,7 @@ impl ClassEntropy {
         }
     }
     fn classes(self, rank: usize) -> Classes {
-        let ClassEntropy { logarithms, smoothing, ignored, reduction } = self;
+        let ClassEntropy { logarithms, smoothing, ignored, reduction, .. } = self;
         Classes { axis: class_axis(rank), logarithms, smoothing, ignored, reduction }
     }
 }
@@ -108,7 +110,7 @@ fn wrong_sizes(dims: &[usize], target: &[usize], wanted: &[usize]) -> Fault {
 
 impl Op for ClassEntropy {
     fn name(&self) -> &'static str {
-        if self.logarithms { "nll_loss" } else { "cross_entropy" }
+        self.name
     }
     fn forward(&self, inputs: &[&Value], keep: &mut Keep) -> Result<Outputs, Fault> {
         let (x, target, weights) = (inputs[0], inputs[1], inputs.get(2).copied());
@@ -145,10 +147,9 @@ impl Op for ClassEntropy {
         if self.logarithms { "∂L/∂x[t] = -w[t]" } else { "∂L/∂x = w[t] · (softmax(x) - onehot(t))" }
     }
     fn roles(&self) -> &'static [&'static str] {
-        if self.logarithms {
-            &["log-probabilities", "target", "class weights"]
-        } else {
-            &["logits", "target", "class weights"]
+        match (self.logarithms, self.name) {
+            (true, "nll_loss") => &["log-probabilities", "target", "class weights"],
+            _ => &["logits", "target", "class weights"],
         }
     }
     fn definition(&self, inputs: &[Tensor], call: &Call<'_>) -> Option<Tensors> {

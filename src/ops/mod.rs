@@ -5,6 +5,7 @@ pub(crate) mod check;
 mod compare;
 mod conv;
 pub(crate) mod cross_entropy;
+pub(crate) mod ctc;
 mod cumulative;
 mod dropout;
 mod einsum;

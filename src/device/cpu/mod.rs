@@ -8,6 +8,7 @@ mod cast;
 mod conv;
 pub mod copy;
 mod cross_entropy;
+mod ctc;
 mod elementwise;
 mod factor;
 pub(crate) mod gemm;
