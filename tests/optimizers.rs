@@ -1,7 +1,10 @@
 //! What every optimizer promises: all or nothing, in place, by identity in memory and by name in files.
 
 use chainrule::nn::{Init, Layer, Linear, Module};
-use chainrule::optim::{Adam, AdamW, Group, Optimizer, Setting, Sgd};
+use chainrule::optim::{
+    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ema, Group, Lamb, Lbfgs, Lion, Muon, NAdam, Optimizer, RAdam,
+    RmsProp, Setting, Sgd, Swa,
+};
 use chainrule::{
     DType, ErrorKind, Gradients, Parameter, Random, Result, Tensor, module, no_grad, shared_updates, threads,
 };
@@ -49,6 +52,16 @@ fn optimizers() -> Vec<Box<dyn Optimizer>> {
         Box::new(Sgd::new(0.1).with_momentum(0.9).nesterov().with_weight_decay(0.01)),
         Box::new(Adam::new(0.01).amsgrad()),
         Box::new(AdamW::new(0.01).with_group(Group::matching("*.bias").with_rate(0.02).with_weight_decay(0.0))),
+        Box::new(NAdam::new(0.01)),
+        Box::new(RAdam::new(0.01)),
+        Box::new(Adamax::new(0.01)),
+        Box::new(RmsProp::new(0.01).centered().with_momentum(0.5)),
+        Box::new(Adagrad::new(0.01).with_start(0.1)),
+        Box::new(Adadelta::new(1.0)),
+        Box::new(Lion::new(0.01)),
+        Box::new(Lamb::new(0.01)),
+        Box::new(Muon::new(0.01).with_adamw_on("output")),
+        Box::new(Adafactor::new(0.01)),
     ]
 }
 
@@ -355,5 +368,180 @@ fn strided_gradients_are_followed_in_their_order() -> Result<()> {
     let repeated = weight.sum().backward()?;
     Sgd::new(1.0).step(&mut weight, &repeated)?;
     assert_eq!(weight.to_vec::<f32>()?, [-1.0, -3.0, -5.0, -2.0, -4.0, -6.0]);
+    Ok(())
+}
+
+#[test]
+fn every_optimizer_lowers_a_loss() -> Result<()> {
+    for (at, mut optimizer) in optimizers().into_iter().enumerate() {
+        let (mut model, x) = (Mlp::new(1), data(1));
+        let before = model.loss(&x).item()?;
+        for _ in 0..300 {
+            train!(optimizer, model, &x)?;
+        }
+        let after = model.loss(&x).item()?;
+        assert!(after < before * 0.5, "optimizer {at}: from {before} to {after}");
+    }
+    Ok(())
+}
+
+#[test]
+fn lamb_scales_its_step_to_the_norm_of_the_parameter() -> Result<()> {
+    let start: [f64; 3] = [0.3, -1.0, 2.0];
+    let slopes: [[f64; 3]; 2] = [[0.5, -2.0, 1.0], [1.5, 0.25, -3.0]];
+    let mut weight = Parameter::new(Tensor::from_slice(&start, [3])?);
+    let mut optimizer = Lamb::new(0.1).with_weight_decay(0.2);
+    let (mut p, mut m, mut v) = (start, [0.0; 3], [0.0; 3]);
+    for (step, slope) in slopes.into_iter().enumerate() {
+        let gradients = (&*weight * Tensor::from_slice(&slope, [3])?).sum().backward()?;
+        optimizer.step(&mut weight, &gradients)?;
+        let t = step as i32 + 1;
+        let mut direction = [0.0f64; 3];
+        for i in 0..3 {
+            m[i] = 0.9 * m[i] + 0.1 * slope[i];
+            v[i] = 0.999 * v[i] + 0.001 * slope[i] * slope[i];
+            let (mean, square) = (m[i] / (1.0 - 0.9f64.powi(t)), v[i] / (1.0 - 0.999f64.powi(t)));
+            direction[i] = mean / (square.sqrt() + 1e-6) + 0.2 * p[i];
+        }
+        let norm = |x: [f64; 3]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let ratio = norm(p) / norm(direction);
+        for i in 0..3 {
+            p[i] -= 0.1 * ratio * direction[i];
+        }
+        for (got, expected) in weight.to_vec::<f64>()?.into_iter().zip(p) {
+            assert!((got - expected).abs() < 1e-12, "step {t}: {got} and {expected}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn muon_moves_all_directions_of_a_matrix_about_equally() -> Result<()> {
+    for shape in [[6, 4], [4, 6], [1, 3]] {
+        let random = &mut Random::new(5);
+        let slope = Tensor::normal(shape, 0.0, 1.0, random).to_dtype(DType::F64);
+        let mut weight = Parameter::new(slope.zeros_like());
+        let gradients = (&*weight * &slope).sum().backward()?;
+        Muon::new(1.0).with_weight_decay(0.0).step(&mut weight, &gradients)?;
+        let scale = (shape[0] as f64 / shape[1] as f64).max(1.0).sqrt();
+        let moved = &weight.detach() / -scale;
+        let square = if shape[0] > shape[1] { moved.t().matmul(&moved) } else { moved.matmul(&moved.t()) };
+        let size = shape[0].min(shape[1]);
+        for (at, number) in square.to_vec::<f64>()?.into_iter().enumerate() {
+            let range = if at % (size + 1) == 0 { 0.3..1.6 } else { -0.4..0.4 };
+            assert!(range.contains(&number), "{shape:?}: {square}");
+        }
+        // it goes down: the step has a positive part along the gradient
+        assert!((moved * &slope).sum().item()? > 0.0);
+    }
+    Ok(())
+}
+
+#[test]
+fn adafactor_is_its_definition() -> Result<()> {
+    let random = &mut Random::new(5);
+    let start = Tensor::normal([3, 4], 0.0, 1.0, random).to_dtype(DType::F64);
+    let mut weight = Parameter::new(start.clone());
+    let mut optimizer = Adafactor::new(0.3).with_weight_decay(0.1);
+    let (mut p, mut rows, mut columns) = (start.to_vec::<f64>()?, [0.0; 3], [0.0; 4]);
+    for step in 1..5 {
+        let slope = Tensor::normal([3, 4], 0.0, 1.0, random).to_dtype(DType::F64);
+        let gradients = (&*weight * &slope).sum().backward()?;
+        optimizer.step(&mut weight, &gradients)?;
+        let g = slope.to_vec::<f64>()?;
+        let take = (step as f64).powf(-0.8);
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row += take * (g[4 * i..][..4].iter().map(|x| x * x).sum::<f64>() / 4.0 - *row);
+        }
+        for (j, column) in columns.iter_mut().enumerate() {
+            *column += take * ((0..3).map(|i| g[4 * i + j] * g[4 * i + j]).sum::<f64>() / 3.0 - *column);
+        }
+        let mean = rows.iter().sum::<f64>() / 3.0;
+        let change: Vec<f64> = (0..12).map(|k| g[k] / (rows[k / 4] * columns[k % 4] / mean).sqrt()).collect();
+        let rms = |x: &[f64]| (x.iter().map(|x| x * x).sum::<f64>() / 12.0).sqrt();
+        let alpha = rms(&p).max(1e-3) * f64::min(0.3, 1.0 / (step as f64).sqrt());
+        let shorten = rms(&change).max(1.0);
+        for (p, change) in p.iter_mut().zip(&change) {
+            *p = *p * (1.0 - 0.3 * 0.1) - alpha / shorten * change;
+        }
+        for (got, expected) in weight.to_vec::<f64>()?.into_iter().zip(&p) {
+            assert!((got - expected).abs() < 1e-12, "step {step}: {got} and {expected}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn averages_follow_a_model_and_go_on_from_their_state() -> Result<()> {
+    let mut model = Mlp::new(1);
+    let (mut moving, mut plain) = (Ema::new(&model, 0.75), Swa::new(&model));
+    let bias = |model: &Mlp| model.output.bias.as_ref().expect("a bias").to_vec::<f64>().unwrap();
+    let mut optimizer = Sgd::new(0.5);
+    let (mut expected, mut sum, mut count) = (Vec::new(), vec![0.0; 2], 0.0);
+    for round in 0..4 {
+        train!(optimizer, model, &data(round))?;
+        moving.update(&model)?;
+        plain.update(&model)?;
+        let now = bias(&model);
+        expected = match round {
+            0 => now.clone(),
+            _ => expected.iter().zip(&now).map(|(old, new)| 0.75 * old + 0.25 * new).collect(),
+        };
+        sum.iter_mut().zip(&now).for_each(|(sum, new)| *sum += new);
+        count += 1.0;
+        if round == 2 {
+            let mut again = Ema::new(&model, 0.75);
+            again.load_state(&moving.state()?)?;
+            assert_eq!((again.updates(), again.model().bits()), (3, moving.model().bits()));
+            moving = again;
+        }
+    }
+    for i in 0..2 {
+        assert!((bias(moving.model())[i] - expected[i]).abs() < 1e-6);
+        assert!((bias(plain.model())[i] - sum[i] / count).abs() < 1e-6);
+    }
+    assert!(moving.model().hidden.weight.is_frozen() && !model.hidden.weight.is_frozen());
+    plain.copy_to(&mut model)?;
+    assert_eq!(model.bits(), plain.model().bits());
+    train!(optimizer, model, &data(9))?;
+    assert_ne!(model.bits(), plain.model().bits(), "the average is its own");
+    Ok(())
+}
+
+#[test]
+fn adagrad_begins_at_its_start() -> Result<()> {
+    let mut weight = Parameter::new(Tensor::from_slice(&[1.0f64], [1])?);
+    let gradients = (&*weight * 3.0).sum().backward()?;
+    Adagrad::new(0.5).with_start(7.0).step(&mut weight, &gradients)?;
+    assert!((weight.item()? - (1.0 - 0.5 * 3.0 / (16f64.sqrt() + 1e-10))).abs() < 1e-15);
+    Ok(())
+}
+
+#[test]
+fn lbfgs_goes_on_from_its_state_and_undoes_what_fails() -> Result<()> {
+    let x = data(1);
+    for mut optimizer in [Lbfgs::new(0.5).with_iterations(4), Lbfgs::new(1.0).with_iterations(4).with_line_search()] {
+        let mut model = Mlp::new(1);
+        let first = optimizer.step_with(&mut model, |model| Ok(model.loss(&x)))?;
+        let state = optimizer.state(&model)?;
+        let mut copy = model.clone();
+        let mut other = optimizer.clone();
+        other.load_state(&copy, &state)?;
+        let before = model.bits();
+        let mut calls = 0;
+        let failed = optimizer.step_with(&mut model, |model| {
+            calls += 1;
+            Ok(if calls < 3 { model.loss(&x) } else { model.loss(&Tensor::zeros([1, 7])) })
+        });
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::Shape);
+        assert_eq!(model.bits(), before);
+        for _ in 0..3 {
+            optimizer.step_with(&mut model, |model| Ok(model.loss(&x)))?;
+            other.step_with(&mut copy, |model| Ok(model.loss(&x)))?;
+        }
+        assert_eq!(model.bits(), copy.bits());
+        assert!(model.loss(&x).item()? < 0.1 * first);
+        assert!(other.load_state(&Linear::new(2, 2, &mut Init::new()), &state).is_err());
+    }
     Ok(())
 }

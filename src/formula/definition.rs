@@ -185,7 +185,7 @@ macro_rules! update_formula {
         $vis struct $Name { $($vis $p: f64),* }
         impl $crate::formula::Update<{ $crate::formula_struct!(@count $($state)*) }> for $Name {
             #[inline(always)]
-            #[allow(unused_mut, unused_variables)]
+            #[allow(unused_assignments, unused_mut, unused_variables)]
             fn step<R: $crate::formula::Number>(&self, $parameter: R, $gradient: R, [$($state),*]: [R; $crate::formula_struct!(@count $($state)*)]) -> (R, [R; $crate::formula_struct!(@count $($state)*)])
             where f64: $crate::formula::Left<R> + $crate::formula::Left<f64> + $crate::formula::Left<R::Scalar> {
                 $crate::formula_struct!(@parameters self ($($p),*));

@@ -208,8 +208,9 @@ impl Core {
                 states: &mut slot.states,
                 steps: slot.steps + 1,
                 number: &mut slot.number,
+                scratch: None,
             };
-            let prepared = rule.prepare(settings, &target).map_err(fail)?;
+            let prepared = rule.prepare(settings, &target)?;
             ready.push(Ready { parameter, place, gradient, prepared });
         }
         (self.stale, self.begun) = (false, true);
@@ -225,6 +226,7 @@ impl Core {
                 states: &mut slot.states,
                 steps: slot.steps,
                 number: &mut slot.number,
+                scratch: prepared.scratch,
             };
             rule.update(&settings[slot.group], &mut target).map_err(fail)?;
         }

@@ -19,17 +19,42 @@
 //! # Ok::<(), chainrule::Error>(())
 //! ```
 
+mod adadelta;
+mod adafactor;
+mod adagrad;
 mod adam;
+mod adamax;
 mod adamw;
+mod average;
 mod core;
+mod lamb;
+mod lbfgs;
+mod lion;
+mod muon;
+mod nadam;
+mod radam;
+mod rmsprop;
 mod rule;
 mod saved;
+pub mod schedule;
 mod setting;
 mod sgd;
 
 pub use self::core::Core;
+pub use adadelta::Adadelta;
+pub use adafactor::Adafactor;
+pub use adagrad::Adagrad;
 pub use adam::Adam;
+pub use adamax::Adamax;
 pub use adamw::AdamW;
+pub use average::{Ema, Swa};
+pub use lamb::Lamb;
+pub use lbfgs::Lbfgs;
+pub use lion::Lion;
+pub use muon::Muon;
+pub use nadam::NAdam;
+pub use radam::RAdam;
+pub use rmsprop::RmsProp;
 pub use rule::{Prepared, Remember, Rule, Target};
 pub use setting::{Group, Setting, Settings};
 pub use sgd::Sgd;

@@ -1,11 +1,13 @@
 //! What makes one optimizer different from another.
 
+use super::core::state_type;
 use super::{Core, Settings};
 use crate::device::elementwise::Elementwise;
 use crate::device::{Value, on};
-use crate::error::Fault;
+use crate::error::{Fault, Result};
 use crate::formula::Update;
 use crate::layout::Shape;
+use crate::tensor::Tensor;
 use smallvec::SmallVec;
 
 /// An optimizer as a rule for one parameter; [`Optimizer`](super::Optimizer) comes with it.
@@ -65,7 +67,7 @@ pub trait Rule: Send + Sync {
         Ok(())
     }
     /// What takes memory or can fail otherwise: it is done for all parameters before the first is changed.
-    fn prepare(&self, settings: &Settings, target: &Target<'_>) -> Result<Prepared, Fault> {
+    fn prepare(&self, settings: &Settings, target: &Target<'_>) -> Result<Prepared> {
         let _ = (settings, target);
         Ok(Prepared::default())
     }
@@ -98,6 +100,8 @@ pub struct Prepared {
     pub gradient: Option<Value>,
     /// The new values of the first states.
     pub states: SmallVec<[Value; 3]>,
+    /// Room for [`Rule::update`] to work in.
+    pub scratch: Option<Value>,
 }
 
 /// A parameter in the course of a step, with all that belongs to it.
@@ -112,6 +116,8 @@ pub struct Target<'a> {
     pub steps: u64,
     /// A number that is kept with the states; it starts at 1.
     pub number: &'a mut f64,
+    /// The room that [`Rule::prepare`] made.
+    pub scratch: Option<Value>,
 }
 
 impl Target<'_> {
@@ -122,6 +128,17 @@ impl Target<'_> {
             .first_chunk_mut()
             .ok_or_else(|| Fault::defect(format!("the formula has {STATES} states, more than the rule remembers")))?;
         on!(self.parameter.device(), update(formula, self.parameter, self.gradient, states.each_mut()))
+    }
+    /// What [`Rule::prepare`] gives where tensors computed it: another gradient, which is rounded to the parameter's type,
+    /// and the first states.
+    pub fn prepared(&self, gradient: &Tensor, states: &[Tensor]) -> Result<Prepared> {
+        let gradient = gradient.to_dtype(self.parameter.dtype()).checked()?;
+        let states = states.iter().map(|state| state.value().cloned()).collect::<Result<_>>()?;
+        Ok(Prepared { gradient: Some(gradient.value()?.clone()), states, scratch: None })
+    }
+    /// A new value of the parameter's shape in the type of its states.
+    pub(super) fn room(&self) -> Result<Value, Fault> {
+        Value::full(*self.parameter.shape(), state_type(self.parameter.dtype()), 0.0)
     }
     /// `beta` to the power of the steps taken.
     pub(super) fn power(&self, beta: f64) -> f64 {

@@ -3,9 +3,11 @@
 use super::Tensor;
 use super::graph::{History, Place};
 use crate::device::accumulate::Accumulate;
+use crate::device::elementwise::Elementwise;
 use crate::device::on;
+use crate::device::reduce::Reduce;
 use crate::error::{Error, ErrorKind, Fault, Result};
-use crate::layout::{DType, Element, dispatch};
+use crate::formula::Formula;
 use std::sync::Arc;
 
 /// A place where history was cut off on the way to a loss.
@@ -157,22 +159,24 @@ impl Gradients {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn scale(&mut self, factor: f64) -> Result<()> {
-        self.map(|x| x * factor)
+        self.map(&Scale { factor })
     }
     /// Cuts every single number to `-limit ..= limit`; NaN stays.
+    ///
+    /// ```
+    /// use chainrule::Tensor;
+    /// let w = Tensor::from([2.0, -0.1]).variable();
+    /// let mut gradients = (&w * &w).sum().backward()?;
+    /// gradients.clip_value(1.0)?;
+    /// assert_eq!(gradients.of(&w)?.to_vec::<f32>()?, [1.0, -0.2]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn clip_value(&mut self, limit: f64) -> Result<()> {
-        let limit = limit.abs();
-        self.map(|x| {
-            if x > limit {
-                limit
-            } else if x < -limit {
-                -limit
-            } else {
-                x
-            }
-        })
+        self.map(&Clip { limit: limit.abs() })
     }
     /// Scales all gradients together so that their common norm is at most `limit`; gives the norm before.
+    ///
+    /// They are multiplied by `limit / (norm + 10⁻⁶)` where that is less than 1, as in PyTorch.
     ///
     /// ```
     /// use chainrule::Tensor;
@@ -183,9 +187,23 @@ impl Gradients {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn clip_norm(&mut self, limit: f64) -> Result<f64> {
-        let norm = self.norm()?;
-        if norm > limit {
-            self.scale(limit / norm)?;
+        self.clip_norm_of(limit, 2.0)
+    }
+    /// The same for a norm of another order; infinity is the greatest magnitude.
+    ///
+    /// ```
+    /// use chainrule::Tensor;
+    /// let w = Tensor::from([3.0, -4.0]).variable();
+    /// let mut gradients = (&w * &w).sum().backward()?;
+    /// assert_eq!(gradients.clip_norm_of(2.0, f64::INFINITY)?, 8.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn clip_norm_of(&mut self, limit: f64, order: f64) -> Result<f64> {
+        let norm = self.norm_of(order)?;
+        let factor = limit / (norm + 1e-6);
+        // a norm of NaN makes every gradient NaN: that something is wrong must not get lost
+        if factor < 1.0 || factor.is_nan() {
+            self.scale(factor)?;
         }
         Ok(norm)
     }
@@ -194,9 +212,46 @@ impl Gradients {
         let mut total = 0.0;
         for (_, gradient) in self.iter() {
             let value = gradient.value()?;
-            total += on!(value.device(), sum_of_squares(value)).map_err(|fault| Error::new("gradients", fault))?;
+            total += on!(value.device(), sum_of_squares(value)).map_err(fail)?;
         }
         Ok(total.sqrt())
+    }
+    /// The norm of all gradients together `(Σ |x|^order)^(1/order)`; of order infinity the greatest magnitude.
+    ///
+    /// ```
+    /// use chainrule::Tensor;
+    /// let w = Tensor::from([3.0, -4.0]).variable();
+    /// let gradients = (&w * &w).sum().backward()?;
+    /// assert_eq!((gradients.norm_of(1.0)?, gradients.norm_of(f64::INFINITY)?), (14.0, 8.0));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn norm_of(&self, order: f64) -> Result<f64> {
+        if order == 2.0 {
+            return self.norm();
+        }
+        if order == 0.0 || order.is_nan() {
+            let fault =
+                Fault::value(format!("a norm of order {order}"), "2.0 is usual, f64::INFINITY the greatest magnitude");
+            return Err(fail(fault));
+        }
+        let axes: Vec<usize> = (0..crate::layout::MAX_RANK).collect();
+        let mut norms = Vec::with_capacity(self.len());
+        for (_, gradient) in self.iter() {
+            let value = gradient.value()?;
+            if value.count() > 0 {
+                let norm = on!(value.device(), norm(value, &axes[..value.rank()], false, order)).map_err(fail)?;
+                norms.push(Tensor::from_value(norm).item()?);
+            }
+        }
+        let pick = |choose: fn(f64, f64) -> bool| {
+            let better = |a: f64, &b: &f64| if a.is_nan() || choose(a, b) { a } else { b };
+            norms.first().map_or(0.0, |&first| norms.iter().fold(first, better))
+        };
+        Ok(match order {
+            f64::INFINITY => pick(|a, b| a > b),
+            f64::NEG_INFINITY => pick(|a, b| a < b),
+            _ => norms.iter().map(|norm| norm.powf(order)).sum::<f64>().powf(1.0 / order),
+        })
     }
     /// Is every number finite?
     pub fn is_finite(&self) -> Result<bool> {
@@ -207,25 +262,26 @@ impl Gradients {
         }
         Ok(true)
     }
-    /// Replaces every number; on an error nothing has changed. A gradient that is held elsewhere is copied first.
-    fn map(&mut self, f: impl Fn(f64) -> f64) -> Result<()> {
+    /// Replaces every number; on an error nothing has changed.
+    fn map(&mut self, formula: &impl Formula<1>) -> Result<()> {
+        let mut mapped = Vec::with_capacity(self.len());
         for entry in &self.entries {
-            entry.gradient.value()?;
-        }
-        for entry in &mut self.entries {
             let value = entry.gradient.value()?;
-            let (shape, dtype): (_, DType) = (*value.shape(), value.dtype());
-            let numbers = entry.gradient.to_vec::<f64>()?;
-            let mapped = dispatch!(dtype, T => crate::device::Value::build::<T>(shape, |out| {
-                for (o, &x) in out.iter_mut().zip(&numbers) {
-                    *o = T::from_f64(f(x));
-                }
-            }));
-            entry.gradient = Tensor::from_value(mapped.map_err(|fault| Error::new("gradients", fault))?);
+            mapped.push(on!(value.device(), formula(formula, [value])).map_err(fail)?);
+        }
+        for (entry, value) in self.entries.iter_mut().zip(mapped) {
+            entry.gradient = Tensor::from_value(value);
         }
         Ok(())
     }
 }
+
+fn fail(fault: Fault) -> Error {
+    Error::new("gradients", fault)
+}
+
+crate::formula_struct!([] Scale scale(x) (factor) { x * factor });
+crate::formula_struct!([] Clip clip(x) (limit) { minimum(maximum(x, -limit), limit) });
 
 impl std::fmt::Debug for Gradients {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -22,6 +22,7 @@ mod optim;
 mod pointwise;
 mod pool;
 mod reduce;
+mod sched;
 mod shape;
 mod softmax;
 
@@ -154,6 +155,8 @@ pub fn list(results: impl IntoIterator<Item = Tensor>) -> Results {
 /// The results of a case, or None where no family knows the operation.
 pub fn call(case: &Case) -> Option<Results> {
     let families = [
+        optim::call,
+        sched::call,
         pointwise::call,
         shape::call,
         matmul::call,
@@ -165,7 +168,6 @@ pub fn call(case: &Case) -> Option<Results> {
         index::call,
         attention::call,
         loss::call,
-        optim::call,
     ];
     families.iter().find_map(|family| family(case))
 }

@@ -1,10 +1,18 @@
 //! Reference names of the family `optim`: trajectories of optimizers, clipped gradients.
 
 use super::*;
-use chainrule::optim::{Adam, AdamW, Group, Optimizer, Rule, Setting, Sgd};
+use chainrule::optim::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lbfgs, NAdam, Optimizer, RAdam, RmsProp, Rule, Setting, Sgd,
+};
 use chainrule::{Error, Parameter};
 
 pub fn call(case: &Case) -> Option<Results> {
+    if let "clip_grad_norm" | "clip_grad_value" = case.op {
+        return Some(clip(case).unwrap_or_else(|error| vec![Tensor::failed(error)]));
+    }
+    if case.op == "lbfgs" {
+        return Some(minimise(case).unwrap_or_else(|error| vec![Tensor::failed(error)]));
+    }
     let group = &case.attributes["groups"][0];
     let flag = |name: &str| group[name].as_bool().unwrap_or(false);
     let optimizer = match case.op {
@@ -20,6 +28,21 @@ pub fn call(case: &Case) -> Option<Results> {
         "adamw" => {
             let adam = if flag("amsgrad") { AdamW::new(1e-3).amsgrad() } else { AdamW::new(1e-3) };
             build(if flag("maximize") { adam.maximize() } else { adam }, case)
+        }
+        "rmsprop" => {
+            let rmsprop = if flag("centered") { RmsProp::new(1e-2).centered() } else { RmsProp::new(1e-2) };
+            build(if flag("maximize") { rmsprop.maximize() } else { rmsprop }, case)
+        }
+        "adagrad" => build(if flag("maximize") { Adagrad::new(1e-2).maximize() } else { Adagrad::new(1e-2) }, case),
+        "adadelta" => build(if flag("maximize") { Adadelta::new(1.0).maximize() } else { Adadelta::new(1.0) }, case),
+        "adamax" => build(if flag("maximize") { Adamax::new(2e-3).maximize() } else { Adamax::new(2e-3) }, case),
+        "nadam" => {
+            let nadam = if flag("decoupled_weight_decay") { NAdam::new(2e-3).decoupled() } else { NAdam::new(2e-3) };
+            build(if flag("maximize") { nadam.maximize() } else { nadam }, case)
+        }
+        "radam" => {
+            let radam = if flag("decoupled_weight_decay") { RAdam::new(1e-3).decoupled() } else { RAdam::new(1e-3) };
+            build(if flag("maximize") { radam.maximize() } else { radam }, case)
         }
         _ => return None,
     };
@@ -42,7 +65,7 @@ fn build<R: Rule + 'static>(mut rule: R, case: &Case) -> Box<dyn Optimizer> {
                     "alpha" | "rho" => &[Setting::Smoothing],
                     "lr_decay" => &[Setting::RateDecay],
                     "momentum_decay" => &[Setting::MomentumDecay],
-                    "initial_accumulator_value" => &[Setting::Start],
+                    // PyTorch reads `initial_accumulator_value` from the constructor alone, and a group's has no effect
                     _ => continue,
                 };
                 for (at, setting) in settings.iter().enumerate() {
@@ -74,4 +97,58 @@ fn follow(case: &Case, mut optimizer: Box<dyn Optimizer>) -> Result<Results, Err
         }
     }
     Ok(path.iter().map(|steps| Tensor::cat(&steps.iter().collect::<Vec<_>>(), 0)).collect())
+}
+
+/// The common norm, where it is asked for, and the clipped gradients.
+fn clip(case: &Case) -> Result<Results, Error> {
+    let leaves: Vec<Tensor> = case.all().into_iter().map(|slope| slope.zeros_like().variable()).collect();
+    let loss = leaves.iter().zip(case.all()).map(|(leaf, slope)| (leaf * slope).sum()).reduce(|a, b| a + b);
+    let mut gradients = loss.expect("a gradient").backward()?;
+    let mut results = Vec::new();
+    match case.op {
+        "clip_grad_norm" => {
+            let norm = gradients.clip_norm_of(case.float("max_norm"), case.float_or("norm_type", 2.0))?;
+            results.push(Tensor::from_slice(&[norm], ())?.to_dtype(case.dtype));
+        }
+        _ => gradients.clip_value(case.float("clip_value"))?,
+    }
+    for leaf in &leaves {
+        results.push(gradients.of(leaf)?.clone());
+    }
+    Ok(results)
+}
+
+/// The parameter after each step of L-BFGS, and the loss before each.
+fn minimise(case: &Case) -> Result<Results, Error> {
+    let group = &case.attributes["groups"][0];
+    let number = |name: &str| group[name].as_f64();
+    let count = |name: &str| group[name].as_u64().map(|count| count as usize);
+    let mut optimizer = Lbfgs::new(number("lr").unwrap_or(1.0))
+        .with_iterations(count("max_iter").unwrap_or(20))
+        .with_history(count("history_size").unwrap_or(100))
+        .with_tolerances(number("tolerance_grad").unwrap_or(1e-7), number("tolerance_change").unwrap_or(1e-9));
+    if let Some(most) = count("max_eval") {
+        optimizer = optimizer.with_evaluations(most);
+    }
+    if !group["line_search_fn"].is_null() {
+        optimizer = optimizer.with_line_search();
+    }
+    let loss = |x: &Parameter| match case.text("closure") {
+        "rosenbrock" => {
+            let count = x.shape()?.count();
+            let (low, high) = (x.narrow(0, 0, count - 1), x.narrow(0, 1, count - 1));
+            Ok(((high - low.square()).square() * 100.0 + (1.0 - low).square()).sum())
+        }
+        _ => {
+            let (a, b) = (case.named("A").expect("a matrix"), case.named("b").expect("a vector"));
+            Ok((&**x * a.matmul(x)).sum() * 0.5 - (b * &**x).sum())
+        }
+    };
+    let mut x = Parameter::new(case.named("p0").expect("a start").clone());
+    let (mut path, mut losses) = (Vec::new(), Vec::new());
+    for _ in 0..case.int("steps") {
+        losses.push(optimizer.step_with(&mut x, loss)?);
+        path.push((x.detach() * 1.0).unsqueeze(0));
+    }
+    Ok(vec![Tensor::cat(&path, 0), Tensor::from_slice(&losses, [losses.len()])?.to_dtype(case.dtype)])
 }
