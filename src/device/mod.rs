@@ -5,6 +5,7 @@
 
 pub mod accumulate;
 pub mod attention;
+pub mod bits;
 pub mod convolve;
 pub mod copy;
 pub mod cpu;
@@ -18,6 +19,7 @@ pub(crate) mod profile;
 pub mod random;
 pub mod reduce;
 pub mod rows;
+pub mod sample;
 pub mod scan;
 pub mod sort;
 mod value;

@@ -27,7 +27,12 @@ pub trait Sort {
     /// The middle one along `axis` (of two the lower), and its position; a NaN where there is one; `axis` stays with
     /// size 1.
     fn median(&self, x: &Value, axis: usize) -> Result<(Value, Value), Fault>;
+    /// The element that stands most often along `axis` (of several the smallest), and the last of its positions; `axis` stays
+    /// with size 1.
+    fn mode(&self, x: &Value, axis: usize) -> Result<(Value, Value), Fault>;
     /// The different elements of the flattened value: ascending and each once, or (`runs`) each run of equals once.
     /// Every NaN is different from all.
     fn distinct(&self, x: &Value, runs: bool) -> Result<Distinct, Fault>;
+    /// The different slices along `axis`, in lexical order, each once. One that holds a NaN is different from all.
+    fn distinct_slices(&self, x: &Value, axis: usize) -> Result<Distinct, Fault>;
 }

@@ -453,6 +453,7 @@ macro_rules! operators {
         }
     )* };
 }
+pub(super) use operators;
 operators! {
     Add add: a b => apply(Pair::Add, [a, b]), x c => with_number(Pair::Add, x, c), number_with(Pair::Add, c, x);
     Sub sub: a b => apply(Pair::Sub, [a, b]), x c => with_number(Pair::Sub, x, c), number_with(Pair::Sub, c, x);

@@ -44,11 +44,11 @@ comparisons! {
     /// Where do both differ?
     "ne" fn not_equal(x, y) 2.0 => [true, false, true], { indicator(ne(x, y)) }
     /// Where are both true (not zero)?
-    "bitwise_and" fn logical_and(x, y) 0.0 => [false, false, false], { indicator(ne(x, 0.0) & ne(y, 0.0)) }
+    "and" fn logical_and(x, y) 0.0 => [false, false, false], { indicator(ne(x, 0.0) & ne(y, 0.0)) }
     /// Where is one of both true (not zero), or both?
-    "bitwise_or" fn logical_or(x, y) 0.0 => [true, true, true], { indicator(ne(x, 0.0) | ne(y, 0.0)) }
+    "or" fn logical_or(x, y) 0.0 => [true, true, true], { indicator(ne(x, 0.0) | ne(y, 0.0)) }
     /// Where is exactly one of both true (not zero)?
-    "bitwise_xor" fn logical_xor(x, y) 0.0 => [true, true, true], { let (a, b) = (ne(x, 0.0), ne(y, 0.0)); indicator((a & !b) | (b & !a)) }
+    "xor" fn logical_xor(x, y) 0.0 => [true, true, true], { let (a, b) = (ne(x, 0.0), ne(y, 0.0)); indicator((a & !b) | (b & !a)) }
 }
 
 /// Methods that ask something about each element.
@@ -84,7 +84,7 @@ questions! {
     /// Where is it -∞?
     "isneginf" fn is_negative_infinity(x) [false, false, false, true], { indicator(!is_finite(x) & lt(x, 0.0)) }
     /// Where is it false (zero)? The operator `!`.
-    "bitwise_not" fn logical_not(x) [true, false, false, false], { indicator(eq(x, 0.0)) }
+    "not" fn logical_not(x) [true, false, false, false], { indicator(eq(x, 0.0)) }
 }
 
 formula_struct!([whole condition] ChooseFormula choose(condition, a, b)() { select(ne(condition, 0.0), a, b) });

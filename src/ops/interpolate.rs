@@ -48,6 +48,7 @@ pub struct Resize {
     target: Target,
     mode: Interpolation,
     align_corners: bool,
+    antialias: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +58,9 @@ enum Target {
 }
 
 impl Resize {
+    fn new(target: Target) -> Resize {
+        Resize { target, mode: Interpolation::Nearest, align_corners: false, antialias: false }
+    }
     /// To these spatial sizes.
     ///
     /// ```
@@ -65,7 +69,7 @@ impl Resize {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn to(sizes: impl Sizes) -> Resize {
-        Resize { target: Target::Sizes(PerAxis::new(sizes)), mode: Interpolation::Nearest, align_corners: false }
+        Resize::new(Target::Sizes(PerAxis::new(sizes)))
     }
     /// By one factor for all axes: a size becomes `floor(size · factor)`.
     ///
@@ -90,8 +94,7 @@ impl Resize {
         for (to, &factor) in all.iter_mut().zip(factors) {
             *to = factor;
         }
-        let target = Target::Factors { count: factors.len(), factors: all };
-        Resize { target, mode: Interpolation::Nearest, align_corners: false }
+        Resize::new(Target::Factors { count: factors.len(), factors: all })
     }
     /// How results are found; [`Interpolation::Nearest`] without it.
     ///
@@ -114,6 +117,20 @@ impl Resize {
     /// ```
     pub fn align_corners(self) -> Resize {
         Resize { align_corners: true, ..self }
+    }
+    /// Where the result is smaller, each of its elements is a weighted average of all the elements it covers, so that fine
+    /// patterns are blurred, not broken (linear and cubic only; the cubic is Keys' with a = -½, as in PyTorch and Pillow).
+    ///
+    /// ```
+    /// use chainrule::{Interpolation, Resize, Tensor};
+    /// let stripes = Tensor::from([[[0.0, 0.0, 8.0, 0.0, 0.0, 8.0, 0.0, 0.0]]]);
+    /// let third = Resize::to(2).mode(Interpolation::Linear);
+    /// assert_eq!(stripes.interpolate(third).to_vec::<f32>()?, [0.0, 4.0]);
+    /// assert_eq!(stripes.interpolate(third.antialias()).to_vec::<f32>()?, [2.0, 2.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn antialias(self) -> Resize {
+        Resize { antialias: true, ..self }
     }
 
     /// The size of the result along an axis, and the step in the input from one result to the next.
@@ -169,6 +186,9 @@ impl Resize {
                 rounded(rounded(step * rounded(i as f64 + 0.5)) - 0.5)
             }
         };
+        if self.antialias {
+            return Blend::new(size, (0..count).map(|i| self.covered(size, step, i, &rounded)));
+        }
         match self.mode {
             Interpolation::Nearest => {
                 Blend::new(size, (0..count).map(|i| [(clamp(rounded(i as f64 * step).floor()), 1.0)]))
@@ -208,6 +228,33 @@ impl Resize {
     }
 }
 
+impl Resize {
+    /// The elements that result `i` covers, with weights that fall off to both sides and sum to 1.
+    fn covered(&self, size: usize, step: f64, i: usize, rounded: &impl Fn(f64) -> f64) -> Vec<(usize, f64)> {
+        let taps = if self.mode == Interpolation::Cubic { 4.0 } else { 2.0 };
+        let (reach, shrink) = if step >= 1.0 { (0.5 * taps * step, 1.0 / step) } else { (0.5 * taps, 1.0) };
+        let (reach, shrink) = (rounded(reach), rounded(shrink));
+        let centre = rounded(step * rounded(i as f64 + 0.5));
+        // (A cast from a negative number gives 0.)
+        let first = rounded(rounded(centre - reach) + 0.5) as usize;
+        let end = (rounded(rounded(centre + reach) + 0.5) as usize).min(size);
+        let weight = |at: usize| self.falling(rounded((at as f64 - centre + 0.5) * shrink));
+        let total: f64 = (first..end).map(weight).sum();
+        (first..end).map(|at| (at, if total == 0.0 { 0.0 } else { weight(at) / total })).collect()
+    }
+    /// The weight at a distance of `x` elements: a triangle, or Keys' cubic with a = -½.
+    fn falling(&self, x: f64) -> f64 {
+        const A: f64 = -0.5;
+        let x = x.abs();
+        match self.mode {
+            Interpolation::Cubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+            Interpolation::Cubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+            Interpolation::Cubic => 0.0,
+            _ => (1.0 - x).max(0.0),
+        }
+    }
+}
+
 /// The weights of four neighbours at `t` between the second and the third: Keys' cubic convolution with a = -¾.
 fn cubic(t: f64) -> [f64; 4] {
     const A: f64 = -0.75;
@@ -228,10 +275,11 @@ impl Blending for Resizing {
         "interpolate"
     }
     fn blends(&self, axes: usize, sizes: [usize; 3]) -> Result<[Blend; 3], Fault> {
-        let Resize { mode, align_corners, .. } = self.resize;
-        if align_corners && !matches!(mode, Interpolation::Linear | Interpolation::Cubic) {
+        let Resize { mode, align_corners, antialias, .. } = self.resize;
+        let between = matches!(mode, Interpolation::Linear | Interpolation::Cubic);
+        if (align_corners || antialias) && !between {
             return Err(Fault::value(
-                format!("align_corners with {mode:?}"),
+                format!("{} with {mode:?}", if align_corners { "align_corners" } else { "antialias" }),
                 "it has a meaning for Interpolation::Linear and Interpolation::Cubic only",
             ));
         }

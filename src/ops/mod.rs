@@ -1,6 +1,7 @@
 //! Operations on tensors: each with its gradients.
 mod arithmetic;
 mod attention;
+mod bits;
 pub(crate) mod check;
 mod compare;
 mod conv;
@@ -13,10 +14,12 @@ mod embedding;
 mod factor;
 mod fold;
 mod formulas;
+mod grid;
 mod index;
 mod interpolate;
 mod join;
 mod linear;
+mod lp_pool;
 mod matmul;
 mod norm;
 pub(crate) mod number;
@@ -36,6 +39,7 @@ pub(crate) mod view;
 
 pub use attention::Attention;
 pub use conv::Conv;
+pub use grid::GridSample;
 pub use interpolate::{Interpolation, Resize};
 pub use pad::Pad;
 pub use pool::Pool;

@@ -39,6 +39,10 @@ impl<S: Sizes> From<S> for Pool {
 }
 
 impl Pool {
+    /// Elements of a full window over so many axes.
+    pub(super) fn taps(&self, axes: usize) -> Result<usize, Fault> {
+        Ok(self.kernel.resolve("kernel", axes, 1, 1)?.into_iter().fold(1, usize::saturating_mul))
+    }
     /// Windows of this size, side by side, without padding.
     ///
     /// ```

@@ -201,7 +201,7 @@ impl Tensor {
         self.diagonal(0, -2, -1).sum_over(-1)
     }
 
-    /// A square matrix times itself, `power` times; power 0 is the identity.
+    /// A square matrix times itself, `power` times; power 0 is the identity, negative powers are those of the inverse.
     ///
     /// ```
     /// use chainrule::Tensor;
@@ -210,7 +210,7 @@ impl Tensor {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     #[track_caller]
-    pub fn matrix_power(&self, power: usize) -> Tensor {
+    pub fn matrix_power(&self, power: isize) -> Tensor {
         let [shape] = shapes!(self);
         let size = match square(&shape) {
             Ok(size) => size,
@@ -223,7 +223,8 @@ impl Tensor {
             };
             return Tensor::eye(size).to_dtype(dtype).expand(&shape[..]);
         }
-        let (mut result, mut factor, mut power) = (None, self.clone(), power);
+        let base = if power < 0 { self.inverse() } else { self.clone() };
+        let (mut result, mut factor, mut power) = (None, base, power.unsigned_abs());
         loop {
             if power & 1 == 1 {
                 result = Some(match result {

@@ -18,6 +18,7 @@ enum Chosen {
     TopK { count: usize, axis: isize, largest: bool },
     Kth { k: usize, axis: isize },
     Median { axis: isize },
+    Mode { axis: isize },
 }
 
 impl Chosen {
@@ -26,7 +27,8 @@ impl Chosen {
             Chosen::Sort { axis, .. }
             | Chosen::TopK { axis, .. }
             | Chosen::Kth { axis, .. }
-            | Chosen::Median { axis } => axis,
+            | Chosen::Median { axis }
+            | Chosen::Mode { axis } => axis,
         }
     }
 }
@@ -38,6 +40,7 @@ impl Op for Chosen {
             Chosen::TopK { .. } => "topk",
             Chosen::Kth { .. } => "kth_value",
             Chosen::Median { .. } => "median",
+            Chosen::Mode { .. } => "mode",
         }
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
@@ -49,6 +52,7 @@ impl Op for Chosen {
             Chosen::Kth { k: 0, .. } => return Err(Fault::value("the smallest number 0 is wanted", "count from 1")),
             Chosen::Kth { k, .. } => on!(x.device(), kth(x, k - 1, axis))?,
             Chosen::Median { .. } => on!(x.device(), median(x, axis))?,
+            Chosen::Mode { .. } => on!(x.device(), mode(x, axis))?,
         };
         Ok([values, positions].into_iter().collect())
     }
@@ -98,18 +102,32 @@ impl Op for Argsort {
     }
 }
 
-/// The different elements.
+/// The different elements, or the different slices along an axis.
 #[derive(Debug)]
-struct Distinct {
-    runs: bool,
+enum Distinct {
+    Elements,
+    Runs,
+    Slices(isize),
 }
 
 impl Op for Distinct {
     fn name(&self) -> &'static str {
-        if self.runs { "unique_consecutive" } else { "unique" }
+        match self {
+            Distinct::Elements => "unique",
+            Distinct::Runs => "unique_consecutive",
+            Distinct::Slices(_) => "unique_along",
+        }
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
-        let found = on!(inputs[0].device(), distinct(inputs[0], self.runs))?;
+        let x = inputs[0];
+        let found = match *self {
+            Distinct::Elements => on!(x.device(), distinct(x, false))?,
+            Distinct::Runs => on!(x.device(), distinct(x, true))?,
+            Distinct::Slices(_) if x.rank() == 0 => {
+                return Err(Fault::shape("a single number has no slices", "give a tensor with at least one axis"));
+            }
+            Distinct::Slices(axis) => on!(x.device(), distinct_slices(x, along(axis, x.rank())?))?,
+        };
         Ok([found.values, found.inverse, found.counts].into_iter().collect())
     }
     fn gradient(&self, _: usize, _: &[Tensor], call: &Call<'_>) -> Tensor {
@@ -264,7 +282,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn unique(&self) -> crate::Result<Unique> {
-        found(apply_many(Distinct { runs: false }, &[self]))
+        found(apply_many(Distinct::Elements, &[self]))
     }
     /// As [`unique`](Tensor::unique), where only neighbours that are equal become one, and the order stays.
     ///
@@ -276,7 +294,38 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn unique_consecutive(&self) -> crate::Result<Unique> {
-        found(apply_many(Distinct { runs: true }, &[self]))
+        found(apply_many(Distinct::Runs, &[self]))
+    }
+}
+
+impl Tensor {
+    /// The element that stands most often along an axis (of several the smallest), and the last of its positions (i64); the
+    /// axis is gone. The gradient goes to that one element.
+    ///
+    /// ```
+    /// use chainrule::Tensor;
+    /// let (value, position) = Tensor::from([2, 5, 5, 2, 5]).mode(0);
+    /// assert_eq!((value.item()?, position.item()?), (5.0, 4.0));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn mode(&self, axis: impl Axis) -> (Tensor, Tensor) {
+        self.one_along(Chosen::Mode { axis: axis.number() })
+    }
+    /// The different slices along an axis, in lexical order: rows of a matrix for axis 0. `inverse` has the place of each slice
+    /// among `values`, `counts` how often each occurs. No gradient.
+    ///
+    /// ```
+    /// use chainrule::Tensor;
+    /// let rows = Tensor::from([[2, 1], [0, 3], [2, 1]]).unique_along(0)?;
+    /// assert_eq!(rows.values, Tensor::from([[0, 3], [2, 1]]));
+    /// assert_eq!(rows.inverse.to_vec::<i64>()?, [1, 0, 1]);
+    /// assert_eq!(rows.counts.to_vec::<i64>()?, [1, 2]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn unique_along(&self, axis: impl Axis) -> crate::Result<Unique> {
+        found(apply_many(Distinct::Slices(axis.number()), &[self]))
     }
 }
 

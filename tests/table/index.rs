@@ -207,6 +207,12 @@ pub fn rows() -> Vec<Row> {
             .dtypes(NUMBERS)
             .axis(|x, axis| x[0].median_over(axis))
             .wrong(ErrorKind::Value, &["is empty"], || Tensor::zeros([2, 0]).median_over(1)),
+        row("mode", |x| x[0].mode(1))
+            .on([real([2, 5]).distinct()])
+            .on([real([2, 4, 3]).distinct()])
+            .dtypes(ALL)
+            .axis(|x, axis| x[0].mode(axis))
+            .wrong(ErrorKind::Value, &["axis 1 is empty"], || Tensor::zeros([2, 0]).mode(1)),
         row("quantile", |x| x[0].quantile(0.3, -1))
             .on([real([2, 5]).distinct()])
             .on([real([3, 1]).distinct()])
@@ -217,6 +223,13 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 3]).values(&[1.0, 2.0, 1.0, 0.5, 2.0, 1.0])])
             .dtypes(ALL)
             .no_gradient("depends on the numbers"),
+        row("unique_along", |x| x[0].unique_along(-1).map(|found| vec![found.values, found.inverse, found.counts]))
+            .on([real([2, 3]).values(&[1.0, 2.0, 1.0, 0.5, 2.0, 0.5])])
+            .on([real([3, 0])])
+            .dtypes(ALL)
+            .axis(|x, axis| x[0].unique_along(axis).map(|found| found.values))
+            .no_gradient("depends on the numbers")
+            .wrong(ErrorKind::Shape, &["a single number"], || Tensor::scalar(1.0).unique_along(0).map(|found| found.values)),
         row("nonzero", |x| x[0].nonzero())
             .on([real([2, 3]).values(&[1.0, 0.0, 1.0, 0.5, 0.0, 1.0])])
             .on([real([]).values(&[1.0])])

@@ -126,6 +126,18 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 2, 2]).between(-0.9, 0.9)])
             .composed()
             .wrong(ErrorKind::Shape, &["not square", "2 × 3"], || Tensor::zeros([2, 3]).matrix_power(2)),
+        row("matrix_power inverse", |x| {
+            let ones = (Tensor::eye(3) * 3.0).to_dtype(x[0].dtype().unwrap_or(DType::F32));
+            (&x[0] + ones).matrix_power(-3)
+        })
+        .on([real([3, 3]).between(-0.9, 0.9)])
+        .on([real([2, 3, 3]).between(-0.9, 0.9)])
+        .composed()
+        .definition(|x| {
+            let ones = (Tensor::eye(3) * 3.0).to_dtype(x[0].dtype().unwrap_or(DType::F32));
+            let inverse = (&x[0] + ones).inverse();
+            inverse.matmul(&inverse.matmul(&inverse))
+        }),
         row("chain", |x| Tensor::chain(&[&x[0], &x[1], &x[2]]))
             .on([real([2, 5]), real([5, 3]), real([3, 4])])
             .on([real([5]), real([5, 3]), real([3])])

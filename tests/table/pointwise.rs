@@ -110,5 +110,68 @@ pub fn rows() -> Vec<Row> {
             row(name, move |x| call(&x[0], &x[1])).binary(any(), any()).no_gradient("comparison").dtypes(NUMBERS),
         );
     }
+    // What becomes of two bits, 0 or 1 each.
+    type Bits = fn(&Tensor, &Tensor) -> Tensor;
+    let bits: [(&'static str, &'static str, Compare, Bits); 3] = [
+        ("bitwise_and", "bitwise_and of i64", |a, b| a & b, |a, b| a * b),
+        ("bitwise_or", "bitwise_or of i64", |a, b| a | b, |a, b| a + b - a * b),
+        ("bitwise_xor", "bitwise_xor of i64", |a, b| a ^ b, |a, b| a + b - a * b * 2i64),
+    ];
+    for (name, of_integers, call, combine) in bits {
+        rows.push(
+            row(name, move |x| call(&x[0], &x[1]))
+                .binary(any(), any())
+                .no_gradient("have no bits to combine")
+                .dtypes(&[DType::I64, DType::I32, DType::U8, DType::Bool])
+                .integers_differ()
+                .wrong(ErrorKind::DType, &["f32 numbers have no bits", "to_dtype(DType::I64)"], move || {
+                    call(&Tensor::zeros([2]), &Tensor::zeros([2]))
+                }),
+        );
+        rows.push(
+            row(of_integers, move |x| call(&x[0], &x[1]))
+                .on([index([2, 3], 32), index([3], 32)])
+                .on([index([70], 32), index([70], 32)])
+                .on([index([0], 32), index([1], 32)])
+                .definition(move |x| {
+                    let bit = |x: &Tensor, place: i64| x.floor_divide(1i64 << place).remainder(2i64);
+                    (0..5).fold(&x[0] * 0i64 + &x[1] * 0i64, |sum, place| {
+                        sum + combine(&bit(&x[0], place), &bit(&x[1], place)) * (1i64 << place)
+                    })
+                }),
+        );
+    }
+    for (name, of_integers, right) in [("shift_left", "shift_left of i64", false), ("shift_right", "shift_right of i64", true)] {
+        let call = move |a: &Tensor, b: &Tensor| if right { a >> b } else { a << b };
+        rows.push(
+            row(name, move |x| call(&x[0], &x[1]))
+                .binary(any(), any())
+                .no_gradient("have no bits to shift")
+                .dtypes(INTEGERS)
+                .integers_differ()
+                .wrong(ErrorKind::DType, &["bool elements have no bits to shift"], move || {
+                    call(&Tensor::from([true]), &Tensor::from([true]))
+                }),
+        );
+        rows.push(
+            row(of_integers, move |x| call(&(&x[0] - 20i64), &x[1]))
+                .on([index([2, 3], 40), index([3], 6)])
+                .on([index([70], 40), index([], 6)])
+                .definition(move |x| {
+                    let power = (0..6).fold(&x[1] * 0i64, |sum, place: i64| {
+                        sum + x[1].equal(place).to_dtype(DType::I64) * (1i64 << place)
+                    });
+                    let number = &x[0] - 20i64;
+                    if right { number.floor_divide(&power) } else { number * power }
+                }),
+        );
+    }
+    rows.push(
+        row("bitwise_not", |x| x[0].bitwise_not())
+            .unary(any())
+            .no_gradient("have no bits to combine")
+            .dtypes(&[DType::I64, DType::I32, DType::U8, DType::Bool])
+            .integers_differ(),
+    );
     rows
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod accumulate;
 mod attention;
+mod bits;
 mod blocks;
 pub mod buffers;
 mod cast;
@@ -21,6 +22,7 @@ mod real;
 mod reduce;
 pub(crate) mod route;
 mod rows;
+mod sample;
 mod scan;
 pub mod simd;
 pub(crate) mod sort;

@@ -4,6 +4,7 @@
 //! one number. All these are different, so there is one right result, whatever sorts them: no comparison function, no
 //! question of stability, no dependence on threads.
 
+mod groups;
 mod merge;
 
 use super::index::Around;
@@ -302,6 +303,18 @@ impl Sort for Cpu {
         let dense = self.contiguous(x)?;
         let flat = dense.with_layout(crate::layout::Layout::contiguous(Shape::new(&[x.count()])?))?;
         dispatch!(x.dtype(), T => distinct::<T>(x, &flat, runs))
+    }
+
+    fn mode(&self, x: &Value, axis: usize) -> Result<(Value, Value), Fault> {
+        if size_along(x, axis) == 0 {
+            let what = format!("axis {axis} is empty: nothing stands there most often");
+            return Err(Fault::value(what, "give at least one element"));
+        }
+        groups::mode(x, axis)
+    }
+
+    fn distinct_slices(&self, x: &Value, axis: usize) -> Result<Distinct, Fault> {
+        groups::distinct_slices(x, axis)
     }
 }
 

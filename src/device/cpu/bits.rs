@@ -1,0 +1,72 @@
+//! The bits of integers, on the processor.
+
+use super::{Cpu, blocks};
+use crate::device::Value;
+use crate::device::bits::{Bits, Bitwise};
+use crate::error::Fault;
+use crate::layout::DType;
+
+impl Bits for Cpu {
+    fn bitwise(&self, a: &Value, b: &Value, operation: Bitwise) -> Result<Value, Fault> {
+        let meeting = a.dtype().promote(b.dtype());
+        let shift = matches!(operation, Bitwise::ShiftLeft | Bitwise::ShiftRight);
+        match meeting {
+            DType::I64 => integers::<i64>(a, b, operation, meeting),
+            DType::I32 => integers::<i32>(a, b, operation, meeting),
+            DType::U8 => integers::<u8>(a, b, operation, meeting),
+            DType::Bool if !shift => integers::<u8>(a, b, operation, meeting),
+            _ => Err(Fault::dtype(
+                format!("{} have no bits to {}", plural(meeting), if shift { "shift" } else { "combine" }),
+                "use integers, for example x.to_dtype(DType::I64)",
+            )),
+        }
+    }
+}
+
+fn plural(dtype: DType) -> String {
+    if dtype == DType::Bool { "bool elements".to_string() } else { format!("{dtype} numbers") }
+}
+
+trait Integer: blocks::Compute {
+    fn combine(self, other: Self, operation: Bitwise) -> Self;
+}
+
+macro_rules! integer {
+    ($($t:ty)*) => { $(
+        impl Integer for $t {
+            #[inline(always)]
+            fn combine(self, other: $t, operation: Bitwise) -> $t {
+                let places = if (0..<$t>::BITS as i64).contains(&(other as i64)) { other as u32 } else { <$t>::BITS };
+                match operation {
+                    Bitwise::And => self & other,
+                    Bitwise::Or => self | other,
+                    Bitwise::Xor => self ^ other,
+                    Bitwise::ShiftLeft => self.checked_shl(places).unwrap_or(0),
+                    // What is left of a number moved out is its sign.
+                    #[allow(unused_comparisons, reason = "u8 has no sign")]
+                    Bitwise::ShiftRight => self.checked_shr(places).unwrap_or(if self < 0 { !0 } else { 0 }),
+                }
+            }
+        }
+    )* };
+}
+integer! { i64 i32 u8 }
+
+fn integers<T: Integer>(a: &Value, b: &Value, operation: Bitwise, result: DType) -> Result<Value, Fault> {
+    // One loop for each operation, so that none chooses for every element.
+    match operation {
+        Bitwise::And => each(a, b, result, |a: T, b| a.combine(b, Bitwise::And)),
+        Bitwise::Or => each(a, b, result, |a: T, b| a.combine(b, Bitwise::Or)),
+        Bitwise::Xor => each(a, b, result, |a: T, b| a.combine(b, Bitwise::Xor)),
+        Bitwise::ShiftLeft => each(a, b, result, |a: T, b| a.combine(b, Bitwise::ShiftLeft)),
+        Bitwise::ShiftRight => each(a, b, result, |a: T, b| a.combine(b, Bitwise::ShiftRight)),
+    }
+}
+
+fn each<T: Integer>(a: &Value, b: &Value, result: DType, f: impl Fn(T, T) -> T + Sync) -> Result<Value, Fault> {
+    blocks::run::<T>(&[a, b], result, &|inputs, out| {
+        for ((to, &a), &b) in out.iter_mut().zip(inputs[0]).zip(inputs[1]) {
+            *to = f(a, b);
+        }
+    })
+}
