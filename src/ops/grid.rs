@@ -249,7 +249,7 @@ fn plain(x: &Tensor, grid: &Tensor, form: GridSample) -> Tensor {
     }
     let mut sum: Option<Tensor> = None;
     for (position, inside, weight) in combined {
-        let position = inside.choose(&position, &position.zeros_like()).to_dtype(DType::I64);
+        let position = inside.choose(&position, position.zeros_like()).to_dtype(DType::I64);
         let found = flat.gather(2, &position.expand([sizes[0], sizes[1], count]));
         let term = inside.choose(&(found * weight), 0.0);
         sum = Some(match sum {
@@ -267,7 +267,7 @@ fn taps(coordinate: &Tensor, size: usize, sampling: Sampling) -> Taps {
         false => ((coordinate + 1.0) * extent - 1.0) / 2.0,
     };
     let tap = |position: Tensor, weight: Tensor| {
-        let within = position.greater_equal(0.0).logical_and(&position.less(extent));
+        let within = position.greater_equal(0.0).logical_and(position.less(extent));
         (position, within, weight)
     };
     match sampling.between {
@@ -275,7 +275,7 @@ fn taps(coordinate: &Tensor, size: usize, sampling: Sampling) -> Taps {
             // The weight does not change with the place; that it is computed from it keeps the way to its gradient, zero.
             let weight = at.clamp(0.0, 0.0) + 1.0;
             vec![tap(inside(&at, size, sampling).detach().round(), weight)]
-        },
+        }
         Between::Linear => {
             let at = inside(&at, size, sampling);
             let first = at.detach().floor();
@@ -313,8 +313,8 @@ fn inside(at: &Tensor, size: usize, sampling: Sampling) -> Tensor {
             even.choose(&rest, &((high - low) - &rest)) + low
         }
     };
-    let within = at.greater(0.0).logical_and(&at.less(last));
-    within.choose(&at, &at.detach().clamp(0.0, last))
+    let within = at.greater(0.0).logical_and(at.less(last));
+    within.choose(&at, at.detach().clamp(0.0, last))
 }
 
 impl Tensor {

@@ -62,5 +62,5 @@ impl Tensor {
 fn rooted(average: &Tensor, taps: usize, power: f64) -> Tensor {
     let zero = average.equal(0.0);
     let sums = zero.choose(1.0, &(average * taps as f64));
-    zero.choose(0.0, &sums.pow(1.0 / power))
+    zero.choose(0.0, sums.pow(1.0 / power))
 }

@@ -29,12 +29,16 @@ mod pool;
 mod products;
 mod random;
 mod reduce;
+mod series;
 mod shape;
 mod slice;
 mod softmax;
 mod sort;
 mod spatial;
+mod statistics;
+mod stochastic;
 mod triangle;
+mod vectors;
 pub(crate) mod view;
 
 pub use attention::Attention;

@@ -175,6 +175,31 @@ pub fn rows() -> Vec<Row> {
             .wrong(ErrorKind::Index, &["padding index 4", "4 rows"], || {
                 Tensor::from([0]).embedding_with_padding(&Tensor::zeros([4, 2]), 4)
             }),
+        row("embedding_bag", |x| x[0].embedding_bag(&x[1], None, Combine::Mean))
+            .on([index([2, 3], 4), real([4, 3])])
+            .on([index([2, 0], 4), real([4, 3])])
+            .composed()
+            .wrong(ErrorKind::Shape, &["the numbers have 1 axes"], || {
+                Tensor::from([0, 1]).embedding_bag(&Tensor::zeros([4, 2]), None, Combine::Sum)
+            })
+            .wrong(ErrorKind::Value, &["bags by Product"], || {
+                Tensor::from([[0, 1]]).embedding_bag(&Tensor::zeros([4, 2]), None, Combine::Product)
+            }),
+        row("embedding_bag sum", |x| x[0].embedding_bag(&x[1], Some(&Tensor::from([0, 2, 2])), Combine::Sum))
+            .on([index([5], 4), real([4, 3])])
+            .composed()
+            .definition(|x| {
+                let rows = x[0].embedding(&x[1]);
+                let of = |first: usize, count: usize| rows.narrow(0, first, count).sum_keep(0);
+                Tensor::cat(&[of(0, 2), of(2, 0), of(2, 3)], 0)
+            })
+            .wrong(ErrorKind::Value, &["starts [1, 2] for numbers [3]"], || {
+                let starts = Tensor::from([1, 2]);
+                Tensor::from([0, 1, 1]).embedding_bag(&Tensor::zeros([4, 2]), Some(&starts), Combine::Sum)
+            }),
+        row("embedding_bag largest", |x| x[0].embedding_bag(&x[1], Some(&Tensor::from([0, 2, 3])), Combine::Largest))
+            .on([index([5], 4), real([4, 3]).distinct()])
+            .composed(),
         row("sort", |x| x[0].sort(-1, false))
             .on([real([2, 5]).distinct()])
             .on([real([3, 1]).distinct()])

@@ -88,6 +88,12 @@ pub fn rows() -> Vec<Row> {
             .on([mask([2, 3]), real([2, 3]), real([3])])
             .on([mask([3]), real([]), real([2, 3])])
             .on([mask([0]), real([0]), real([1])]),
+        row("prelu", |x| x[0].prelu(&x[1]))
+            .on([real([2, 3, 2]).away_from(&[0.0]), real([3])])
+            .on([real([2, 3]).away_from(&[0.0]), real([1])])
+            .on([real([4]).away_from(&[0.0]), real([])])
+            .composed()
+            .wrong(ErrorKind::Shape, &["2 slopes for 3 channels"], || Tensor::zeros([1, 3]).prelu(&Tensor::zeros([2]))),
         row("masked_fill", |x| x[1].masked_fill(&x[0], 3.5))
             .on([mask([2, 3]), real([2, 3])])
             .on([mask([3]), real([2, 3])])
@@ -135,7 +141,7 @@ pub fn rows() -> Vec<Row> {
                 .on([index([0], 32), index([1], 32)])
                 .definition(move |x| {
                     let bit = |x: &Tensor, place: i64| x.floor_divide(1i64 << place).remainder(2i64);
-                    (0..5).fold(&x[0] * 0i64 + &x[1] * 0i64, |sum, place| {
+                    (0..5).fold((&x[0] + &x[1]).zeros_like(), |sum, place| {
                         sum + combine(&bit(&x[0], place), &bit(&x[1], place)) * (1i64 << place)
                     })
                 }),
@@ -158,7 +164,7 @@ pub fn rows() -> Vec<Row> {
                 .on([index([2, 3], 40), index([3], 6)])
                 .on([index([70], 40), index([], 6)])
                 .definition(move |x| {
-                    let power = (0..6).fold(&x[1] * 0i64, |sum, place: i64| {
+                    let power = (0..6).fold(x[1].zeros_like(), |sum, place: i64| {
                         sum + x[1].equal(place).to_dtype(DType::I64) * (1i64 << place)
                     });
                     let number = &x[0] - 20i64;

@@ -78,5 +78,12 @@ pub fn rows() -> Vec<Row> {
             || Tensor::bernoulli([2], -0.5, &mut random()),
         ),
         row("permutation", |_| Tensor::permutation(5, &mut random())).on([real([]).constant()]),
+        row("gumbel_softmax", |x| x[0].gumbel_softmax(0.7, false, -1, &mut random()))
+            .on([real([2, 4])])
+            .composed()
+            .wrong(ErrorKind::Value, &["a temperature of 0"], || {
+                Tensor::zeros([2]).gumbel_softmax(0.0, false, -1, &mut random())
+            }),
+        row("rrelu", |x| x[0].rrelu(0.1, 0.3, &mut random())).on([real([2, 5]).away_from(&[0.0])]).composed(),
     ]
 }

@@ -39,6 +39,23 @@ fn sums() -> Vec<Row> {
         usual(row("nan_sum", |x| x[0].nan_sum())).on([real([3, 0])]),
         row("nan_sum_over", |x| x[0].nan_sum_over(0)).on([real([3, 4])]),
         row("nan_sum_keep", |x| x[0].nan_sum_keep(0)).on([real([3, 4])]),
+        row("nan_mean", |x| x[0].nan_mean()).on([real([3, 4])]).composed(),
+        row("nan_mean_over", |x| (&x[0] / &x[1]).nan_mean_over(1))
+            .on([real([2, 3]).away_from(&[0.0]), real([2, 3]).positive()])
+            .composed()
+            .definition(|x| (&x[0] / &x[1]).mean_over(1)),
+        row("covariance", |x| x[0].covariance(1.0))
+            .on([real([3, 5])])
+            .on([real([4])])
+            .composed()
+            .definition(|x| {
+                let x = x[0].at_least_rank(2);
+                let apart = &x - x.mean_keep(1);
+                let sums = (apart.unsqueeze(1) * apart.unsqueeze(0)).sum_over(2) / (x.size(1).unwrap_or(2) as f64 - 1.0);
+                if x.size(0).is_ok_and(|rows| rows == 1) { sums.reshape(()) } else { sums }
+            })
+            .wrong(ErrorKind::Shape, &["the input has 3 axes"], || Tensor::zeros([2, 2, 2]).covariance(1.0)),
+        row("correlation", |x| x[0].correlation()).on([real([3, 6])]).composed(),
         row("prod", |x| x[0].prod())
             .on([real([])])
             .on([real([0])])

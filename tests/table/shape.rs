@@ -176,6 +176,73 @@ pub fn rows() -> Vec<Row> {
         row("hstack", |x| Tensor::hstack(x)).on([real([2, 3]), real([2, 1])]).on([real([2]), real([])]).dtypes(ALL),
         row("vstack", |x| Tensor::vstack(x)).on([real([2, 3]), real([1, 3])]).on([real([2]), real([2])]).dtypes(ALL),
         row("block_diagonal", |x| Tensor::block_diagonal(x)).on([real([2, 3]), real([1, 2]), real([])]).dtypes(ALL),
+        row("differences", |x| x[0].differences(2, -1))
+            .on([real([2, 5])])
+            .on([real([2, 1])])
+            .on([real([2, 0])])
+            .composed()
+            .definition(|x| {
+                let (size, part) = (x[0].size(-1).unwrap_or(0), |from, count| x[0].narrow(-1, from, count));
+                match size {
+                    0..3 => part(0, 0),
+                    _ => part(2, size - 2) - part(1, size - 2) * 2.0 + part(0, size - 2),
+                }
+            })
+            .axis(|x, axis| x[0].differences(1, axis)),
+        row("trapezoid", |x| x[0].trapezoid(0.5, 0))
+            .on([real([4, 3])])
+            .on([real([1])])
+            .on([real([0, 2])])
+            .composed()
+            .axis(|x, axis| x[0].trapezoid(1.0, axis)),
+        row("sliding_windows", |x| x[0].sliding_windows(0, 2, 2))
+            .on([real([5, 3])])
+            .on([real([2])])
+            .on([real([2, 2, 2])])
+            .dtypes(ALL)
+            .definition(|x| {
+                let count = x[0].size(0).unwrap_or(0) / 2;
+                let windows: Vec<Tensor> = (0..count).map(|i| x[0].narrow(0, 2 * i, 2).move_axis(0, -1)).collect();
+                Tensor::stack(&windows, 0)
+            })
+            .axis(|x, axis| x[0].sliding_windows(axis, 1, 1))
+            .wrong(Value, &["windows of 4 elements", "an axis of 3"], || Tensor::zeros([3]).sliding_windows(0, 4, 1))
+            .wrong(Value, &["0 apart"], || Tensor::zeros([3]).sliding_windows(0, 1, 0)),
+        row("cross", |x| x[0].cross(&x[1], 1))
+            .on([real([2, 3]), real([2, 3])])
+            .on([real([2, 3, 4]), real([1, 3, 4])])
+            .composed()
+            .wrong(Shape, &["2 elements along axis -1"], || Tensor::zeros([2]).cross(&Tensor::zeros([2]), -1)),
+        row("cartesian_product", |x| Tensor::cartesian_product(&[&x[0], &x[1], &x[2]]))
+            .on([real([2]), real([1]), real([3])])
+            .on([real([2]), real([0]), real([3])])
+            .dtypes(ALL)
+            .wrong(Shape, &["an operand has 2 axes"], || Tensor::cartesian_product(&[&Tensor::zeros([2, 2])]))
+            .wrong(Value, &["0 vectors"], || Tensor::cartesian_product(&[])),
+        row("combinations", |x| x[0].combinations(2, false))
+            .on([real([4])])
+            .on([real([1])])
+            .on([real([0])])
+            .dtypes(ALL)
+            .wrong(Shape, &["the input has 2 axes"], || Tensor::zeros([2, 2]).combinations(1, false))
+            .wrong(ErrorKind::Memory, &["combinations of 20 of 100"], || Tensor::zeros([100]).combinations(20, true)),
+        row("combinations repeated", |x| x[0].combinations(3, true)).on([real([3])]).dtypes(ALL),
+        row("vandermonde", |x| x[0].vandermonde(4, true))
+            .on([real([3])])
+            .on([real([2]).values(&[0.0, 1.0])])
+            .on([real([0])])
+            .composed()
+            .definition(|x| {
+                let x = &x[0];
+                Tensor::stack(&[&(x * 0.0 + 1.0), x, &(x * x), &(x * x * x)], 1)
+            })
+            .wrong(Shape, &["the input has 2 axes"], || Tensor::zeros([2, 2]).vandermonde(1, false)),
+        row("renormalize", |x| x[0].renormalize(2.0, 0, 1.5))
+            .on([real([3, 4])])
+            .on([real([2, 2, 3])])
+            .composed()
+            .axis(|x, axis| x[0].renormalize(2.0, axis, 1.0))
+            .wrong(Value, &["order 0"], || Tensor::zeros([2, 2]).renormalize(0.0, 0, 1.0)),
         row("roll", |x| x[0].roll([1, -5], [0, 1]))
             .on(grid())
             .on([real([0, 3])])
