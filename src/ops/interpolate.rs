@@ -123,10 +123,10 @@ impl Resize {
     ///
     /// ```
     /// use chainrule::{Interpolation, Resize, Tensor};
-    /// let stripes = Tensor::from([[[0.0, 0.0, 8.0, 0.0, 0.0, 8.0, 0.0, 0.0]]]);
-    /// let third = Resize::to(2).mode(Interpolation::Linear);
-    /// assert_eq!(stripes.interpolate(third).to_vec::<f32>()?, [0.0, 4.0]);
-    /// assert_eq!(stripes.interpolate(third.antialias()).to_vec::<f32>()?, [2.0, 2.0]);
+    /// let spot = Tensor::from([[[0.0, 0.0, 0.0, 8.0, 0.0, 0.0, 0.0, 0.0]]]);
+    /// let half = Resize::by(0.5).mode(Interpolation::Linear);
+    /// assert_eq!(spot.interpolate(half).to_vec::<f32>()?, [0.0, 4.0, 0.0, 0.0]);
+    /// assert_eq!(spot.interpolate(half.antialias()).to_vec::<f32>()?, [0.0, 3.0, 1.0, 0.0]);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn antialias(self) -> Resize {

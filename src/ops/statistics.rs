@@ -64,7 +64,7 @@ impl Tensor {
     ///
     /// ```
     /// use chainrule::Tensor;
-    /// assert_eq!(Tensor::from([1.0, f64::NAN, 5.0]).nan_mean().item()?, 3.0);
+    /// assert_eq!(Tensor::from([1.0, f32::NAN, 5.0]).nan_mean().item()?, 3.0);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     #[track_caller]
@@ -77,8 +77,8 @@ impl Tensor {
     ///
     /// ```
     /// use chainrule::Tensor;
-    /// let x = Tensor::from([[1.0, f64::NAN], [3.0, 5.0]]);
-    /// assert_eq!(x.nan_mean_over(0).to_vec::<f64>()?, [2.0, 5.0]);
+    /// let x = Tensor::from([[1.0, f32::NAN], [3.0, 5.0]]);
+    /// assert_eq!(x.nan_mean_over(0).to_vec::<f32>()?, [2.0, 5.0]);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     #[track_caller]
