@@ -70,7 +70,7 @@ impl Tensor {
     #[track_caller]
     #[doc(alias = "nanmean")]
     pub fn nan_mean(&self) -> Tensor {
-        self.nan_mean_over(())
+        self.reshape([-1]).nan_mean_over(0)
     }
 
     /// The mean over some axes of the elements that are no NaN; NaN where there are none.

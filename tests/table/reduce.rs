@@ -39,7 +39,11 @@ fn sums() -> Vec<Row> {
         usual(row("nan_sum", |x| x[0].nan_sum())).on([real([3, 0])]),
         row("nan_sum_over", |x| x[0].nan_sum_over(0)).on([real([3, 4])]),
         row("nan_sum_keep", |x| x[0].nan_sum_keep(0)).on([real([3, 4])]),
-        row("nan_mean", |x| x[0].nan_mean()).on([real([3, 4])]).composed(),
+        row("nan_mean", |x| x[0].nan_mean())
+            .on([real([3, 4])])
+            .on([real([])])
+            .composed()
+            .definition(|x| x[0].mean()),
         row("nan_mean_over", |x| (&x[0] / &x[1]).nan_mean_over(1))
             .on([real([2, 3]).away_from(&[0.0]), real([2, 3]).positive()])
             .composed()
