@@ -16,6 +16,7 @@ use guard::{guarded, one_line, report as fail_with};
 use names::{Case, Operand};
 use safetensors::SafeTensors;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Numbers, Store, numbers};
 
@@ -131,13 +132,16 @@ fn run_in(
         operands.push(Operand {
             name: label.to_string(),
             positional: text(input, "as") == "positional",
+            parameter: text(input, "as") == "param",
             tensor: viewed,
         });
         leaves.push((label, stored));
     }
     let op = plain_name(record);
-    let case = Case { op: &op, attributes: &record["attrs"], constructor: &record["ctor"], operands, dtype };
+    let learnt = RefCell::default();
+    let case = Case { op: &op, attributes: &record["attrs"], constructor: &record["ctor"], operands, dtype, learnt };
     let Some(results) = names::call(&case) else { return Ok(None) };
+    let learnt = case.learnt.into_inner();
     let outputs = list(record, "outputs");
     if results.len() != outputs.len() {
         return Err(format!("gives {} results, there are {}", results.len(), outputs.len()));
@@ -186,7 +190,8 @@ fn run_in(
     };
     for gradient in wanted.iter().filter(|_| gradients.is_some()) {
         let label = text(gradient, "name");
-        let leaf = leaves.iter().find(|(name, _)| *name == label).map(|(_, leaf)| leaf).ok_or("no such input")?;
+        let leaf = leaves.iter().find(|(name, _)| *name == label).map(|(_, leaf)| leaf);
+        let leaf = learnt.get(label).or(leaf).ok_or("no such input")?;
         let wanted = numbers(file, &format!("{name}/{reference}/grad/{label}"))?;
         let tolerance = (gradient[absolute].as_f64().unwrap_or(0.0), relative);
         let got = gradients.as_ref().and_then(|all| all.get(leaf)).cloned().unwrap_or_else(|| leaf.zeros_like());

@@ -18,6 +18,9 @@ pub trait Arrange {
     fn place(&self, x: &Value, shape: Shape, part: &Layout, fill: f64) -> Result<Value, Fault>;
     /// A copy of `base` in which each piece replaces what stood at its part (a layout over the copy's elements).
     fn replace(&self, base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault>;
+    /// The piece written over what stood at its part (a layout over the elements): in place where nobody else holds the
+    /// dense `base`, else in a copy that takes its stead.
+    fn overwrite(&self, base: &mut Value, part: &Layout, piece: &Value) -> Result<(), Fault>;
     /// A copy of `base` to which each piece is added at its part (a layout over the copy's elements).
     fn add_at(&self, base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault>;
     /// The last two axes with zeros above the diagonal (`lower`) or below it; `diagonal` counts to the right.

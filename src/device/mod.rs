@@ -18,6 +18,7 @@ pub mod matmul;
 pub(crate) mod profile;
 pub mod random;
 pub mod reduce;
+pub mod rotary;
 pub mod rows;
 pub mod sample;
 pub mod scan;

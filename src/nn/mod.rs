@@ -9,10 +9,12 @@
 
 mod activation;
 mod arrange;
+mod attention;
 mod batch_norm;
 mod conv;
 mod dropout;
 mod embedding;
+mod generate;
 mod init;
 mod initial;
 mod linear;
@@ -25,6 +27,7 @@ mod pool;
 mod running;
 mod sequential;
 mod summary;
+mod transformer;
 
 pub use activation::{
     Celu, Elu, Gelu, Glu, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyRelu, LogSigmoid, LogSoftmax, Mish, PRelu,
@@ -37,12 +40,16 @@ pub use arrange::{
     ReplicationPad1d, ReplicationPad2d, ReplicationPad3d, Residual, Unflatten, Unfold, Upsample, ZeroPad1d, ZeroPad2d,
     ZeroPad3d,
 };
+pub use attention::{
+    KvCache, Masks, MultiheadAttention, MultiheadAttentionOptions, Projection, Rotary, alibi_slopes, causal_mask,
+};
 pub use batch_norm::{
     BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, NormOptions,
 };
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvOptions, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::{AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use embedding::{Bag, Embedding, EmbeddingBag, EmbeddingOptions, PositionalEncoding};
+pub use generate::Sampler;
 pub use init::Init;
 pub use initial::{Fan, Initial, gain, leaky_gain};
 pub use linear::Linear;
@@ -58,3 +65,7 @@ pub use pool::{
 pub use running::Running;
 pub use sequential::Sequential;
 pub use summary::{Summary, SummaryLine, summary};
+pub use transformer::{
+    Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,
+    TransformerOptions,
+};

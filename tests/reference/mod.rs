@@ -7,6 +7,17 @@
 //! "max" => list(case.x().max_with_index(case.int("dim"))),
 //! ```
 //!
+//! A layer is built from `case.constructor`; `case.load(&mut layer)` gives it the operands that are its parameters, and hands
+//! their gradients back by name:
+//!
+//! ```text
+//! "linear" => {
+//!     let mut layer = Linear::new(case.built_with_int("in_features"), .., &mut case.init());
+//!     case.load(&mut layer);
+//!     one(layer.forward(case.x()))
+//! }
+//! ```
+//!
 //! The operands come as tensors, views applied, in f64 or f32 (integers and bools as they are). The harness compares every result
 //! and every gradient. Then take the name out of `tests/pending.txt`. Names that begin with `edge_` run the same arm.
 //! `CHAINRULE_CASES=softmax cargo test --test reference` runs the cases whose name contains it.
@@ -26,8 +37,11 @@ mod sched;
 mod shape;
 mod softmax;
 
+use chainrule::nn::{Init, Module};
 use chainrule::{DType, Tensor};
 use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 /// The results of a case, in the order of the manifest's outputs.
 pub type Results = Vec<Tensor>;
@@ -38,6 +52,8 @@ pub struct Operand {
     pub name: String,
     /// Positional, or by keyword?
     pub positional: bool,
+    /// A parameter of the layer?
+    pub parameter: bool,
     /// What the operation receives.
     pub tensor: Tensor,
 }
@@ -54,6 +70,8 @@ pub struct Case<'a> {
     pub operands: Vec<Operand>,
     /// The float type of this run.
     pub dtype: DType,
+    /// The parameters of the layer that took its operands, as they were in forward.
+    pub learnt: RefCell<BTreeMap<String, Tensor>>,
 }
 
 impl Case<'_> {
@@ -76,6 +94,37 @@ impl Case<'_> {
     /// The operand of this name, where there is one: `case.named("bias")`.
     pub fn named(&self, name: &str) -> Option<&Tensor> {
         self.operands.iter().find(|operand| operand.name == name).map(|operand| &operand.tensor)
+    }
+    /// What a layer of this case is made with.
+    pub fn init(&self) -> Init {
+        Init::empty().dtype(self.dtype)
+    }
+    /// Gives a layer the operands that are parameters: all of them, and to all of its own.
+    pub fn load(&self, layer: &mut impl Module) {
+        let given = self.operands.iter().filter(|operand| operand.parameter);
+        let given: Vec<(String, Tensor)> = given.map(|o| (o.name.clone(), o.tensor.clone())).collect();
+        if let Err(error) = layer.load_tensors(given).strict() {
+            panic!("{error}");
+        }
+        let learnt = layer.parameters().into_iter().map(|(name, parameter)| (name, Tensor::clone(parameter)));
+        self.learnt.borrow_mut().extend(learnt);
+    }
+    /// Is this argument of the constructor there, and not null?
+    pub fn built_with(&self, name: &str) -> bool {
+        !self.constructor[name].is_null()
+    }
+    /// A whole number of the constructor.
+    pub fn built_with_int(&self, name: &str) -> usize {
+        let number = self.constructor[name].as_u64();
+        number.unwrap_or_else(|| panic!("no whole number {name} in {}", self.constructor)) as usize
+    }
+    /// A number of the constructor, or this where it is not given.
+    pub fn built_with_float(&self, name: &str, default: f64) -> f64 {
+        self.constructor[name].as_f64().unwrap_or(default)
+    }
+    /// Yes or no of the constructor, or this where it is not given.
+    pub fn built_with_flag(&self, name: &str, default: bool) -> bool {
+        self.constructor[name].as_bool().unwrap_or(default)
     }
     /// Is this attribute there, and not null?
     pub fn has(&self, name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Rows of the family `attention`.
 
 use super::*;
-use chainrule::{Attention, Random};
+use chainrule::{Attention, Random, Rotary};
 
 /// The definition a student would write, for any options.
 fn plain(x: &[Tensor], scale: f64, causal: bool, mask: Option<&Tensor>) -> Tensor {
@@ -18,6 +18,29 @@ fn plain(x: &[Tensor], scale: f64, causal: bool, mask: Option<&Tensor>) -> Tenso
     }
     let weights = scores.exp();
     (&weights / weights.sum_keep(-1)).matmul(&x[2])
+}
+
+/// Rotation in plain operations: `x · cos + (x, its pairs exchanged and one of each negated) · sin`.
+fn turned(x: &Tensor, first: usize, base: f64, fraction: f64, interleaved: bool) -> Tensor {
+    let (positions, width) = (x.size(-2).unwrap_or(0), x.size(-1).unwrap_or(0));
+    let pairs = (fraction * width as f64) as usize / 2;
+    let angle = |p: usize, i: usize| (first + p) as f64 * base.powf(-(i as f64) / pairs as f64);
+    let pair = |j: usize| if interleaved { j / 2 } else { j % pairs };
+    let table = |f: fn(f64) -> f64| -> Tensor {
+        let numbers = (0..positions * 2 * pairs).map(|at| f(angle(at / (2 * pairs), pair(at % (2 * pairs))))).collect();
+        Tensor::from_vec(numbers, [positions, 2 * pairs]).unwrap_or_else(Tensor::failed)
+    };
+    let dtype = x.dtype().unwrap_or(DType::F64);
+    let (head, rest) = (x.narrow(-1, 0, 2 * pairs), x.narrow(-1, 2 * pairs, width - 2 * pairs));
+    let exchanged = if interleaved {
+        let [a, b] = head.unflatten(-1, [pairs, 2]).parts(-1);
+        Tensor::cat(&[-b, a], -1).flatten_axes(-2, -1)
+    } else {
+        let [a, b] = head.parts(-1);
+        Tensor::cat(&[-b, a], -1)
+    };
+    let head = head * table(f64::cos).to_dtype(dtype) + exchanged * table(f64::sin).to_dtype(dtype);
+    Tensor::cat(&[head, rest], -1)
 }
 
 pub fn rows() -> Vec<Row> {
@@ -112,5 +135,33 @@ pub fn rows() -> Vec<Row> {
             let weights = &weights / weights.sum_keep(-1);
             weights.dropout(0.4, Random::new(7).draw()).matmul(&x[2])
         }),
+        row("rotary", |x| x[0].rotary(3, Rotary::new()))
+            .on([real([2, 3, 4])])
+            .on([real([5, 6])])
+            .on([real([2, 0, 3, 4])])
+            .on([real([0, 4])])
+            .on([real([700, 2, 3, 16])])
+            .definition(|x| turned(&x[0], 3, 10_000.0, 1.0, false))
+            .wrong(ErrorKind::Shape, &["1 axes have no positions"], || Tensor::zeros([4]).rotary(0, Rotary::new()))
+            .wrong(ErrorKind::Shape, &["3 of 3 numbers do not fall into pairs"], || {
+                Tensor::zeros([2, 3]).rotary(0, Rotary::new())
+            })
+            .wrong(ErrorKind::Value, &["a fraction of 2"], || {
+                Tensor::zeros([2, 4]).rotary(0, Rotary::new().with_fraction(2.0))
+            })
+            .wrong(ErrorKind::DType, &["i64 numbers cannot be turned"], || {
+                Tensor::zeros([2, 4]).to_dtype(DType::I64).rotary(0, Rotary::new())
+            }),
+        row("rotary interleaved", |x| x[0].rotary(0, Rotary::new().interleaved().with_base(100.0)))
+            .on([real([2, 3, 4])])
+            .on([real([1, 40, 2])])
+            .definition(|x| turned(&x[0], 0, 100.0, 1.0, true)),
+        row("rotary of a part", |x| x[0].rotary(1, Rotary::new().with_fraction(0.5)))
+            .on([real([2, 3, 8])])
+            .on([real([3, 2, 4])])
+            .definition(|x| turned(&x[0], 1, 10_000.0, 0.5, false)),
+        row("rotary interleaved part", |x| x[0].rotary(1, Rotary::new().with_fraction(0.25).interleaved()))
+            .on([real([2, 3, 16])])
+            .definition(|x| turned(&x[0], 1, 10_000.0, 0.25, true)),
     ]
 }

@@ -66,6 +66,14 @@ impl Arrange for Cpu {
         }))
     }
 
+    fn overwrite(&self, base: &mut Value, part: &Layout, piece: &Value) -> Result<(), Fault> {
+        dispatch!(base.dtype(), T => match base.unshared::<T>() {
+            Some(out) => write(out, part, piece.strided()?)?,
+            None => *base = self.replace(base, &[(*part, piece)])?,
+        });
+        Ok(())
+    }
+
     fn add_at(&self, base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault> {
         match base.dtype() {
             DType::F64 => add_at::<f64>(base, pieces),

@@ -20,6 +20,7 @@ pub mod parallel;
 mod random;
 mod real;
 mod reduce;
+mod rotary;
 pub(crate) mod route;
 mod rows;
 mod sample;
