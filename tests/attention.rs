@@ -114,7 +114,7 @@ fn every_way_to_project_gives_the_same() -> Result<()> {
     // Separate weights, the same numbers.
     let mut apart =
         MultiheadAttention::options(6, 2).with_key_width(6).with_value_width(6).with_batch_first().build(&mut init(2));
-    apart.load_tensors(layer.tensors()?).strict()?;
+    let _ = apart.load_tensors(layer.tensors()?).strict()?;
     close(&at_once, &apart.forward(&x));
     Ok(())
 }
@@ -393,7 +393,7 @@ fn a_cache_forgets_and_goes_back() -> Result<()> {
 fn a_cache_refuses_what_failed() -> Result<()> {
     let model = Gpt::new(0);
     let mut caches = model.body.caches();
-    model.next(&Tensor::from([[1, 2, 3]]), &mut caches).checked()?;
+    let _ = model.next(&Tensor::from([[1, 2, 3]]), &mut caches).checked()?;
     let before = caches[0].keys().expect("keys").to_vec::<f64>()?;
     let failed = Tensor::zeros([2]).reshape([3]);
     assert!(model.body.forward_cached(&failed, &mut caches, &Masks::new()).error().is_some());
@@ -409,35 +409,32 @@ fn a_cache_refuses_what_failed() -> Result<()> {
 
 #[test]
 fn a_cache_grows_in_place() -> Result<()> {
-    let one = normal(&[1, 2, 1, 4], 20);
+    let one = normal(&[1, 1, 1, 4], 20);
+    let place = |cache: &KvCache| cache.keys().expect("keys").with_slice(|numbers: &[f64]| numbers.as_ptr() as usize);
     let mut cache = KvCache::with_room(100);
-    let mut place = None;
-    for step in 0..100 {
+    let (mut places, mut rooms) = (Vec::new(), Vec::new());
+    for step in 0..250 {
         let (keys, values) = cache.append(&(&one * step as f64), &one)?;
-        assert_eq!(keys.dims()?, [1, 2, step + 1, 4]);
-        let here = values.value()?.clone();
+        assert_eq!((keys.dims()?, values.dims()?), ([1, 1, step + 1, 4], [1, 1, step + 1, 4]));
         drop((keys, values));
-        match &place {
-            None => place = Some(cache.values().expect("values").shape()?),
-            Some(_) => assert_eq!(cache.room(), 100),
-        }
-        // Somebody holds what the cache held: it goes on in a copy, and what they hold stays.
-        if step == 50 {
-            let held = cache.keys().expect("keys");
-            let before = held.to_vec::<f64>()?;
-            cache.truncate(10);
-            cache.append(&(&one * -7.0), &one)?;
-            assert_eq!(held.to_vec::<f64>()?, before);
-            cache.truncate(10);
-            for step in 10..51 {
-                cache.append(&(&one * step as f64), &one)?;
-            }
-        }
-        drop(here);
+        places.push(place(&cache)?);
+        rooms.push(cache.room());
     }
+    // The room of the beginning, then twice that, and again: in between nothing moves.
+    rooms.dedup();
+    assert_eq!(rooms, [100, 200, 400]);
+    places.dedup();
+    assert_eq!(places.len(), 3);
+    // Somebody holds what the cache holds: it goes on in a copy, and what they hold stays.
+    let held = cache.keys().expect("keys");
+    let before = held.to_vec::<f64>()?;
+    cache.truncate(10);
+    let _ = cache.append(&(&one * -7.0), &one)?;
+    assert_eq!(held.to_vec::<f64>()?, before);
     let keys = cache.keys().expect("keys");
-    for step in [0usize, 9, 10, 50, 99] {
-        close(&keys.narrow(2, step, 1), &(&one * step as f64));
+    assert_eq!(keys.size(2)?, 11);
+    for (step, factor) in [(0, 0.0), (9, 9.0), (10, -7.0)] {
+        close(&keys.narrow(2, step, 1), &(&one * factor));
     }
     Ok(())
 }
@@ -461,6 +458,17 @@ fn a_decoder_generates_as_it_reads() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn all_of_it_goes_to_other_threads() {
+    fn both<T: Send + Sync>() {}
+    both::<MultiheadAttention>();
+    both::<KvCache>();
+    both::<Masks>();
+    both::<Sampler>();
+    both::<Transformer>();
+    both::<MultiheadAttentionOptions>();
 }
 
 #[test]

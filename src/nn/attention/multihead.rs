@@ -231,7 +231,8 @@ impl MultiheadAttention {
         let [examples, heads, queries, _] = query.dims()?;
         let keys = key.size(2)?;
         let seen = Seen { examples, heads, queries, keys, past, added };
-        let causal = cached && queries > 1 || masks.is_causal();
+        // A single new position sees all that is cached.
+        let causal = if cached { queries > 1 } else { masks.is_causal() };
         // The kernel counts from the first key, so it can leave a mask out where nothing stands before or behind.
         let by_kernel = causal && past == 0 && added == 0 && wanted == Weights::None;
         let dtype = query.dtype()?;
