@@ -403,6 +403,21 @@ fn a_cache_refuses_what_failed() -> Result<()> {
     assert!(model.body.forward_cached(&normal(&[1, 1, 16], 1), &mut caches, &masks).error().is_some());
     assert!(model.body.forward_cached(&normal(&[1, 1, 16], 1), &mut caches[..2], &Masks::new()).error().is_some());
     assert!(caches.iter().all(|cache| cache.len() == 3));
+    // A first step that fails leaves nothing behind, not even how many examples there were.
+    let (mut fresh, mut memory) = (KvCache::new(), KvCache::new());
+    let layer = layer(MultiheadAttention::options(6, 2));
+    let x = normal(&[2, 3, 6], 2);
+    let wrong = Masks::new().padding(&Tensor::from([[false; 9]]));
+    assert!(layer.attend_cached(&x, &mut fresh, &wrong).error().is_some() && fresh.is_empty());
+    assert!(layer.attend_memory(&x, &x, &mut memory, &wrong).error().is_some() && memory.is_empty());
+    close(&layer.attend_cached(&x.narrow(0, 1, 1), &mut fresh, &Masks::new()).narrow(1, 0, 1), &{
+        let first = x.slice((1..2, 0..1));
+        layer.forward(&first)
+    });
+    close(
+        &layer.attend_memory(&x.narrow(0, 1, 1), &x.narrow(0, 1, 1), &mut memory, &Masks::new()),
+        &layer.forward(&x.narrow(0, 1, 1)),
+    );
     assert_eq!(caches[0].keys().expect("keys").to_vec::<f64>()?, before);
     Ok(())
 }
@@ -456,6 +471,17 @@ fn a_decoder_generates_as_it_reads() -> Result<()> {
             let next = decoder.forward_cached(&token, &memory, &mut caches, &Masks::new(), &padding);
             close(&next, &whole.narrow(0, at, 1));
         }
+        // Back to the fourth token, the examples exchanged.
+        for cache in &mut caches {
+            cache.truncate(4);
+            cache.reorder(&Tensor::from([1, 0]))?;
+            assert!(cache.reorder(&Tensor::from([2])).is_err() && cache.len() == 4 && cache.memory.len() == 5);
+        }
+        let swapped = Tensor::from([1, 0]);
+        let padding = Masks::new().padding(&Tensor::from([[false; 5], [false, false, true, true, true]]));
+        let tokens = target.narrow(0, 4, 2).index_select(1, &swapped);
+        let next = decoder.forward_cached(&tokens, &memory, &mut caches, &Masks::new(), &padding);
+        close(&next, &whole.narrow(0, 4, 2).index_select(1, &swapped));
     }
     Ok(())
 }
@@ -509,10 +535,14 @@ fn what_does_not_fit_is_said() {
     said(masked(Masks::new().scores(&Tensor::zeros([3, 4]))), shape, "3 queries and 3 keys");
     said(masked(Masks::new().scores(&Tensor::zeros([3, 3, 3]))), shape, "2 examples of 2 heads");
     said(masked(Masks::new().scores(&Tensor::from([[1, 0, 1]]))), ErrorKind::DType, "a mask of i64 numbers");
+    let turning = MultiheadAttention::options(8, 2).with_rotary(Rotary::new()).build(&mut Init::new());
+    let turning = |x: &Tensor, masks: &Masks| turning.attend_memory(x, x, &mut KvCache::new(), masks);
     let odd = MultiheadAttention::options(6, 2).with_rotary(Rotary::new()).build(&mut Init::new());
     said(odd.forward(&Tensor::zeros([1, 1, 6])), shape, "3 of 3 numbers do not fall into pairs");
     let wild = MultiheadAttention::options(8, 2).with_dropout(1.5).build(&mut Init::new());
     said(wild.forward(&x), ErrorKind::Value, "1.5");
+    let masks = Masks::new();
+    said(turning(&x, &masks), ErrorKind::Value, "without rotary");
     let absurd = TransformerEncoderLayer::new(usize::MAX, 2, &mut Init::new());
     assert!(absurd.forward(&x).error().is_some());
 }

@@ -66,6 +66,6 @@ pub use running::Running;
 pub use sequential::Sequential;
 pub use summary::{Summary, SummaryLine, summary};
 pub use transformer::{
-    Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,
-    TransformerOptions,
+    DecoderCache, Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
+    TransformerEncoderLayer, TransformerOptions,
 };

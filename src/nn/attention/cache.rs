@@ -124,10 +124,14 @@ impl KvCache {
             let what = format!("keys {:?} and values {:?} differ", keys.dims(), values.dims());
             return Err(Fault::shape(what, "every key has a value: only the last sizes may differ"));
         }
-        if let Some(stored) = &self.stored {
+        let mut stored = self.stored.as_ref();
+        if self.length == 0 && stored.is_some_and(|stored| stored.iter().zip([keys, values]).any(|(a, b)| !alike(a, b)))
+        {
+            stored = None;
+        }
+        if let Some(stored) = stored {
             for (old, new) in stored.iter().zip([keys, values]) {
-                let same = |at: usize| old.dims().get(at) == new.dims().get(at);
-                if !(same(0) && same(1) && same(3)) || old.dtype() != new.dtype() {
+                if !alike(old, new) {
                     let what = format!(
                         "the cache holds {:?} {}, the new positions are {:?} {}",
                         old.dims(),
@@ -141,7 +145,7 @@ impl KvCache {
             }
         }
         let length = self.length.saturating_add(count);
-        let grown = match &self.stored {
+        let grown = match stored {
             Some(_) if length <= self.room() => None,
             Some([old_keys, old_values]) => {
                 let room = length.max(self.room().saturating_mul(2));
@@ -192,6 +196,12 @@ impl KvCache {
             [Err(fault), _] | [_, Err(fault)] => Err(Error::new("cache", fault)),
         }
     }
+}
+
+/// Do both have the same examples, heads and width?
+fn alike(a: &Value, b: &Value) -> bool {
+    let same = |at: usize| a.dims().get(at) == b.dims().get(at);
+    same(0) && same(1) && same(3) && a.dtype() == b.dtype()
 }
 
 /// The first positions (axis 2) of a value in a value with more room.

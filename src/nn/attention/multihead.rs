@@ -177,17 +177,41 @@ impl MultiheadAttention {
     #[track_caller]
     pub fn attend_cached(&self, input: &Tensor, cache: &mut KvCache, masks: &Masks) -> Tensor {
         let before = cache.len();
-        match self.run([input; 3], masks, Weights::None, Some(cache)) {
-            Ok((out, _)) if out.error().is_none() => out,
-            Ok((out, _)) => {
-                cache.truncate(before);
-                out
-            }
-            Err(error) => {
-                cache.truncate(before);
-                Tensor::failed(error)
-            }
+        let out = match self.run([input; 3], masks, Weights::None, Some(cache)) {
+            Ok((out, _)) => out,
+            Err(error) => Tensor::failed(error),
+        };
+        if out.error().is_some() {
+            cache.truncate(before);
         }
+        out
+    }
+
+    /// What these queries find in a memory that is read once: its keys and values are made at the first call, while the
+    /// cache is empty, and stay in it (on an error it stays as it was). Later calls do not look at the memory any more.
+    ///
+    /// ```
+    /// use chainrule::nn::{Init, KvCache, Masks, MultiheadAttention};
+    /// use chainrule::{Tensor, no_grad};
+    /// let attention = MultiheadAttention::options(8, 2).with_batch_first().build(&mut Init::new());
+    /// let (word, picture, mut cache) = (Tensor::ones([1, 1, 8]), Tensor::ones([1, 30, 8]), KvCache::new());
+    /// for _ in 0..2 {
+    ///     no_grad(|| attention.attend_memory(&word, &picture, &mut cache, &Masks::new())).checked()?;
+    /// }
+    /// assert_eq!(cache.len(), 30);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn attend_memory(&self, query: &Tensor, memory: &Tensor, cache: &mut KvCache, masks: &Masks) -> Tensor {
+        let before = cache.len();
+        let out = match self.run_memory(query, memory, cache, masks) {
+            Ok(out) => out,
+            Err(error) => Tensor::failed(error),
+        };
+        if out.error().is_some() {
+            cache.truncate(before);
+        }
+        out
     }
 
     #[track_caller]
@@ -199,23 +223,65 @@ impl MultiheadAttention {
         cache: Option<&mut KvCache>,
     ) -> Result<(Tensor, Tensor)> {
         let options = &self.options;
-        if let Err(fault) = options.head_width() {
-            return Err(Error::new("attention", fault));
-        }
-        let single = operands[0].rank()? == 2;
+        let single = self.check(&operands)?;
         let [query, key, value] = self.project(operands, single)?;
         let past = cache.as_ref().map_or(0, |cache| cache.len());
-        let (mut query, mut key, mut value) =
-            (self.heads(query, options.heads), self.heads(key, options.key_heads), value);
-        value = self.heads(value, options.key_heads);
+        let (mut query, mut key) = (self.heads(query, options.heads), self.heads(key, options.key_heads));
+        let mut value = self.heads(value, options.key_heads);
         if let Some(rotary) = &options.rotary {
             query = query.rotary(past, *rotary);
             key = key.rotary(past, *rotary);
         }
-        let cached = cache.is_some();
+        // A single new position sees all that is cached.
+        let causal = if cache.is_some() { query.size(2)? > 1 } else { masks.is_causal() };
         if let Some(cache) = cache {
             (key, value) = cache.append(&key, &value)?;
         }
+        let (out, weights) = self.weigh([query, key, value], masks, wanted, past, causal)?;
+        let out = if single { out.squeeze_axes(self.example_axis()) } else { out };
+        let weights = match weights {
+            Some(weights) if single => weights.squeeze_axes(0),
+            Some(weights) => weights,
+            None => out.clone(),
+        };
+        Ok((out, weights))
+    }
+
+    #[track_caller]
+    fn run_memory(&self, query: &Tensor, memory: &Tensor, cache: &mut KvCache, masks: &Masks) -> Result<Tensor> {
+        let options = &self.options;
+        if options.rotary.is_some() || options.alibi {
+            let fault = Fault::value(
+                "positions of a text and of its memory are not those of one text",
+                "build attention to a memory without rotary and without alibi",
+            );
+            return Err(Error::new("attention", fault));
+        }
+        let single = self.check(&[query, memory, memory])?;
+        if cache.is_empty() {
+            let memory = self.full(memory, single);
+            let [key, value] = self.project_keys(&memory, &memory, true);
+            let _ = cache.append(&self.heads(key, options.key_heads), &self.heads(value, options.key_heads))?;
+        }
+        let (Some(key), Some(value)) = (cache.keys(), cache.values()) else {
+            return Err(Error::new("attention", Fault::defect("the memory's cache is empty")));
+        };
+        let query = self.heads(self.project_query(&self.full(query, single)), options.heads);
+        let (out, _) = self.weigh([query, key, value], masks, Weights::None, 0, masks.is_causal())?;
+        Ok(if single { out.squeeze_axes(self.example_axis()) } else { out })
+    }
+
+    /// From queries, keys and values of all heads to the result; the first query stands at `past` among the keys.
+    #[track_caller]
+    fn weigh(
+        &self,
+        [query, mut key, mut value]: [Tensor; 3],
+        masks: &Masks,
+        wanted: Weights,
+        past: usize,
+        causal: bool,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let options = &self.options;
         let mut added = 0;
         if let (Some(extra_key), Some(extra_value)) = (&self.bias_k, &self.bias_v) {
             key = self.behind(&key, extra_key)?;
@@ -227,18 +293,15 @@ impl MultiheadAttention {
             value = value.pad(&[(0, 1), (0, 0)], Pad::Zeros);
             added += 1;
         }
-
         let [examples, heads, queries, _] = query.dims()?;
         let keys = key.size(2)?;
         let seen = Seen { examples, heads, queries, keys, past, added };
-        // A single new position sees all that is cached.
-        let causal = if cached { queries > 1 } else { masks.is_causal() };
         // The kernel counts from the first key, so it can leave a mask out where nothing stands before or behind.
         let by_kernel = causal && past == 0 && added == 0 && wanted == Weights::None;
         let dtype = query.dtype()?;
         let mut resolved = masks.resolve(seen, dtype, causal && !by_kernel)?;
         if options.alibi {
-            resolved.add(distances(seen.heads, queries, keys - added, past, added, dtype));
+            resolved.add(distances(heads, queries, keys - added, past, added, dtype));
         }
         let rate = self.dropout.rate;
         let dropout = if rate == 0.0 { None } else { self.dropout.stream.draw() };
@@ -263,75 +326,86 @@ impl MultiheadAttention {
             if let Some(draw) = dropout {
                 weights = weights.dropout(rate, draw);
             }
-            (weights.matmul(&value), Some(weights))
+            let out = weights.matmul(&value);
+            (out, Some(if wanted == Weights::Mean { weights.mean_over(1) } else { weights }))
         };
         let order = if options.batch_first { [0, 2, 1, 3] } else { [2, 0, 1, 3] };
-        let mut out = self.out_proj.forward(&out.permute(order).flatten_axes(2, 3));
-        let mut weights = match weights {
-            Some(weights) if wanted == Weights::Mean => weights.mean_over(1),
-            Some(weights) => weights,
-            None => out.clone(),
-        };
-        if single {
-            out = out.squeeze_axes(self.example_axis());
-            if wanted != Weights::None {
-                weights = weights.squeeze_axes(0);
-            }
-        }
-        Ok((out, weights))
+        Ok((self.out_proj.forward(&out.permute(order).flatten_axes(2, 3)), weights))
     }
 
     fn example_axis(&self) -> isize {
         if self.options.batch_first { 0 } else { 1 }
     }
 
-    /// Queries, keys and values of three axes.
+    /// Do options and ranks fit? Says whether it is a single example, without its axis.
     #[track_caller]
-    fn project(&self, operands: [&Tensor; 3], single: bool) -> Result<[Tensor; 3]> {
-        let [query, key, value] = operands;
-        let (one, shared) = (std::ptr::eq(query, key) && std::ptr::eq(key, value), std::ptr::eq(key, value));
-        for (operand, what) in operands.into_iter().zip(["queries", "keys", "values"]) {
+    fn check(&self, operands: &[&Tensor; 3]) -> Result<bool> {
+        if let Err(fault) = self.options.head_width() {
+            return Err(Error::new("attention", fault));
+        }
+        let single = operands[0].rank()? == 2;
+        for (operand, what) in operands.iter().zip(["queries", "keys", "values"]) {
             let rank = operand.rank()?;
-            if rank != 3 && !(single && rank == 2) {
-                let order = if self.options.batch_first {
-                    "[examples, positions, width]"
-                } else {
-                    "[positions, examples, width]"
-                };
-                let fault = Fault::shape(format!("the {what} have {rank} axes"), format!("attention takes {order}"));
-                return Err(Error::new("attention", fault));
+            if rank != if single { 2 } else { 3 } {
+                let order = if self.options.batch_first { "examples, positions" } else { "positions, examples" };
+                let help = format!("attention takes [{order}, width], or [positions, width] of a single example");
+                return Err(Error::new("attention", Fault::shape(format!("the {what} have {rank} axes"), help)));
             }
         }
-        let axis = self.example_axis();
-        let full = |x: &Tensor| if single { x.unsqueeze(axis) } else { x.clone() };
-        let (query, key, value) = (full(query), full(key), full(value));
-        let (width, keys) = (self.options.width, self.options.keys_width());
-        let weight = match &self.in_proj {
-            Projection::Joint(weight) => weight,
-            Projection::Separate { query: for_query, key: for_key, value: for_value } => {
-                return Ok([
-                    query.linear(for_query, self.bias(0, width).as_ref()),
-                    key.linear(for_key, self.bias(width, keys).as_ref()),
-                    value.linear(for_value, self.bias(width + keys, keys).as_ref()),
-                ]);
-            }
-        };
-        if one {
+        Ok(single)
+    }
+
+    /// With an axis for examples.
+    #[track_caller]
+    fn full(&self, x: &Tensor, single: bool) -> Tensor {
+        if single { x.unsqueeze(self.example_axis()) } else { x.clone() }
+    }
+
+    /// Queries, keys and values, in one product where they come from one tensor.
+    #[track_caller]
+    fn project(&self, [query, key, value]: [&Tensor; 3], single: bool) -> Result<[Tensor; 3]> {
+        let (one, shared) = (std::ptr::eq(query, key) && std::ptr::eq(key, value), std::ptr::eq(key, value));
+        let (query, key, value) = (self.full(query, single), self.full(key, single), self.full(value, single));
+        if let (Projection::Joint(weight), true) = (&self.in_proj, one) {
+            let (width, keys) = (self.options.width, self.options.keys_width());
             let parts = query.linear(weight, self.in_proj_bias.as_deref()).split_sizes(&[width, keys, keys], -1)?;
             return <[Tensor; 3]>::try_from(parts)
                 .map_err(|_| Error::new("attention", Fault::defect("three parts were expected")));
         }
-        let for_query = query.linear(&weight.narrow(0, 0, width), self.bias(0, width).as_ref());
-        if shared {
-            let both = key.linear(&weight.narrow(0, width, 2 * keys), self.bias(width, 2 * keys).as_ref());
-            let [key, value] = both.parts(-1);
-            return Ok([for_query, key, value]);
-        }
-        let for_key = key.linear(&weight.narrow(0, width, keys), self.bias(width, keys).as_ref());
-        let for_value = value.linear(&weight.narrow(0, width + keys, keys), self.bias(width + keys, keys).as_ref());
-        Ok([for_query, for_key, for_value])
+        let [for_key, for_value] = self.project_keys(&key, &value, shared);
+        Ok([self.project_query(&query), for_key, for_value])
     }
 
+    #[track_caller]
+    fn project_query(&self, query: &Tensor) -> Tensor {
+        let width = self.options.width;
+        match &self.in_proj {
+            Projection::Joint(weight) => query.linear(&weight.narrow(0, 0, width), self.bias(0, width).as_ref()),
+            Projection::Separate { query: weight, .. } => query.linear(weight, self.bias(0, width).as_ref()),
+        }
+    }
+
+    /// Keys and values, in one product where they come from one tensor.
+    #[track_caller]
+    fn project_keys(&self, key: &Tensor, value: &Tensor, shared: bool) -> [Tensor; 2] {
+        let (width, keys) = (self.options.width, self.options.keys_width());
+        match &self.in_proj {
+            Projection::Joint(weight) if shared => {
+                let both = key.linear(&weight.narrow(0, width, 2 * keys), self.bias(width, 2 * keys).as_ref());
+                both.parts(-1)
+            }
+            Projection::Joint(weight) => [
+                key.linear(&weight.narrow(0, width, keys), self.bias(width, keys).as_ref()),
+                value.linear(&weight.narrow(0, width + keys, keys), self.bias(width + keys, keys).as_ref()),
+            ],
+            Projection::Separate { key: for_key, value: for_value, .. } => [
+                key.linear(for_key, self.bias(width, keys).as_ref()),
+                value.linear(for_value, self.bias(width + keys, keys).as_ref()),
+            ],
+        }
+    }
+
+    #[expect(clippy::manual_map, reason = "inside a closure the caller's place is lost")]
     #[track_caller]
     fn bias(&self, start: usize, length: usize) -> Option<Tensor> {
         match &self.in_proj_bias {

@@ -2,7 +2,7 @@
 
 use super::options::Plan;
 use super::{TransformerOptions, thinned};
-use crate::error::{Error, Fault};
+use crate::error::{Error, Fault, Result};
 use crate::module;
 use crate::nn::{Dropout, Init, KvCache, Layer, LayerNorm, Linear, Masks, Module, MultiheadAttention};
 use crate::tensor::Tensor;
@@ -95,14 +95,14 @@ impl TransformerDecoderLayer {
     pub fn forward(&self, target: &Tensor, memory: &Tensor, masks: &Masks, memory_masks: &Masks) -> Tensor {
         self.run(target, memory, masks, memory_masks, None)
     }
-    /// The next positions of a text whose earlier ones the cache holds, with the memory whole: see
-    /// [`attend_cached`](MultiheadAttention::attend_cached).
+    /// The next positions of a text whose earlier ones the cache holds: see
+    /// [`attend_cached`](MultiheadAttention::attend_cached). The memory is read at the first call only.
     #[track_caller]
     pub fn forward_cached(
         &self,
         target: &Tensor,
         memory: &Tensor,
-        cache: &mut KvCache,
+        cache: &mut DecoderCache,
         masks: &Masks,
         memory_masks: &Masks,
     ) -> Tensor {
@@ -115,11 +115,15 @@ impl TransformerDecoderLayer {
         memory: &Tensor,
         masks: &Masks,
         memory_masks: &Masks,
-        cache: Option<&mut KvCache>,
+        cache: Option<&mut DecoderCache>,
     ) -> Tensor {
         let first = self.norm_first;
+        let (own, of_memory) = match cache {
+            Some(DecoderCache { text, memory }) => (Some(text), Some(memory)),
+            None => (None, None),
+        };
         let x = if first { self.norm1.forward(target) } else { target.clone() };
-        let attended = match cache {
+        let attended = match own {
             Some(cache) => self.self_attn.attend_cached(&x, cache, masks),
             None => self.self_attn.attend(&x, &x, &x, masks),
         };
@@ -127,7 +131,10 @@ impl TransformerDecoderLayer {
         let x = if first { x } else { self.norm1.forward(&x) };
 
         let query = if first { self.norm2.forward(&x) } else { x.clone() };
-        let attended = self.multihead_attn.attend(&query, memory, memory, memory_masks);
+        let attended = match of_memory {
+            Some(cache) => self.multihead_attn.attend_memory(&query, memory, cache, memory_masks),
+            None => self.multihead_attn.attend(&query, memory, memory, memory_masks),
+        };
         let x = x + thinned(&self.dropout2, attended);
         let x = if first { x } else { self.norm2.forward(&x) };
 
@@ -135,6 +142,58 @@ impl TransformerDecoderLayer {
         let inside = thinned(&self.dropout, (self.activation)(&self.linear1.forward(&normed)));
         let x = x + thinned(&self.dropout3, self.linear2.forward(&inside));
         if first { x } else { self.norm3.forward(&x) }
+    }
+}
+
+/// What a decoder layer keeps between the steps of a generation: the text so far, and the memory, which is read once.
+///
+/// ```
+/// use chainrule::nn::{DecoderCache, Init, Masks, TransformerDecoderLayer};
+/// use chainrule::{Tensor, evaluating, no_grad};
+/// let layer = TransformerDecoderLayer::options(8, 2).with_feedforward(16).build(&mut Init::new());
+/// let (memory, mut cache) = (Tensor::ones([9, 1, 8]), DecoderCache::default());
+/// for _ in 0..3 {
+///     let token = Tensor::ones([1, 1, 8]);
+///     let step = || layer.forward_cached(&token, &memory, &mut cache, &Masks::new(), &Masks::new());
+///     no_grad(|| evaluating(step)).checked()?;
+/// }
+/// assert_eq!((cache.text.len(), cache.memory.len()), (3, 9));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct DecoderCache {
+    /// Keys and values of the text so far.
+    pub text: KvCache,
+    /// Keys and values of the memory.
+    pub memory: KvCache,
+}
+
+impl DecoderCache {
+    /// How many positions of the text it holds.
+    pub fn len(&self) -> usize {
+        self.text.len()
+    }
+    /// Does it hold none?
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+    /// Forgets what stands behind the first `length` positions of the text; the memory stays.
+    pub fn truncate(&mut self, length: usize) {
+        self.text.truncate(length);
+    }
+    /// Forgets text and memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.memory.clear();
+    }
+    /// Goes on with these examples: see [`KvCache::reorder`].
+    #[track_caller]
+    pub fn reorder(&mut self, examples: &Tensor) -> Result<()> {
+        let mut text = self.text.clone();
+        text.reorder(examples)?;
+        self.memory.reorder(examples)?;
+        self.text = text;
+        Ok(())
     }
 }
 
@@ -208,7 +267,7 @@ impl TransformerDecoder {
         &self,
         target: &Tensor,
         memory: &Tensor,
-        caches: &mut [KvCache],
+        caches: &mut [DecoderCache],
         masks: &Masks,
         memory_masks: &Masks,
     ) -> Tensor {
@@ -216,20 +275,23 @@ impl TransformerDecoder {
             let what = format!("{} caches for {} layers", caches.len(), self.layers.len());
             return Tensor::failed(Error::new("transformer", Fault::shape(what, "each layer has one: use caches()")));
         }
-        let before: Vec<usize> = caches.iter().map(KvCache::len).collect();
+        let before: Vec<[usize; 2]> = caches.iter().map(|cache| [cache.text.len(), cache.memory.len()]).collect();
         let mut x = target.clone();
         for (layer, cache) in self.layers.iter().zip(caches.iter_mut()) {
             x = layer.forward_cached(&x, memory, cache, masks, memory_masks);
         }
         let out = self.ended(x);
         if out.error().is_some() {
-            caches.iter_mut().zip(before).for_each(|(cache, length)| cache.truncate(length));
+            for (cache, [text, memory]) in caches.iter_mut().zip(before) {
+                cache.text.truncate(text);
+                cache.memory.truncate(memory);
+            }
         }
         out
     }
     /// Empty caches, one for each layer.
-    pub fn caches(&self) -> Vec<KvCache> {
-        vec![KvCache::new(); self.layers.len()]
+    pub fn caches(&self) -> Vec<DecoderCache> {
+        vec![DecoderCache::default(); self.layers.len()]
     }
     #[track_caller]
     fn ended(&self, x: Tensor) -> Tensor {

@@ -6,7 +6,7 @@ mod encoder;
 mod options;
 mod whole;
 
-pub use decoder::{TransformerDecoder, TransformerDecoderLayer};
+pub use decoder::{DecoderCache, TransformerDecoder, TransformerDecoderLayer};
 pub use encoder::{TransformerEncoder, TransformerEncoderLayer};
 pub use options::TransformerOptions;
 pub use whole::Transformer;
