@@ -66,7 +66,14 @@ pub fn call(case: &Case) -> Option<Results> {
 
 /// A schedule by PyTorch's name and arguments.
 fn schedule(name: &str, attributes: &Value) -> Option<Box<dyn Schedule>> {
-    let case = Case { op: name, attributes, constructor: &Value::Null, operands: Vec::new(), dtype: DType::F64 };
+    let case = Case {
+        op: name,
+        attributes,
+        constructor: &Value::Null,
+        operands: Vec::new(),
+        dtype: DType::F64,
+        learnt: Default::default(),
+    };
     let count = |name: &str, default: isize| case.int_or(name, default) as u64;
     let number = |name: &str, default: f64| case.float_or(name, default);
     Some(match name {
