@@ -213,3 +213,18 @@ fn a_writer_killed_at_any_moment_leaves_a_whole_checkpoint() {
     assert_eq!(left.len(), 2, "{left:?}");
     println!("{landed} of {rounds} kills landed in the middle of a save; {newest} saves were complete");
 }
+
+#[test]
+#[cfg(unix)]
+fn a_link_to_a_checkpoint_finds_its_backup() {
+    let (folder, other) = (Folder::new("linked"), Folder::new("links"));
+    let link = other.0.join("latest");
+    checkpoint::save(folder.file(), &State::Integer(1)).unwrap();
+    std::os::unix::fs::symlink(folder.file(), &link).unwrap();
+    checkpoint::save(&link, &State::Integer(2)).unwrap();
+    assert_eq!(checkpoint::load(&link).unwrap().state.integer().unwrap(), 2);
+    fs::write(folder.file(), "damaged").unwrap();
+    let loaded = checkpoint::load(&link).unwrap();
+    assert_eq!((loaded.state.integer().unwrap(), loaded.warning.is_some()), (1, true));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+}

@@ -517,6 +517,13 @@ fn pytorch_files() {
     hold("pytorch", seeds, bend_pytorch, read_pytorch, is_outer_zip);
 }
 
+#[test]
+fn keys_that_become_one_name_are_an_error() {
+    let pickle = |second: &[u8]| [b"\x80\x02}(K\x00K\x01X\x01\0\0\0", second, b"K\x02u."].concat();
+    assert!(read_pytorch(&around(&pickle(b"1"))).is_none());
+    assert!(read_pytorch(&around(&pickle(b"0"))).is_some_and(|error| error.to_string().contains("two entries")));
+}
+
 /// An archive of PyTorch around a pickle.
 fn around(pickle: &[u8]) -> Vec<u8> {
     zip(&[("x/data.pkl".to_string(), pickle.to_vec()), ("x/data/0".to_string(), vec![0; 64])])

@@ -22,8 +22,10 @@ pub(super) fn write(
 ) -> Result<(), Fault> {
     // Through a link, the file it leads to is replaced, not the link.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    if path.is_dir() {
-        return Err(foreign("this is a folder", "give the path of a file"));
+    let old = fs::metadata(path).ok();
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
+        let what = if path.is_dir() { "this is a folder" } else { "this is not a plain file" };
+        return Err(foreign(what, "give the path of a file"));
     }
     let Some(name) = path.file_name() else { return Err(foreign("the path names no file", "end it with a name")) };
     let (folder, name) = (folder_of(path), name.to_string_lossy().into_owned());
@@ -33,6 +35,10 @@ pub(super) fn write(
         let mut out = BufWriter::with_capacity(1 << 17, file);
         fill(&mut out)?;
         let file = out.into_inner().map_err(|error| system("it cannot be written", error.error()))?;
+        if let Some(old) = old {
+            // Who may read the old file may read the new one; a system without such rights keeps its own.
+            let _ = file.set_permissions(old.permissions());
+        }
         file.sync_all().map_err(|error| system("it cannot be made safe on the disk", &error))?;
         before(path)?;
         fs::rename(&temporary, path).map_err(|error| system("the new file cannot take its name", &error))?;
@@ -124,6 +130,25 @@ pub(super) fn sync_folder(_: &Path) -> Result<(), Fault> {
 mod tests {
     use super::*;
     use crate::io::numbers::put;
+
+    #[test]
+    #[cfg(unix)]
+    fn links_lead_on_rights_stay_and_what_is_no_file_is_left_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = std::env::temp_dir().join(format!("chainrule-links-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (path, link, socket) = (folder.join("x.bin"), folder.join("link"), folder.join("socket"));
+        write(&path, |out| put(out, b"old"), |_| Ok(())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write(&link, |out| put(out, b"new"), |_| Ok(())).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(write(&socket, |out| put(out, b"new"), |_| Ok(())).unwrap_err().what.contains("plain file"));
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_nothing_else() {

@@ -276,10 +276,11 @@ impl<'a, F: FnMut(&str, Stored, usize) -> Result<Value, Fault>> Delivery<'_, 'a,
                         _ => return Err(foreign("a dictionary has a key that is no text", "use texts as keys")),
                     };
                     self.take(key.len())?;
-                    match self.state(value, depth + 1)? {
-                        Some(state) => tree.insert(key, state),
-                        None => tree.remove(&key), // set again, to nothing
-                    };
+                    let Some(state) = self.state(value, depth + 1)? else { continue };
+                    if tree.contains_key(&key) {
+                        return Err(damaged(format!("a dictionary has two entries {:?}", shown(&key))));
+                    }
+                    tree.insert(key, state);
                 }
                 State::Tree(tree)
             }

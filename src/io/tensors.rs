@@ -168,7 +168,7 @@ impl Tensors {
         }
         under
     }
-    /// All tensors of a tree, named by their path: `model.fc1.weight`.
+    /// All tensors of a tree, named by their path: `model.fc1.weight`. A tree that is one tensor names it `tensor`.
     ///
     /// ```
     /// use chainrule::{State, Tensor, io::Tensors};
@@ -216,7 +216,8 @@ fn gather(state: &State, path: &mut String, depth: usize, into: &mut Tensors) ->
         }
         State::Tensor(tensor) => {
             let value = tensor.value().map_err(|error| Fault::value(error.what(), error.help()))?;
-            into.add(path.clone(), Tensor::from_value(value.clone()))
+            let name = if path.is_empty() { "tensor" } else { path };
+            into.add(name.to_string(), Tensor::from_value(value.clone()))
         }
         State::Flag(_) | State::Integer(_) | State::Number(_) | State::Text(_) => Ok(()),
     }
