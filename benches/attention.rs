@@ -1,10 +1,12 @@
-//! Attention, fused and in plain operations, forward and with its gradients; embedding, sort and top k beside it.
+//! Attention, fused and in plain operations, forward and with its gradients; generation with a cache and without;
+//! embedding, sort and top k beside it.
 //!
 //! `cargo bench --bench attention`. The throughput shown counts multiplications and additions of the two matrix
 //! products forward (five more backward) as elements, so `Gelem/s` reads as GFLOP/s.
 #![allow(missing_docs)]
 
-use chainrule::{Attention, Random, Tensor, no_grad};
+use chainrule::nn::{Init, Masks, Module, TransformerEncoder, TransformerEncoderLayer};
+use chainrule::{Attention, Random, Rotary, Tensor, no_grad};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -57,5 +59,29 @@ fn positions(c: &mut Criterion) {
     group.bench_function("topk 50 of 1000 rows", |b| b.iter(|| black_box(rows.topk(50, -1, true))));
 }
 
-criterion_group!(benches, attention, positions);
+/// The next token of a text of so many: with a cache of keys and values, and reading the whole text again.
+fn generation(c: &mut Criterion) {
+    let mut group = c.benchmark_group("generation");
+    group.sample_size(10).measurement_time(std::time::Duration::from_secs(2));
+    let layer = TransformerEncoderLayer::options(256, 8).with_feedforward(1024).with_rotary(Rotary::new());
+    let mut model = TransformerEncoder::new(layer.with_norm_first().with_batch_first(), 4, &mut Init::new());
+    model.freeze();
+    for length in [64, 512] {
+        let text = Tensor::normal([1, length, 256], 0.0, 1.0, &mut Random::new(1));
+        let (start, last) = (text.narrow(1, 0, length - 1), text.narrow(1, length - 1, 1));
+        let mut caches = model.caches();
+        let _ = model.forward_cached(&start, &mut caches, &Masks::new());
+        group.bench_function(format!("with a cache/{length}"), |b| {
+            b.iter(|| {
+                caches.iter_mut().for_each(|cache| cache.truncate(length - 1));
+                black_box(model.forward_cached(&last, &mut caches, &Masks::new()))
+            })
+        });
+        group.bench_function(format!("without/{length}"), |b| {
+            b.iter(|| black_box(model.forward_masked(&text, &Masks::new().causal())))
+        });
+    }
+}
+
+criterion_group!(benches, attention, generation, positions);
 criterion_main!(benches);

@@ -3,7 +3,7 @@
 //! What reads only is held against a loop that reads, what writes as much as it reads against a copy. A closing table gives
 //! the best times and the share of the loop's speed. `CHAINRULE_BENCH=64` takes 64 M elements (from memory) for 4 M.
 
-use chainrule::{Tensor, no_grad, threads};
+use chainrule::{Rotary, Tensor, no_grad, threads};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -64,6 +64,7 @@ fn entries(millions: usize) -> Vec<Entry> {
         ("log_softmax", 8, call(|x| x.log_softmax(1))),
         ("layer_norm", 8, Box::new(move || drop(black_box(x_norm.layer_norm(1, Some(&weight), Some(&bias), 1e-5))))),
         ("rms_norm", 8, Box::new(move || drop(black_box(x_rms.rms_norm(1, Some(&scale), 1e-5))))),
+        ("rotary", 8, call(|x| x.reshape([-1, 1024, 64]).rotary(0, Rotary::new()))),
         ("cumulative_sum", 8, call(|x| x.cumulative_sum(1))),
     ]
 }
