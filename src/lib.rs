@@ -65,7 +65,7 @@ pub use layout::{
     ResolvedAxes, Shape, SizeList, Sizes, step,
 };
 pub use loss::{cross_entropy, mse_loss};
-pub use ops::{Attention, Conv, GridSample, Interpolation, Pad, Pool, Resize, Rotary, Unique};
+pub use ops::{Attention, Conv, GridSample, Interpolation, Pad, Pool, Recurrence, Resize, Rotary, Unique};
 pub use tensor::{
     Array, Cut, GradientCheck, Gradients, KeepGraph, Parameter, Recording, Source, State, Step, Tensor, backward_all,
     checkpoint, detect_anomalies, evaluating, gradcheck, is_recording, is_training, jvp, live_nodes, no_grad, record,

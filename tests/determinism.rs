@@ -5,7 +5,7 @@
 
 use chainrule::device::cpu::parallel::{splits, surely_split};
 use chainrule::loss::{CrossEntropy, Reduction, cross_entropy, ctc_loss};
-use chainrule::{Attention, Conv, DType, Draw, Parameter, Random, Tensor, threads};
+use chainrule::{Attention, Conv, DType, Draw, Parameter, Random, Recurrence, Tensor, threads};
 use std::fmt::Write;
 
 /// What is computed, by name; each gives some tensors.
@@ -130,6 +130,26 @@ fn cases() -> Vec<Case> {
             all.extend(with_gradients(&[&x], x.svd().1));
             all.extend(with_gradients(&[&x], square().symmetric_eigen().0));
             all.extend(with_gradients(&[&x], square().cholesky()));
+            all
+        }),
+        ("recurrent layers", || {
+            let x = normal([30, 70, 24], 63).variable();
+            let state = normal([70, 40], 64).variable();
+            let lengths: Vec<usize> = (0..70).map(|i| i * 7 % 31).collect();
+            let mut all = Vec::new();
+            for gates in [4, 3, 1] {
+                let weight = |columns: usize, number: u64| (normal([gates * 40, columns], number) * 0.2).variable();
+                let (input, hidden) = (weight(24, 65), weight(40, 66));
+                let biases = [67, 68].map(|number| normal([gates * 40], number).variable());
+                let weights = Recurrence::new(&input, &hidden).biases(&biases[0], &biases[1]);
+                let weights = if gates == 3 { weights.reversed(true).lengths(&lengths) } else { weights };
+                let output = match gates {
+                    4 => x.lstm(&state, &state, &weights)[0].clone(),
+                    3 => x.gru(&state, &weights)[0].clone(),
+                    _ => x.rnn_tanh(&state, &weights)[0].clone(),
+                };
+                all.extend(with_gradients(&[&x, &state, &input, &hidden, &biases[0], &biases[1]], output));
+            }
             all
         }),
         ("softmax", || {

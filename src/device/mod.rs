@@ -17,6 +17,7 @@ pub mod index;
 pub mod matmul;
 pub(crate) mod profile;
 pub mod random;
+pub mod recurrent;
 pub mod reduce;
 pub mod rotary;
 pub mod rows;

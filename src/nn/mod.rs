@@ -24,6 +24,7 @@ mod norm;
 mod pairs;
 mod path;
 mod pool;
+mod recurrent;
 mod running;
 mod sequential;
 mod summary;
@@ -61,6 +62,10 @@ pub use path::{Path, matches};
 pub use pool::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
     AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d,
+};
+pub use recurrent::{
+    Gru, GruCell, Lstm, LstmCell, LstmOutput, RecurrentLayer, RecurrentLayers, RecurrentOptions, RecurrentOutput,
+    RecurrentWeights, Rnn, RnnCell, Sequence,
 };
 pub use running::Running;
 pub use sequential::Sequential;

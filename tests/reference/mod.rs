@@ -33,6 +33,7 @@ mod optim;
 mod pointwise;
 mod pool;
 mod reduce;
+mod rnn;
 mod sched;
 mod shape;
 mod softmax;
@@ -216,6 +217,7 @@ pub fn call(case: &Case) -> Option<Results> {
         pool::call,
         index::call,
         attention::call,
+        rnn::call,
         loss::call,
     ];
     families.iter().find_map(|family| family(case))

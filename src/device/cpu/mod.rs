@@ -19,6 +19,7 @@ pub mod memory;
 pub mod parallel;
 mod random;
 mod real;
+mod recurrent;
 mod reduce;
 mod rotary;
 pub(crate) mod route;

@@ -27,6 +27,10 @@ pub(in crate::device::cpu) trait Real:
     fn fused(self, b: Self, c: Self) -> Self;
     /// e^self.
     fn exponential<const FUSED: bool>(self) -> Self;
+    /// The hyperbolic tangent.
+    fn tangent<const FUSED: bool>(self) -> Self;
+    /// The logistic function, 1 / (1 + e^-self).
+    fn logistic<const FUSED: bool>(self) -> Self;
     /// `self · b + c`, in one instruction where there is one.
     #[inline(always)]
     fn times_plus<const FUSED: bool>(self, b: Self, c: Self) -> Self {
@@ -51,6 +55,14 @@ macro_rules! real {
             fn fused(self, b: $t, c: $t) -> $t { self.mul_add(b, c) }
             #[inline(always)]
             fn exponential<const FUSED: bool>(self) -> $t { F::<$t, FUSED>(self).exp().0 }
+            #[inline(always)]
+            fn tangent<const FUSED: bool>(self) -> $t { F::<$t, FUSED>(self).tanh().0 }
+            #[inline(always)]
+            fn logistic<const FUSED: bool>(self) -> $t {
+                // e^-|x| does not overflow
+                let small = (-self.abs()).exponential::<FUSED>();
+                (if self >= 0.0 { 1.0 } else { small }) / (1.0 + small)
+            }
         }
     )* };
 }

@@ -25,7 +25,7 @@ struct Out<T> {
 unsafe impl<T: Send> Sync for Out<T> {}
 
 /// Pieces of `total` as even as can be, none larger than `most`.
-fn even(total: usize, most: usize) -> usize {
+pub(super) fn even(total: usize, most: usize) -> usize {
     total.div_ceil(total.div_ceil(most).max(1)).max(1)
 }
 

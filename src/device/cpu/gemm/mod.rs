@@ -14,6 +14,7 @@ mod integer;
 mod kernel;
 mod loops;
 mod operand;
+mod packed;
 mod scratch;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub(crate) use epilogue::{Epilogue, Nothing, PerColumn, PerRow};
 pub(crate) use integer::{Wrapping, multiply_integers};
 pub(crate) use kernel::Real;
 pub(crate) use operand::{Lines, Operand, Widen};
+pub(crate) use packed::Packed;
 
 use crate::error::Fault;
 

@@ -1,6 +1,6 @@
 //! Products against the definition, over random shapes, strides and epilogues.
 
-use super::{Epilogue, Lines, Nothing, PerColumn, PerRow, Product, Real};
+use super::{Epilogue, Lines, Nothing, Packed, PerColumn, PerRow, Product, Real};
 
 /// A small generator, so that shapes and numbers repeat.
 struct Dice(u64);
@@ -91,6 +91,44 @@ fn products_are_the_sums_of_their_definition() {
         check::<f32>(seed, 1e-6);
         check::<f64>(seed, 1e-14);
     }
+}
+
+/// Packed once, then multiplied by rows in any number: the same bits for a row whatever rows come with it.
+fn check_packed<T: Real>(tolerance: f64) {
+    let mut dice = Dice(7);
+    for (n, k) in [(1, 1), (5, 3), (16, 8), (33, 17), (64, 385), (97, 800), (300, 40), (4, 0)] {
+        let right: Vec<T> = dice.numbers(n * k);
+        let packed = Packed::new([n, k], &Lines::new(&right, 0, [k as isize, 1], [n, k]).unwrap()).unwrap();
+        for rows in [1, 2, 13, 14, 15, 31] {
+            let (left, start): (Vec<T>, Vec<T>) = (dice.numbers(rows * k), dice.numbers(rows * n));
+            for add in [false, true] {
+                let mut out = start.clone();
+                packed.multiply(rows, &left, &mut out, add).unwrap();
+                for (at, (got, before)) in out.iter().zip(&start).enumerate() {
+                    let (i, j) = (at / n, at % n);
+                    let sum: f64 = (0..k).map(|p| left[i * k + p].to_f64() * right[j * k + p].to_f64()).sum();
+                    let wanted = sum + if add { before.to_f64() } else { 0.0 };
+                    let got = got.to_f64();
+                    assert!(
+                        (got - wanted).abs() <= tolerance * (k as f64 + 4.0),
+                        "{rows}×{k}×{n} at {i},{j}: {got}, {wanted}"
+                    );
+                }
+                let (mut alone, last) = (start[(rows - 1) * n..].to_vec(), &left[(rows - 1) * k..]);
+                packed.multiply(1, last, &mut alone, add).unwrap();
+                assert!(
+                    alone.iter().zip(&out[(rows - 1) * n..]).all(|(a, b)| a.to_f64().to_bits() == b.to_f64().to_bits())
+                );
+            }
+            assert!(packed.multiply(rows + 1, &left, &mut start.clone(), false).is_err());
+        }
+    }
+}
+
+#[test]
+fn what_is_packed_once_multiplies_many_times() {
+    check_packed::<f32>(1e-6);
+    check_packed::<f64>(1e-14);
 }
 
 #[test]
