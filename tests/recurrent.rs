@@ -199,8 +199,11 @@ fn run<M: Module>(
     Ok((results, found))
 }
 
-/// One case through the layer of its name; None for the other operations.
+/// One case through the layer of its name; None for other groups.
 fn through_layer(case: &Value, file: &SafeTensors<'_>) -> Option<Result<Run>> {
+    if case["group"] != "rnn" {
+        return None;
+    }
     let of = &case["ctor"];
     let size = |name: &str| of[name].as_u64().unwrap_or(0) as usize;
     let (inputs, hidden) = (size("input_size"), size("hidden_size"));

@@ -363,6 +363,23 @@ impl Lstm {
     }
 }
 
+#[track_caller]
+fn wrong(kind: Kind, fault: Fault) -> Error {
+    Error::new(kind.name(), fault)
+}
+
+/// A given state, checked; that of one sequence gets its axis.
+#[track_caller]
+fn state(kind: Kind, given: &Tensor, name: &str, sizes: [usize; 3], single: bool) -> Result<Tensor> {
+    let given = if single && given.rank()? == 2 { given.unsqueeze(1) } else { given.clone() };
+    if given.shape()?[..] != sizes {
+        let what = format!("the {name} has shape {:?}, not {sizes:?}", given.shape()?);
+        let help = "it is [layers · directions, batch, hidden], whatever axis is first in the input";
+        return Err(wrong(kind, Fault::shape(what, help)));
+    }
+    Ok(given)
+}
+
 /// All layers, one above the other: outputs, hidden states, and cells (of an LSTM; else the hidden states again).
 #[track_caller]
 fn through(
@@ -373,7 +390,6 @@ fn through(
     input: &Tensor,
     sequence: &Sequence,
 ) -> Result<[Tensor; 3]> {
-    let wrong = |fault: Fault| Error::new(kind.name(), fault);
     let single = input.rank()? == 2;
     let mut x = match (single, how.batch_first) {
         (true, _) => input.unsqueeze(1),
@@ -382,35 +398,37 @@ fn through(
     };
     if x.rank()? != 3 {
         let what = format!("the input has {} axes", x.rank()?);
-        return Err(wrong(Fault::shape(what, "it is [steps, batch, numbers], or [steps, numbers] for one sequence")));
+        return Err(wrong(
+            kind,
+            Fault::shape(what, "it is [steps, batch, numbers], or [steps, numbers] for one sequence"),
+        ));
     }
     if !(0.0..=1.0).contains(&how.rate) {
-        return Err(wrong(Fault::value(format!("a dropout rate of {}", how.rate), "it is a chance: from 0 to 1")));
+        return Err(wrong(
+            kind,
+            Fault::value(format!("a dropout rate of {}", how.rate), "it is a chance: from 0 to 1"),
+        ));
     }
     let (batch, dtype) = (x.size(1)?, x.dtype()?);
     let directions: usize = layers.0.iter().map(|layer| 1 + layer.reverse.is_some() as usize).sum();
-    let state = |given: &Option<Tensor>, what: &str, size: usize| -> Result<Tensor> {
-        let Some(given) = given else { return Ok(Tensor::zeros([directions, batch, size]).to_dtype(dtype)) };
-        let given = if single && given.rank()? == 2 { given.unsqueeze(1) } else { given.clone() };
-        if given.shape()?[..] != [directions, batch, size] {
-            let what = format!("the {what} has shape {:?}, not {:?}", given.shape()?, [directions, batch, size]);
-            return Err(wrong(Fault::shape(
-                what,
-                "it is [layers · directions, batch, hidden], whatever axis is first in the input",
-            )));
-        }
-        Ok(given)
-    };
     let Some(first) = layers.0.first() else {
-        return Err(wrong(Fault::value("there is no layer", "build it with one layer or more")));
+        return Err(wrong(kind, Fault::value("there is no layer", "build it with one layer or more")));
     };
     let size = first.forward.weight_hh.size(1)?;
     let cell_size = match &first.forward.weight_hr {
         Some(projection) => projection.size(1)?,
         None => size,
     };
-    let hidden = state(&sequence.hidden, "hidden state", size)?;
-    let cell = if kind == Kind::Lstm { state(&sequence.cell, "cell", cell_size)? } else { hidden.clone() };
+    let zeros = |size: usize| Tensor::zeros([directions, batch, size]).to_dtype(dtype);
+    let hidden = match &sequence.hidden {
+        Some(given) => state(kind, given, "hidden state", [directions, batch, size], single)?,
+        None => zeros(size),
+    };
+    let cell = match &sequence.cell {
+        _ if kind != Kind::Lstm => hidden.clone(),
+        Some(given) => state(kind, given, "cell", [directions, batch, cell_size], single)?,
+        None => zeros(cell_size),
+    };
     let (mut hiddens, mut cells) = (Vec::new(), Vec::new());
     for (index, layer) in layers.0.iter().enumerate() {
         if index > 0
