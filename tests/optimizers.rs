@@ -545,3 +545,21 @@ fn lbfgs_goes_on_from_its_state_and_undoes_what_fails() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn momentum_that_comes_later_reaches_every_model() -> Result<()> {
+    let mut optimizer = Sgd::new(0.1);
+    let (mut first, mut second) = (Mlp::new(1), Mlp::new(2));
+    train!(optimizer, first, &data(0))?;
+    train!(optimizer, second, &data(0))?;
+    optimizer.set_momentum(0.9);
+    for model in [&mut first, &mut second] {
+        for round in 1..3 {
+            let gradients = model.gradients(&data(round));
+            optimizer.step(model, &gradients)?;
+        }
+        let state = optimizer.state(model)?;
+        assert!(state.get("parameters")?.get("hidden.weight")?.get("velocity").is_ok());
+    }
+    Ok(())
+}

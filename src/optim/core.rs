@@ -18,8 +18,6 @@ pub struct Core {
     pub(super) groups: Vec<Group>,
     missing_allowed: bool,
     pub(super) slots: Slots,
-    /// Settings have changed: rules are asked anew what they remember.
-    stale: bool,
     /// All groups were seen to match something.
     begun: bool,
 }
@@ -42,6 +40,8 @@ pub(super) struct Slot {
     pub(super) number: f64,
     pub(super) names: SmallVec<[&'static str; 3]>,
     pub(super) states: SmallVec<[Value; 3]>,
+    /// The rule is to be asked what it remembers.
+    stale: bool,
 }
 
 impl Slots {
@@ -73,11 +73,15 @@ impl Slots {
 
 impl Slot {
     pub(super) fn new(id: u64, name: String, group: usize) -> Slot {
-        Slot { id, name, group, steps: 0, number: 1.0, names: SmallVec::new(), states: SmallVec::new() }
+        Slot { id, name, group, steps: 0, number: 1.0, names: SmallVec::new(), states: SmallVec::new(), stale: true }
     }
     /// Makes the states ready to be written: those the rule asks for, in the right element type, held by nobody else.
     fn make_ready(&mut self, remember: Option<Remember>, parameter: &Value) -> Result<(), Fault> {
         let dtype = state_type(parameter.dtype());
+        if self.steps == 0 && remember.is_some() {
+            // a step that failed before the first may have left numbers of other settings
+            (self.names, self.states) = Default::default();
+        }
         for (at, (name, shape, start)) in remember.into_iter().flat_map(|remember| remember.states).enumerate() {
             if self.names.get(at) != Some(&name) {
                 self.names.truncate(at);
@@ -96,6 +100,7 @@ impl Slot {
                 *state = on!(state.device(), duplicate(state))?;
             }
         }
+        self.stale = false;
         Ok(())
     }
 }
@@ -113,7 +118,7 @@ impl Core {
     /// Sets one of the optimizer's settings.
     pub fn set(&mut self, setting: Setting, number: f64) {
         self.settings.set(setting, number);
-        self.stale = true;
+        self.refresh();
     }
     /// One more group of parameters with settings of their own.
     pub fn add_group(&mut self, group: Group) {
@@ -121,7 +126,8 @@ impl Core {
         for slot in &mut self.slots.list {
             slot.group = group_of(&self.groups, &slot.name);
         }
-        (self.stale, self.begun) = (true, false);
+        self.refresh();
+        self.begun = false;
     }
     /// From now on a parameter without a gradient is left as it is.
     pub fn allow_missing(&mut self) {
@@ -130,8 +136,11 @@ impl Core {
     pub(super) fn group_of(&self, name: &str) -> usize {
         group_of(&self.groups, name)
     }
-    pub(super) fn refresh(&mut self) {
-        self.stale = true;
+    /// Settings have changed: the rule is asked anew what it remembers.
+    fn refresh(&mut self) {
+        for slot in &mut self.slots.list {
+            slot.stale = true;
+        }
     }
     /// The settings of each group, those of no group first; checked.
     pub(super) fn resolved<R: Rule>(&self, rule: &R) -> Result<SmallVec<[Settings; 2]>, Fault> {
@@ -195,8 +204,7 @@ impl Core {
             let slot = &mut self.slots.list[place];
             let settings = &settings[slot.group];
             let value = parameter.owned()?;
-            let fresh = slot.steps == 0 || self.stale;
-            let remember = fresh.then(|| rule.remember(&slot.name, value, settings));
+            let remember = slot.stale.then(|| rule.remember(&slot.name, value, settings));
             slot.make_ready(remember, value).map_err(fail)?;
             let gradient = match gradient.is_contiguous() {
                 true => Gradient::Given(gradient),
@@ -213,7 +221,7 @@ impl Core {
             let prepared = rule.prepare(settings, &target)?;
             ready.push(Ready { parameter, place, gradient, prepared });
         }
-        (self.stale, self.begun) = (false, true);
+        self.begun = true;
         for Ready { parameter, place, gradient, prepared } in ready {
             let slot = &mut self.slots.list[place];
             for (state, new) in slot.states.iter_mut().zip(prepared.states) {

@@ -6,7 +6,7 @@ use crate::device::elementwise::Elementwise;
 use crate::device::{Value, on};
 use crate::error::{Fault, Result};
 use crate::formula::Update;
-use crate::layout::Shape;
+use crate::layout::{DType, Shape};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 
@@ -136,9 +136,13 @@ impl Target<'_> {
         let states = states.iter().map(|state| state.value().cloned()).collect::<Result<_>>()?;
         Ok(Prepared { gradient: Some(gradient.value()?.clone()), states, scratch: None })
     }
-    /// A new value of the parameter's shape in the type of its states.
+    /// A new value of the parameter's shape in the type of its states, with any numbers in it.
     pub(super) fn room(&self) -> Result<Value, Fault> {
-        Value::full(*self.parameter.shape(), state_type(self.parameter.dtype()), 0.0)
+        let shape = *self.parameter.shape();
+        match state_type(self.parameter.dtype()) {
+            DType::F64 => Value::build::<f64>(shape, |_| ()),
+            _ => Value::build::<f32>(shape, |_| ()),
+        }
     }
     /// `beta` to the power of the steps taken.
     pub(super) fn power(&self, beta: f64) -> f64 {

@@ -92,7 +92,6 @@ pub(super) fn load_state<R: Rule>(rule: &mut R, model: &dyn Module, state: &Stat
 
     let core = rule.core_mut();
     (core.settings, core.groups) = (settings, groups);
-    core.refresh();
     let mine: BTreeSet<u64> = model.parameters().iter().map(|(_, parameter)| parameter.id()).collect();
     core.slots.forget(|id| mine.contains(&id));
     for slot in slots {

@@ -202,7 +202,8 @@ impl Cosine {
 
 impl Schedule for Cosine {
     fn rate(&self, base: f64, step: u64) -> f64 {
-        self.minimum + (base - self.minimum) * half_cosine((step % (2 * self.steps)) as f64 / self.steps as f64)
+        self.minimum
+            + (base - self.minimum) * half_cosine((step % self.steps.saturating_mul(2)) as f64 / self.steps as f64)
     }
 }
 
