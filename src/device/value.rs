@@ -29,20 +29,27 @@ pub struct Strided<'a, T> {
 impl Value {
     /// A new row-major value on the CPU; `fill` writes every element (it finds old numbers there, not zeros).
     pub fn build<T: Element>(shape: Shape, fill: impl FnOnce(&mut [T])) -> Result<Value, Fault> {
-        Value::try_build(shape, |out| {
-            fill(out);
-            Ok(())
-        })
+        let mut buffer = Value::buffer::<T>(&shape)?;
+        fill(buffer.fresh(shape.count())?);
+        Ok(Value::of(buffer, shape, T::DTYPE))
     }
     /// As [`build`](Value::build), where filling can fail.
     pub fn try_build<T: Element>(
         shape: Shape,
         fill: impl FnOnce(&mut [T]) -> Result<(), Fault>,
     ) -> Result<Value, Fault> {
-        let count = shape.count();
-        let mut buffer = Buffer::new(count * size_of::<T>())?;
-        fill(buffer.fresh(count)?)?;
-        Ok(Value(Arc::new(Stored { buffer, layout: Layout::contiguous(shape), dtype: T::DTYPE })))
+        let mut buffer = Value::buffer::<T>(&shape)?;
+        fill(buffer.fresh(shape.count())?)?;
+        Ok(Value::of(buffer, shape, T::DTYPE))
+    }
+    // What stands before and after filling knows nothing of the loop that fills: it is compiled once, not for each loop.
+    #[inline(never)]
+    fn buffer<T: Element>(shape: &Shape) -> Result<Buffer, Fault> {
+        Buffer::new(shape.count() * size_of::<T>())
+    }
+    #[inline(never)]
+    fn of(buffer: Buffer, shape: Shape, dtype: DType) -> Value {
+        Value(Arc::new(Stored { buffer, layout: Layout::contiguous(shape), dtype }))
     }
     /// A new value of one number everywhere, in the given element type.
     pub fn full(shape: Shape, dtype: DType, number: f64) -> Result<Value, Fault> {

@@ -125,10 +125,17 @@ thread_local! {
 impl Program {
     /// The program that computes what `formula` returns.
     pub fn trace(formula: impl FnOnce() -> Symbol) -> Program {
-        let outer = WRITING.with_borrow_mut(std::mem::take);
-        let result = formula().0;
+        let outer = Program::begin();
+        let result = formula();
+        Program::end(outer, result)
+    }
+    // Apart from `trace`, so that they are compiled once and not for each formula.
+    fn begin() -> Program {
+        WRITING.with_borrow_mut(std::mem::take)
+    }
+    fn end(outer: Program, result: Symbol) -> Program {
         let mut program = WRITING.with_borrow_mut(|program| std::mem::replace(program, outer));
-        program.result = result;
+        program.result = result.0;
         program
     }
     /// The steps, in an order in which they can run.

@@ -41,6 +41,61 @@ impl<P: Formula<N>, const N: usize> Pointwise<P, N> {
     }
 }
 
+// What knows no formula stands in functions of its own, which are compiled once.
+
+/// Zeros that know where they come from, so that what is recorded can be differentiated again.
+fn zeros(arriving: &Tensor, which: usize, call: &Call<'_>) -> Tensor {
+    arriving.masked_fill(&Tensor::full((), 1.0, DType::Bool), 0.0).to_dtype(call.dtype(which))
+}
+
+/// The gradient as recorded operations.
+fn recorded(
+    program: &Program,
+    of_result: bool,
+    parameters: &[f64],
+    (which, arriving, call): (usize, &Tensor, &Call<'_>),
+) -> Tensor {
+    if program.is_zero() {
+        return zeros(arriving, which, call);
+    }
+    let mut inputs = match of_result {
+        true => vec![call.output(0)],
+        false => (0..call.inputs()).map(|i| call.input(i)).collect(),
+    };
+    inputs.push(arriving.clone());
+    evaluate(program, &inputs, parameters).to_dtype(call.dtype(which))
+}
+
+/// The gradient that a kernel computes.
+fn computed(
+    arriving: &Tensor,
+    call: &Call<'_>,
+    kernel: &dyn Fn(&Value) -> crate::error::Result<Result<Value, Fault>>,
+) -> Tensor {
+    Tensor::compute(|| {
+        let gradient = kernel(arriving.value()?)?;
+        Ok(Tensor::from_value(gradient.map_err(|fault| call.error(fault))?))
+    })
+}
+
+/// The saved inputs.
+fn values<'a>(inputs: &mut [&'a Value], call: &'a Call<'_>) -> crate::error::Result<()> {
+    for (i, input) in inputs.iter_mut().enumerate() {
+        *input = call.value(i)?;
+    }
+    Ok(())
+}
+
+/// The wanted gradients, of inputs from `first` on.
+fn gradients(op: &dyn Op, first: usize, wanted: Wanted<'_>, arriving: &[Tensor], call: &Call<'_>) -> InputGradients {
+    let mut all = InputGradients::new();
+    for which in 0..call.inputs() {
+        let moves = which >= first && wanted.has(which);
+        all.push(moves.then(|| op.gradient(which, arriving, call)));
+    }
+    all
+}
+
 impl<P: Formula<N>, const N: usize> Op for Pointwise<P, N> {
     fn name(&self) -> &'static str {
         P::NAME
@@ -54,49 +109,35 @@ impl<P: Formula<N>, const N: usize> Op for Pointwise<P, N> {
     }
     fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
         let arriving = &arriving[0];
-        // zeros that know where they come from, so that what is recorded can be differentiated again
-        let zeros = || arriving.masked_fill(&Tensor::full((), 1.0, DType::Bool), 0.0).to_dtype(call.dtype(which));
         // constants decide first, so that loops that nobody runs are not compiled
-        if const { matches!(P::SLOPE, Slope::Flat) } {
-            return zeros();
-        }
-        if which < P::CONDITIONS {
-            return zeros();
+        if const { matches!(P::SLOPE, Slope::Flat) } || which < P::CONDITIONS {
+            return zeros(arriving, which, call);
         }
         if call.recorded() {
-            let mut inputs = match P::SLOPE {
-                Slope::Output => vec![call.output(0)],
-                _ => (0..N).map(|i| call.input(i)).collect(),
-            };
-            inputs.push(arriving.clone());
-            let program = self.program(which);
-            if program.is_zero() {
-                return zeros();
-            }
-            return evaluate(&program, &inputs, &self.0.parameters()).to_dtype(call.dtype(which));
+            return recorded(
+                &self.program(which),
+                P::SLOPE == Slope::Output,
+                &self.0.parameters(),
+                (which, arriving, call),
+            );
         }
-        Tensor::compute(|| {
-            let (dtype, arriving) = (call.dtype(which), arriving.value()?);
-            let gradient = if const { matches!(P::SLOPE, Slope::Output) } {
-                let result = call.output_value(0)?;
-                on!(result.device(), formula_gradient_of_result(&self.0, result, arriving, dtype))
-            } else {
+        if const { matches!(P::SLOPE, Slope::Output) } {
+            computed(arriving, call, &|arriving| {
+                let (result, dtype) = (call.output_value(0)?, call.dtype(which));
+                Ok(on!(result.device(), formula_gradient_of_result(&self.0, result, arriving, dtype)))
+            })
+        } else {
+            computed(arriving, call, &|arriving| {
                 let mut inputs = [arriving; N];
-                for (i, input) in inputs.iter_mut().enumerate() {
-                    *input = call.value(i)?;
-                }
-                on!(arriving.device(), formula_gradient(&self.0, which, inputs, arriving, dtype))
-            };
-            Ok(Tensor::from_value(gradient.map_err(|fault| call.error(fault))?))
-        })
+                values(&mut inputs, call)?;
+                let dtype = call.dtype(which);
+                Ok(on!(arriving.device(), formula_gradient(&self.0, which, inputs, arriving, dtype)))
+            })
+        }
     }
     fn gradients(&self, wanted: Wanted<'_>, arriving: &[Tensor], call: &Call<'_>) -> InputGradients {
-        let mut all = InputGradients::new();
-        for which in 0..N {
-            let moves = (P::SLOPE != Slope::Flat || call.recorded()) && which >= P::CONDITIONS && wanted.has(which);
-            all.push(moves.then(|| self.gradient(which, arriving, call)));
-        }
-        all
+        let first = if P::SLOPE != Slope::Flat || call.recorded() { P::CONDITIONS } else { N };
+        gradients(self, first, wanted, arriving, call)
     }
     fn saves(&self, _: usize) -> Saves {
         match P::SLOPE {

@@ -274,6 +274,7 @@ impl Buffer {
     }
     /// The elements of a block just made, to be written in full. Old bytes may be no boolean, so booleans are cleared;
     /// in a debug build everything is poisoned (NaN, odd numbers), so that a kernel that forgets an element is caught.
+    #[inline(never)]
     pub(in crate::device) fn fresh<T: Element>(&mut self, count: usize) -> Result<&mut [T], Fault> {
         if (T::DTYPE == DType::Bool || cfg!(debug_assertions))
             && let Some(bytes) = self.elements_mut::<u8>()

@@ -28,6 +28,29 @@ fn operands<'a, T, const N: usize>(inputs: &[&'a [T]], count: usize) -> [&'a [T]
     std::array::from_fn(|k| &inputs[k][..count])
 }
 
+// Small functions that know no formula: written inside of the loops, these closures would be compiled for each formula.
+
+/// Element `i` of every operand.
+#[inline(always)]
+fn numbers<T: Float, const FUSED: bool, const N: usize>(inputs: &[&[T]; N], i: usize) -> [F<T, FUSED>; N] {
+    std::array::from_fn(|k| F(inputs[k][i]))
+}
+
+#[inline(always)]
+fn whole_numbers<T: Integral, const N: usize>(inputs: &[&[T]; N], i: usize) -> [Whole<T>; N] {
+    std::array::from_fn(|k| Whole(inputs[k][i]))
+}
+
+/// Number `which` changes, the others do not.
+#[inline(always)]
+fn seeded<T: Float, const FUSED: bool, const N: usize>(
+    numbers: [F<T, FUSED>; N],
+    which: usize,
+    change: F<T, FUSED>,
+) -> [Dual<F<T, FUSED>>; N] {
+    std::array::from_fn(|k| Dual { value: numbers[k], tangent: if k == which { Some(change) } else { None } })
+}
+
 struct Forward<'a, T, P, const N: usize> {
     formula: &'a P,
     inputs: &'a [&'a [T]],
@@ -41,7 +64,7 @@ impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
         let count = self.out.len();
         let inputs: [_; N] = operands(self.inputs, count);
         for i in 0..count {
-            self.out[i] = self.formula.value(inputs.map(|x| F::<T, FUSED>(x[i]))).0;
+            self.out[i] = self.formula.value(numbers::<T, FUSED, N>(&inputs, i)).0;
         }
     }
 }
@@ -59,7 +82,7 @@ impl<T: Integral, P: Formula<N>, const N: usize> Kernel for WholeForward<'_, T, 
         let count = self.out.len();
         let inputs: [_; N] = operands(self.inputs, count);
         for i in 0..count {
-            self.out[i] = self.formula.whole(inputs.map(|x| Whole(x[i]))).0;
+            self.out[i] = self.formula.whole(whole_numbers(&inputs, i)).0;
         }
     }
 }
@@ -78,16 +101,13 @@ impl<T: Float, P: Formula<N>, const N: usize> Backward<'_, T, P, N> {
         let inputs: [_; N] = operands(self.inputs, count);
         let arriving = &self.inputs[N][..count];
         for i in 0..count {
-            let numbers = inputs.map(|x| F::<T, FUSED>(x[i]));
+            let numbers = numbers::<T, FUSED, N>(&inputs, i);
             let change = F(arriving[i]);
             self.out[i] = if const { matches!(P::SLOPE, Slope::Inputs) } {
                 (self.formula.slopes(numbers)[WHICH] * change).0
             } else {
                 // what arrives is how the input changes, so the result's change is the gradient
-                let seeded = std::array::from_fn(|k| Dual {
-                    value: numbers[k],
-                    tangent: if k == WHICH { Some(change) } else { None },
-                });
+                let seeded = seeded(numbers, WHICH, change);
                 self.formula.value(seeded).tangent.unwrap_or(F(T::from_f64(0.0))).0
             };
         }
@@ -127,13 +147,13 @@ impl<T: Float, P: Formula<N>, const N: usize> Kernel for FromResult<'_, T, P, N>
     }
 }
 
-/// The element type in which a formula's inputs meet.
-fn meeting<P: Formula<N>, const N: usize>(inputs: [&Value; N]) -> DType {
-    let mut meeting = inputs[P::CONDITIONS].dtype();
-    for input in &inputs[P::CONDITIONS..] {
+/// The element type in which a formula's inputs meet; `inputs` are those that are no conditions.
+fn meeting(inputs: &[&Value], whole: bool) -> DType {
+    let mut meeting = inputs[0].dtype();
+    for input in &inputs[1..] {
         meeting = meeting.promote(input.dtype());
     }
-    if P::WHOLE || meeting.is_float() { meeting } else { DType::F32 }
+    if whole || meeting.is_float() { meeting } else { DType::F32 }
 }
 
 fn whole<T: Integral + Compute, P: Formula<N>, const N: usize>(
@@ -147,7 +167,7 @@ fn whole<T: Integral + Compute, P: Formula<N>, const N: usize>(
 impl Elementwise for Cpu {
     #[inline]
     fn formula<P: Formula<N>, const N: usize>(&self, formula: &P, inputs: [&Value; N]) -> Result<Value, Fault> {
-        let meeting = meeting::<P, N>(inputs);
+        let meeting = meeting(&inputs[P::CONDITIONS..], P::WHOLE);
         let result = if P::TRUTH { DType::Bool } else { meeting };
         if P::WHOLE {
             match meeting {
@@ -176,7 +196,7 @@ impl Elementwise for Cpu {
         arriving: &Value,
         dtype: DType,
     ) -> Result<Value, Fault> {
-        let meeting = meeting::<P, N>(inputs);
+        let meeting = meeting(&inputs[P::CONDITIONS..], P::WHOLE);
         // one operand more than N, which const generics cannot say
         let mut operands = [arriving; 4];
         operands[..N].copy_from_slice(&inputs);

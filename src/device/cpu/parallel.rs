@@ -129,10 +129,10 @@ pub(in crate::device) fn together<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `body` on one thread or several, each with its parts of `0..parts`. `total` is about how many elements are
-/// touched in all.
+/// touched in all. It knows the body by pointer only: else every loop would be compiled once for the caller's thread and
+/// once more for helpers.
 #[cfg(feature = "parallel")]
-#[inline]
-fn share(parts: usize, total: usize, body: impl Fn(Parts<'_>) + Sync) {
+fn share(parts: usize, total: usize, body: &(dyn Fn(Parts<'_>) + Sync)) {
     let scope = SCOPE.get();
     if parts > 1 && (total >= SHORT || scope.surely) {
         let shares = if scope.surely { parts } else { parts.min(total / SHARE) };
@@ -142,7 +142,7 @@ fn share(parts: usize, total: usize, body: impl Fn(Parts<'_>) + Sync) {
             // from inside of a pool our own helpers do it.
             let pool = total >= LONGEST && !scope.together && !scope.surely && rayon::current_thread_index().is_none();
             if pool {
-                within(1, || team::run_in_pool(parts, workers, &body));
+                within(1, || team::run_in_pool(parts, workers, body));
                 SPLITS.set(SPLITS.get() + 1);
                 return;
             }
@@ -152,7 +152,7 @@ fn share(parts: usize, total: usize, body: impl Fn(Parts<'_>) + Sync) {
                 false => Ask::Awake,
             };
             // Work inside a part is not cut again.
-            if within(1, || team::run(parts, workers, ask, &body)) > 0 {
+            if within(1, || team::run(parts, workers, ask, body)) > 0 {
                 SPLITS.set(SPLITS.get() + 1);
             }
             return;
@@ -161,9 +161,12 @@ fn share(parts: usize, total: usize, body: impl Fn(Parts<'_>) + Sync) {
     body(Parts::all(parts));
 }
 
+/// All parts, for the one thread there is.
 #[cfg(not(feature = "parallel"))]
-#[inline]
-fn share(parts: usize, _total: usize, body: impl Fn(std::ops::Range<usize>) + Sync) {
+type Parts<'a> = std::ops::Range<usize>;
+
+#[cfg(not(feature = "parallel"))]
+fn share(parts: usize, _total: usize, body: &(dyn Fn(Parts<'_>) + Sync)) {
     body(0..parts);
 }
 
@@ -171,12 +174,12 @@ fn share(parts: usize, _total: usize, body: impl Fn(std::ops::Range<usize>) + Sy
 /// `cost` is about how many elements one part touches: little work stays on the caller's thread.
 #[inline]
 pub fn parts(parts: usize, cost: usize, work: impl Fn(usize) + Sync) {
-    share(parts, parts.saturating_mul(cost), |own| own.for_each(&work));
+    share(parts, parts.saturating_mul(cost), &|own| own.for_each(&work));
 }
 
 /// As [`parts`], where each thread that helps makes itself a scratch first.
 pub fn parts_with<S>(parts: usize, cost: usize, scratch: impl Fn() -> S + Sync, work: impl Fn(&mut S, usize) + Sync) {
-    share(parts, parts.saturating_mul(cost), |own| {
+    share(parts, parts.saturating_mul(cost), &|own| {
         let mut own = own.peekable();
         if own.peek().is_some() {
             let mut scratch = scratch();
@@ -198,7 +201,7 @@ pub fn collect<R: Send>(parts: usize, cost: usize, work: impl Fn(usize) -> R + S
 pub fn chunks<T: Send>(out: &mut [T], chunk: usize, cost: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     let total = out.len().saturating_mul(cost);
     let pieces = Pieces::new(out, chunk);
-    share(pieces.count(), total, |own| {
+    share(pieces.count(), total, &|own| {
         for index in own {
             // SAFETY: each index is given out once.
             work(index, unsafe { pieces.get(index) });
@@ -231,7 +234,7 @@ pub fn chunks_pair<T: Send, U: Send>(
 ) {
     let total = first.len().max(second.len()).saturating_mul(cost);
     let (first, second) = (Pieces::new(first, first_chunk), Pieces::new(second, second_chunk));
-    share(first.count().max(second.count()), total, |own| {
+    share(first.count().max(second.count()), total, &|own| {
         for index in own {
             // SAFETY: each index is given out once.
             let (first, second) = unsafe { (first.get(index), second.get(index)) };

@@ -1,47 +1,65 @@
 //! Random values: groups of counters scrambled together, each thread a stretch of the groups.
 
-use super::simd::{self, Kernel};
+use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::random::{Draw, Generate, Group, LANES, Thinning, UNIT, scale};
 use crate::error::Fault;
-use crate::layout::{DType, Element, Shape, dispatch, dispatch_float};
+use crate::layout::{DType, Element, Shape, dispatch_float};
 
 /// Groups of counters that one part of the work scrambles.
 const PART: usize = 64;
+
+/// Groups whose words are at hand at a time: they stay in the nearest cache.
+const BATCH: usize = 8;
+
+/// The words of some groups in a row.
+struct Words<'a> {
+    draw: Draw,
+    group: usize,
+    out: &'a mut [Group],
+}
+
+impl Kernel for Words<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        for (index, out) in self.out.iter_mut().enumerate() {
+            *out = self.draw.group(self.group + index);
+        }
+    }
+}
 
 /// What is made of a group's words.
 trait Make<T>: Sync {
     /// Elements of one group.
     const EACH: usize;
+    /// Nearly all of the work is in the words: only what is asked for most has copies for every instruction set.
+    const WIDEST: SimdLevel = SimdLevel::Portable;
     /// Writes the elements of one group; `first` is the position of the first of them.
     fn make(&self, words: &Group, first: usize, out: &mut [T]);
 }
 
-/// The loop over groups, for one part.
+/// The loop over groups, for one batch.
 struct Fill<'a, T, M> {
     make: &'a M,
-    draw: Draw,
+    words: &'a [Group],
     group: usize,
     out: &'a mut [T],
 }
 
 impl<T: Element, M: Make<T>> Kernel for Fill<'_, T, M> {
     type Output = ();
+    const WIDEST: SimdLevel = M::WIDEST;
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let mut pieces = self.out.chunks_exact_mut(M::EACH);
-        let mut group = self.group;
-        for piece in &mut pieces {
-            self.make.make(&self.draw.group(group), group * M::EACH, piece);
-            group += 1;
-        }
-        let rest = pieces.into_remainder();
-        if !rest.is_empty() {
+        for ((index, words), out) in self.words.iter().enumerate().zip(self.out.chunks_mut(M::EACH)) {
+            let first = (self.group + index) * M::EACH;
             let mut piece = [T::default(); 4 * LANES];
-            self.make.make(&self.draw.group(group), group * M::EACH, &mut piece[..M::EACH]);
-            rest.copy_from_slice(&piece[..rest.len()]);
+            let piece = &mut piece[..M::EACH];
+            self.make.make(words, first, piece);
+            out.copy_from_slice(&piece[..out.len()]);
         }
     }
 }
@@ -51,7 +69,13 @@ fn generate<T: Element, M: Make<T>>(shape: Shape, draw: Draw, make: M) -> Result
     Value::build::<T>(shape, |out| {
         // A counter, ten rounds, some arithmetic: each element costs as much as touching eight.
         parallel::chunks(out, PART * M::EACH, 8, |part, out| {
-            simd::run(Fill { make: &make, draw, group: part * PART, out });
+            let mut words = [[0; 4 * LANES]; BATCH];
+            for (batch, out) in out.chunks_mut(BATCH * M::EACH).enumerate() {
+                let group = part * PART + batch * BATCH;
+                let words = &mut words[..out.len().div_ceil(M::EACH)];
+                simd::run(Words { draw, group, out: words });
+                simd::run(Fill { make: &make, words, group, out });
+            }
         });
     })
 }
@@ -63,6 +87,7 @@ struct Uniform {
 
 impl Make<f32> for Uniform {
     const EACH: usize = 4 * LANES;
+    const WIDEST: SimdLevel = SimdLevel::Avx512;
     #[inline(always)]
     fn make(&self, words: &Group, _: usize, out: &mut [f32]) {
         let (low, width) = (self.low as f32, (self.high - self.low) as f32);
@@ -145,6 +170,7 @@ fn sine_and_cosine(turn: f64) -> (f64, f64) {
 
 impl Make<f32> for Normal {
     const EACH: usize = 4 * LANES;
+    const WIDEST: SimdLevel = SimdLevel::Avx512;
     #[inline(always)]
     fn make(&self, words: &Group, _: usize, out: &mut [f32]) {
         const STEP: f64 = 1.0 / (1u64 << 32) as f64;
@@ -184,29 +210,26 @@ struct Coin {
     threshold: u64,
 }
 
-impl<T: Element> Make<T> for Coin {
+impl Make<u8> for Coin {
     const EACH: usize = 4 * LANES;
     #[inline(always)]
-    fn make(&self, words: &Group, _: usize, out: &mut [T]) {
-        let (one, zero) = (T::from_i64(1), T::from_i64(0));
+    fn make(&self, words: &Group, _: usize, out: &mut [u8]) {
         for (out, &word) in out.iter_mut().zip(words) {
-            *out = if (word as u64) < self.threshold { one } else { zero };
+            *out = ((word as u64) < self.threshold) as u8;
         }
     }
 }
 
 /// Coins with a chance each.
-struct Coins<'a, T>(&'a [T]);
+struct Coins<'a>(&'a [f64]);
 
-impl<T: Element> Make<T> for Coins<'_, T> {
+impl Make<u8> for Coins<'_> {
     const EACH: usize = 4 * LANES;
     #[inline(always)]
-    fn make(&self, words: &Group, first: usize, out: &mut [T]) {
-        let (one, zero) = (T::from_i64(1), T::from_i64(0));
+    fn make(&self, words: &Group, first: usize, out: &mut [u8]) {
         let chances = self.0.get(first..).unwrap_or_default();
         for ((out, &word), chance) in out.iter_mut().zip(words).zip(chances) {
-            let lies_below = (word as f64) < chance.to_f64() * (1u64 << 32) as f64;
-            *out = if lies_below { one } else { zero };
+            *out = ((word as f64) < chance * (1u64 << 32) as f64) as u8;
         }
     }
 }
@@ -245,6 +268,7 @@ macro_rules! thin {
     ($($t:ty)*) => { $(
         impl Make<$t> for Thin<'_, $t> {
             const EACH: usize = 4 * LANES;
+            const WIDEST: SimdLevel = if size_of::<$t>() == 4 { SimdLevel::Avx512 } else { SimdLevel::Portable };
             #[inline(always)]
             fn make(&self, words: &Group, first: usize, out: &mut [$t]) {
                 let Thinning { scale, shift, dropped, .. } = self.thinning;
@@ -310,17 +334,17 @@ impl Generate for Cpu {
     fn bernoulli(&self, shape: Shape, dtype: DType, chance: f64, draw: Draw) -> Result<Value, Fault> {
         check_chance(chance)?;
         let coin = Coin { threshold: threshold(chance) };
-        dispatch!(dtype, T => generate::<T, _>(shape, draw, coin))
+        self.cast(&generate::<u8, _>(shape, draw, coin)?, dtype)
     }
     fn bernoulli_of(&self, chances: &Value, draw: Draw) -> Result<Value, Fault> {
-        floats(chances.dtype(), |wide| {
-            let chances = self.contiguous(&self.cast(chances, wide)?)?;
-            dispatch_float!(wide, T => {
-                let given = chances.dense::<T>()?;
-                given.iter().try_for_each(|&chance| check_chance(chance.to_f64()))?;
-                generate::<T, _>(*chances.shape(), draw, Coins(given))
-            }, else no_float(wide))
-        })
+        let dtype = chances.dtype();
+        if !dtype.is_float() {
+            return no_float(dtype);
+        }
+        let chances = self.contiguous(&self.cast(chances, DType::F64)?)?;
+        let given = chances.dense::<f64>()?;
+        given.iter().try_for_each(|&chance| check_chance(chance))?;
+        self.cast(&generate::<u8, _>(*chances.shape(), draw, Coins(given))?, dtype)
     }
     fn permutation(&self, count: usize, draw: Draw) -> Result<Value, Fault> {
         // Sorted by a random key each: every device can do that, and gets the same order.

@@ -38,6 +38,11 @@ fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<true>()
 }
 
+#[inline(never)]
+fn run_portable<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<false>()
+}
+
 const UNKNOWN: u8 = 255;
 static LEVEL: AtomicU8 = AtomicU8::new(UNKNOWN);
 
@@ -169,7 +174,7 @@ pub fn run<K: Kernel>(kernel: K) -> K::Output {
             return unsafe { run_avx2(kernel) };
         }
     }
-    kernel.run::<false>()
+    run_portable(kernel)
 }
 
 #[cfg(test)]

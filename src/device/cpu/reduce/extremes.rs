@@ -1,8 +1,7 @@
 //! The greatest and the least number, and where it stands.
 
-use super::fold::{BLOCK, Fold, WIDTH};
+use super::fold::{Fold, WIDTH};
 use super::sums::is_nan;
-use crate::device::cpu::real::Real;
 use crate::layout::Element;
 use half::{bf16, f16};
 use std::marker::PhantomData;
@@ -32,91 +31,79 @@ bounded! {
     bool: false, true;
 }
 
-/// The greatest number (`GREATEST`) or the least; NaN where there is one.
+/// The greatest number or the least; NaN where there is one. Which of them is only asked outside of the loops.
 #[derive(Clone, Copy)]
-pub(super) struct Extreme<T, const GREATEST: bool>(pub(super) PhantomData<T>);
+pub(super) struct Extreme<T> {
+    pub(super) greatest: bool,
+    pub(super) of: PhantomData<T>,
+}
 
-impl<T: Bounded, const GREATEST: bool> Extreme<T, GREATEST> {
+/// Loops for one of the two.
+struct Loop<T, const GREATEST: bool>(PhantomData<T>);
+
+impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
     const WORST: T = if GREATEST { T::LEAST } else { T::GREATEST };
+    #[inline(always)]
+    fn beyond(held: T, x: T) -> bool {
+        if GREATEST { x > held } else { x < held }
+    }
+    /// Better than `held`, or NaN.
+    #[inline(always)]
+    fn is_better(held: T, x: T) -> bool {
+        Self::beyond(held, x) | is_nan(x)
+    }
     /// The better of the two, the first where they are equal; a NaN is the best.
     #[inline(always)]
     fn better(held: T, x: T) -> T {
         if Self::is_better(held, x) { x } else { held }
     }
-    /// Better than `held`, or NaN.
+    /// The best of some neighbours.
     #[inline(always)]
-    fn is_better(held: T, x: T) -> bool {
-        let beyond = if GREATEST { x > held } else { x < held };
-        beyond | is_nan(x)
-    }
-}
-
-impl<T: Bounded, const GREATEST: bool> Fold for Extreme<T, GREATEST> {
-    type Item = T;
-    const WIDE: bool = T::DTYPE.is_float();
-    type State = T;
-    fn empty(&self) -> T {
-        Self::WORST
-    }
-    #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut T) {
-        let mut lanes = [Self::WORST; 32];
-        let (blocks, rest) = values.as_chunks::<32>();
+    fn best(values: &[T]) -> T {
+        // Without a thought of NaN this is one instruction for a register of numbers; as many run beside each other as
+        // hide its latency.
+        let mut lanes = [Self::WORST; 64];
+        let (blocks, rest) = values.as_chunks::<64>();
         for block in blocks {
             for (lane, &x) in lanes.iter_mut().zip(block) {
-                *lane = Self::better(*lane, x);
+                *lane = if Self::beyond(*lane, x) { x } else { *lane };
             }
         }
         for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane = Self::better(*lane, x);
+            *lane = if Self::beyond(*lane, x) { x } else { *lane };
         }
-        *state = lanes.iter().fold(*state, |held, &x| Self::better(held, x));
+        let mut width = 64;
+        while width > 1 {
+            width /= 2;
+            for k in 0..width {
+                lanes[k] = if Self::beyond(lanes[k], lanes[k + width]) { lanes[k + width] } else { lanes[k] };
+            }
+        }
+        let best = lanes[0];
+        // They lie in the nearest cache now.
+        let any = values.iter().fold(false, |any, &x| any | is_nan(x));
+        if any { values.iter().copied().find(|&x| is_nan(x)).unwrap_or(best) } else { best }
     }
     #[inline(always)]
-    fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [T]) {
-        for row in rows {
+    fn rows(rows: &[&[T]], states: &mut [T]) {
+        let width = states.len();
+        let (fours, rest) = rows.as_chunks::<4>();
+        for [a, b, c, d] in fours {
+            let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
+            for j in 0..width {
+                let best = Self::better(Self::better(a[j], b[j]), Self::better(c[j], d[j]));
+                states[j] = Self::better(states[j], best);
+            }
+        }
+        for row in rest {
             for (state, &x) in states.iter_mut().zip(*row) {
                 *state = Self::better(*state, x);
             }
         }
     }
-    fn merge(&self, state: &mut T, later: &T) {
-        *state = Self::better(*state, *later);
-    }
-}
-
-/// The greatest of some neighbours; NaN where there is one.
-#[inline(always)]
-pub(in crate::device::cpu) fn greatest_of<T: Bounded>(values: &[T]) -> T {
-    let mut greatest = T::LEAST;
-    Extreme::<T, true>(PhantomData).block::<false>(values, 0, &mut greatest);
-    greatest
-}
-
-/// The extreme and the position of the first of its kind.
-#[derive(Clone, Copy)]
-pub(super) struct Place<T, const GREATEST: bool>(pub(super) PhantomData<T>);
-
-impl<T: Bounded, const GREATEST: bool> Fold for Place<T, GREATEST> {
-    type Item = T;
-    const WIDE: bool = T::DTYPE.is_float();
-    type State = (T, usize);
-    fn empty(&self) -> (T, usize) {
-        (Extreme::<T, GREATEST>::WORST, 0)
-    }
+    /// Rows, with the number of the row that the best was in.
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], position: usize, state: &mut (T, usize)) {
-        let fold = Extreme::<T, GREATEST>(PhantomData);
-        let mut best = fold.empty();
-        fold.block::<FUSED>(values, position, &mut best);
-        // Only a block that has something better is searched.
-        if Extreme::<T, GREATEST>::is_better(state.0, best) && !is_nan(state.0) {
-            let first = values.iter().position(|&x| x == best || is_nan(x) && is_nan(best));
-            *state = (best, position + first.unwrap_or(0));
-        }
-    }
-    #[inline(always)]
-    fn rows<const FUSED: bool>(&self, rows: &[&[T]], position: usize, states: &mut [(T, usize)]) {
+    fn places(rows: &[&[T]], position: usize, states: &mut [(T, usize)]) {
         // Values and rows apart, so that both are compared and chosen in whole registers.
         let width = states.len();
         let (mut best, mut at) = ([T::default(); WIDTH], [u32::MAX; WIDTH]);
@@ -126,7 +113,7 @@ impl<T: Bounded, const GREATEST: bool> Fold for Place<T, GREATEST> {
         }
         for (number, row) in rows.iter().enumerate() {
             for ((best, at), &x) in best.iter_mut().zip(&mut *at).zip(*row) {
-                let better = Extreme::<T, GREATEST>::is_better(*best, x) & !is_nan(*best);
+                let better = Self::is_better(*best, x) & !is_nan(*best);
                 *best = if better { x } else { *best };
                 *at = if better { number as u32 } else { *at };
             }
@@ -137,43 +124,85 @@ impl<T: Bounded, const GREATEST: bool> Fold for Place<T, GREATEST> {
             }
         }
     }
-    fn merge(&self, state: &mut (T, usize), later: &(T, usize)) {
-        if Extreme::<T, GREATEST>::is_better(state.0, later.0) && !is_nan(state.0) {
+}
+
+impl<T: Bounded> Extreme<T> {
+    #[inline(always)]
+    fn best(self, values: &[T]) -> T {
+        if self.greatest { Loop::<T, true>::best(values) } else { Loop::<T, false>::best(values) }
+    }
+    #[inline(always)]
+    fn is_better(self, held: T, x: T) -> bool {
+        if self.greatest { Loop::<T, true>::is_better(held, x) } else { Loop::<T, false>::is_better(held, x) }
+    }
+}
+
+impl<T: Bounded> Fold for Extreme<T> {
+    type Item = T;
+    const WIDE: bool = T::DTYPE.is_float();
+    type State = T;
+    fn empty(&self) -> T {
+        if self.greatest { T::LEAST } else { T::GREATEST }
+    }
+    #[inline(always)]
+    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut T) {
+        self.merge(state, &self.best(values));
+    }
+    #[inline(always)]
+    fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [T]) {
+        if self.greatest { Loop::<T, true>::rows(rows, states) } else { Loop::<T, false>::rows(rows, states) }
+    }
+    #[inline(always)]
+    fn merge(&self, state: &mut T, later: &T) {
+        if self.is_better(*state, *later) {
             *state = *later;
         }
     }
 }
 
-/// Another fold, of the magnitudes.
-#[derive(Clone, Copy)]
-pub(super) struct OfMagnitude<F>(pub(super) F);
+/// The greatest of some neighbours; NaN where there is one.
+#[inline(always)]
+pub(in crate::device::cpu) fn greatest_of<T: Bounded>(values: &[T]) -> T {
+    Loop::<T, true>::best(values)
+}
 
-impl<T: Real, F: Fold<Item = T>> Fold for OfMagnitude<F> {
+/// Into each of `greatest` the greatest number of its column.
+#[inline(always)]
+pub(super) fn greatest_of_rows<T: Bounded>(rows: &[&[T]], greatest: &mut [T]) {
+    Loop::<T, true>::rows(rows, greatest);
+}
+
+/// The extreme and the position of the first of its kind.
+#[derive(Clone, Copy)]
+pub(super) struct Place<T>(pub(super) Extreme<T>);
+
+impl<T: Bounded> Fold for Place<T> {
     type Item = T;
-    const WIDE: bool = F::WIDE;
-    type State = F::State;
-    fn empty(&self) -> F::State {
-        self.0.empty()
+    const WIDE: bool = T::DTYPE.is_float();
+    type State = (T, usize);
+    fn empty(&self) -> (T, usize) {
+        (self.0.empty(), 0)
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], position: usize, state: &mut F::State) {
-        let mut magnitudes = [T::ZERO; BLOCK];
-        for (to, from) in magnitudes.iter_mut().zip(values) {
-            *to = from.magnitude();
+    fn block<const FUSED: bool>(&self, values: &[T], position: usize, state: &mut (T, usize)) {
+        let best = self.0.best(values);
+        // Only a block that has something better is searched.
+        if self.0.is_better(state.0, best) && !is_nan(state.0) {
+            let first = values.iter().position(|&x| x == best || is_nan(x) && is_nan(best));
+            *state = (best, position + first.unwrap_or(0));
         }
-        self.0.block::<FUSED>(&magnitudes[..values.len()], position, state);
     }
     #[inline(always)]
-    fn rows<const FUSED: bool>(&self, rows: &[&[T]], position: usize, states: &mut [F::State]) {
-        let mut magnitudes = [T::ZERO; WIDTH];
-        for (number, row) in rows.iter().enumerate() {
-            for (to, from) in magnitudes.iter_mut().zip(*row) {
-                *to = from.magnitude();
-            }
-            self.0.rows::<FUSED>(&[&magnitudes[..row.len()]], position + number, states);
+    fn rows<const FUSED: bool>(&self, rows: &[&[T]], position: usize, states: &mut [(T, usize)]) {
+        if self.0.greatest {
+            Loop::<T, true>::places(rows, position, states)
+        } else {
+            Loop::<T, false>::places(rows, position, states)
         }
     }
-    fn merge(&self, state: &mut F::State, later: &F::State) {
-        self.0.merge(state, later);
+    fn merge(&self, state: &mut (T, usize), later: &(T, usize)) {
+        if self.0.is_better(state.0, later.0) && !is_nan(state.0) {
+            *state = *later;
+        }
     }
 }

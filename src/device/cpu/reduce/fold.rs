@@ -39,38 +39,47 @@ pub(super) trait Fold: Copy + Sync {
     fn merge(&self, state: &mut Self::State, later: &Self::State);
 }
 
-/// Folds for every place of `out`, which lies in the order of the kept axes; `finish` makes the result of a state.
+/// Makes results of states.
+pub(super) type Finish<'a, S, O> = &'a (dyn Fn(&[S], &mut [O]) + Sync);
+
+/// Folds for every place of `out`, which lies in the order of the kept axes; `finish` makes the results of states.
 pub(super) fn fold_into<F: Fold, O: Send>(
     data: &[F::Item],
     plan: &Plan,
     fold: F,
     out: &mut [O],
-    finish: impl Fn(F::State) -> O + Sync,
+    finish: Finish<'_, F::State, O>,
 ) {
-    let Some((times, wide, last)) = plan.widened() else {
-        return fold_plan(data, plan, fold, out, finish);
-    };
-    let width = out.len();
-    let (mut total, mut states) = (vec![fold.empty(); width], vec![fold.empty(); width * times]);
-    fold_plan(data, &last, fold, &mut total, |state| state);
-    fold_plan(data, &wide, fold, &mut states, |state| state);
-    for states in states.chunks(width) {
-        for (total, state) in total.iter_mut().zip(states) {
-            fold.merge(total, state);
-        }
-    }
-    for (out, &state) in out.iter_mut().zip(&total) {
-        *out = finish(state);
+    match plan.widened() {
+        Some((times, wide, last)) => finish(&fold_wide(data, (times, &wide, &last), fold, out.len()), out),
+        None => fold_plan(data, plan, fold, out, finish),
     }
 }
 
-fn fold_plan<F: Fold, O: Send>(
+/// Narrow rows, several of them taken as one.
+fn fold_wide<F: Fold>(
     data: &[F::Item],
-    plan: &Plan,
+    (times, wide, last): (usize, &Plan, &Plan),
     fold: F,
-    out: &mut [O],
-    finish: impl Fn(F::State) -> O + Sync,
-) {
+    width: usize,
+) -> Vec<F::State> {
+    let (mut total, mut states) = (vec![fold.empty(); width], vec![fold.empty(); width * times]);
+    for (plan, out) in [(last, &mut total), (wide, &mut states)] {
+        fold_plan(data, plan, fold, out, &|states, out| out.copy_from_slice(states));
+    }
+    merge_all(fold, &mut total, &states);
+    total
+}
+
+fn merge_all<F: Fold>(fold: F, total: &mut [F::State], parts: &[F::State]) {
+    for part in parts.chunks(total.len()) {
+        for (state, later) in total.iter_mut().zip(part) {
+            fold.merge(state, later);
+        }
+    }
+}
+
+fn fold_plan<F: Fold, O: Send>(data: &[F::Item], plan: &Plan, fold: F, out: &mut [O], finish: Finish<'_, F::State, O>) {
     let (outputs, folded) = (out.len(), plan.folded.count());
     if outputs == 0 {
         return;
@@ -78,119 +87,139 @@ fn fold_plan<F: Fold, O: Send>(
     let unit = if plan.way == Way::Columns { WIDTH } else { 1 };
     let tasks = outputs.div_ceil(unit);
     let cuts = if tasks >= 16 { 1 } else { (outputs * folded / PIECE).clamp(1, 64 / tasks).min(folded.max(1)) };
-    let piece = |outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[F::State])| {
-        run(Piece { data, plan, fold, outputs, folded, take });
-    };
-    if cuts == 1 {
-        let chunk = (PIECE / 2 / folded.max(1)).next_multiple_of(unit).max(unit).max(1);
-        parallel::chunks(out, chunk, folded, |index, out| {
-            let first = index * chunk;
-            piece(first..first + out.len(), 0..folded, &mut |at, states| {
-                for (out, &state) in out[at - first..].iter_mut().zip(states) {
-                    *out = finish(state);
-                }
-            });
-        });
-        return;
+    let piece = Piece { data, plan, fold };
+    if cuts > 1 {
+        return finish(&piece.in_parts(outputs, folded, cuts), out);
     }
-    // Few results of long sums: every part of the folded axes has its own states, put together in order.
-    let length = folded.div_ceil(cuts);
-    let mut parts = vec![fold.empty(); outputs * cuts];
-    parallel::chunks(&mut parts, outputs, length, |part, out| {
-        let range = (part * length).min(folded)..((part + 1) * length).min(folded);
-        piece(0..outputs, range, &mut |at, states| out[at..at + states.len()].copy_from_slice(states));
+    let chunk = (PIECE / 2 / folded.max(1)).next_multiple_of(unit).max(unit).max(1);
+    parallel::chunks(out, chunk, folded, |index, out| {
+        let first = index * chunk;
+        piece.run(first..first + out.len(), 0..folded, &mut |at, states| {
+            finish(states, &mut out[at - first..][..states.len()]);
+        });
     });
-    let (total, rest) = parts.split_at_mut(outputs);
-    for part in rest.chunks(outputs) {
-        for (state, later) in total.iter_mut().zip(part) {
-            fold.merge(state, later);
+}
+
+/// Some neighbours.
+struct Block<'a, F: Fold> {
+    fold: F,
+    values: &'a [F::Item],
+    position: usize,
+    state: &'a mut F::State,
+}
+
+/// Some rows.
+struct Rows<'a, F: Fold> {
+    fold: F,
+    rows: &'a [&'a [F::Item]],
+    position: usize,
+    states: &'a mut [F::State],
+}
+
+const fn widest<F: Fold>() -> SimdLevel {
+    match (F::WIDE, size_of::<F::Item>()) {
+        (false, _) => SimdLevel::Portable,
+        (true, 8) => SimdLevel::Avx2,
+        (true, _) => SimdLevel::Avx512,
+    }
+}
+
+impl<F: Fold> Kernel for Block<'_, F> {
+    type Output = ();
+    const WIDEST: SimdLevel = widest::<F>();
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        for (index, block) in self.values.chunks(BLOCK).enumerate() {
+            self.fold.block::<FUSED>(block, self.position + index * BLOCK, self.state);
         }
     }
-    for (out, &state) in out.iter_mut().zip(total.iter()) {
-        *out = finish(state);
+}
+
+impl<F: Fold> Kernel for Rows<'_, F> {
+    type Output = ();
+    const WIDEST: SimdLevel = widest::<F>();
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        self.fold.rows::<FUSED>(self.rows, self.position, self.states);
     }
 }
 
-#[inline(never)]
-fn run<F: Fold>(piece: Piece<'_, F>) {
-    simd::run(piece)
-}
-
-/// A range of results over a range of what is folded, on one thread.
+/// What is folded. Only the innermost loops are compiled for each instruction set.
 struct Piece<'a, F: Fold> {
     data: &'a [F::Item],
     plan: &'a Plan,
     fold: F,
-    outputs: Range<usize>,
-    folded: Range<usize>,
-    take: &'a mut dyn FnMut(usize, &[F::State]),
 }
 
-impl<F: Fold> Kernel for Piece<'_, F> {
-    type Output = ();
-    const WIDEST: SimdLevel = match (F::WIDE, size_of::<F::Item>()) {
-        (false, _) => SimdLevel::Portable,
-        (true, 8) => SimdLevel::Avx2,
-        (true, _) => SimdLevel::Avx512,
-    };
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
+impl<F: Fold> Piece<'_, F> {
+    /// Few results of long sums: every part of the folded axes has its own states, put together in order.
+    fn in_parts(&self, outputs: usize, folded: usize, cuts: usize) -> Vec<F::State> {
+        let length = folded.div_ceil(cuts);
+        let mut parts = vec![self.fold.empty(); outputs * cuts];
+        parallel::chunks(&mut parts, outputs, length, |part, out| {
+            let range = (part * length).min(folded)..((part + 1) * length).min(folded);
+            self.run(0..outputs, range, &mut |at, states| out[at..at + states.len()].copy_from_slice(states));
+        });
+        let rest = parts.split_off(outputs);
+        merge_all(self.fold, &mut parts, &rest);
+        parts
+    }
+
+    /// A range of results over a range of what is folded, on one thread.
+    fn run(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[F::State])) {
         match self.plan.way {
-            Way::Rows => self.by_rows::<FUSED>(),
-            Way::Columns | Way::Gathered => self.by_columns::<FUSED>(),
+            Way::Rows => self.by_rows(outputs, folded, take),
+            Way::Columns | Way::Gathered => self.by_columns(outputs, folded, take),
         }
     }
-}
 
-// Each way calls the fold from one place only: its loops are copied there for every kind of fold and number.
-impl<F: Fold> Piece<'_, F> {
-    #[inline(always)]
-    fn by_rows<const FUSED: bool>(self) {
-        let (data, fold, start) = (self.data, self.fold, self.plan.start);
-        let (length, _) = self.plan.folded.inner();
-        let mut outputs = self.plan.kept.walk(self.outputs.start);
+    fn by_rows(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[F::State])) {
+        let &Piece { data, plan, fold } = self;
+        let (length, _) = plan.folded.inner();
+        let mut starts = plan.kept.walk(outputs.start);
         let mut buffer = [F::Item::default(); BLOCK];
-        for output in self.outputs.clone() {
-            let start = start + outputs.step();
+        for output in outputs {
+            let start = plan.start + starts.step();
             let mut state = fold.empty();
-            let mut position = self.folded.start;
+            let mut position = folded.start;
             let mut filled = 0;
-            while position < self.folded.end {
+            while position < folded.end {
                 // The rest of this run of neighbours, or of the range.
-                let run = (length - position % length).min(self.folded.end - position);
-                let from = (start + self.plan.folded.offset(position)) as usize;
+                let run = (length - position % length).min(folded.end - position);
+                let from = (start + plan.folded.offset(position)) as usize;
                 let run = &data[from..from + run];
-                let take = run.len().min(BLOCK - filled);
-                position += take;
-                let block = if filled == 0 && (take == BLOCK || position == self.folded.end) {
-                    &run[..take]
+                let whole = if position + run.len() == folded.end { run.len() } else { run.len() / BLOCK * BLOCK };
+                let values = if filled == 0 && whole > 0 {
+                    position += whole;
+                    &run[..whole]
                 } else {
                     // Short runs are put side by side first: a block has a fixed price.
-                    buffer[filled..filled + take].copy_from_slice(&run[..take]);
-                    filled += take;
-                    if filled < BLOCK && position < self.folded.end {
+                    let count = run.len().min(BLOCK - filled);
+                    buffer[filled..filled + count].copy_from_slice(&run[..count]);
+                    filled += count;
+                    position += count;
+                    if filled < BLOCK && position < folded.end {
                         continue;
                     }
                     &buffer[..std::mem::take(&mut filled)]
                 };
-                fold.block::<FUSED>(block, position - block.len(), &mut state);
+                simd::run(Block { fold, values, position: position - values.len(), state: &mut state });
             }
-            (self.take)(output, &[state]);
+            take(output, &[state]);
         }
     }
 
-    #[inline(always)]
-    fn by_columns<const FUSED: bool>(self) {
-        let (data, fold, plan) = (self.data, self.fold, self.plan);
+    fn by_columns(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[F::State])) {
+        let &Piece { data, plan, fold } = self;
         let gathered = plan.way == Way::Gathered;
         let (width, _) = plan.kept.inner();
         let mut states = [fold.empty(); WIDTH];
         // Where neighbours do not lie side by side, tiles are gathered first.
         let mut tile = vec![F::Item::default(); if gathered { ROWS * TILE } else { 0 }];
         let mut columns = [0isize; TILE];
-        let mut output = self.outputs.start;
-        while output < self.outputs.end {
-            let rest = self.outputs.end - output;
+        let mut output = outputs.start;
+        while output < outputs.end {
+            let rest = outputs.end - output;
             let run = if gathered { rest.min(TILE) } else { rest.min(width - output % width).min(WIDTH) };
             if gathered {
                 let mut walk = plan.kept.walk(output);
@@ -199,10 +228,10 @@ impl<F: Fold> Piece<'_, F> {
             let start = plan.start + plan.kept.offset(output);
             let states = &mut states[..run];
             states.fill(fold.empty());
-            let mut walk = plan.folded.walk(self.folded.start);
-            let mut position = self.folded.start;
-            while position < self.folded.end {
-                let count = ROWS.min(self.folded.end - position);
+            let mut walk = plan.folded.walk(folded.start);
+            let mut position = folded.start;
+            while position < folded.end {
+                let count = ROWS.min(folded.end - position);
                 let mut rows: [&[F::Item]; ROWS] = [&[]; ROWS];
                 if gathered {
                     for row in tile.chunks_mut(TILE).take(count) {
@@ -220,10 +249,10 @@ impl<F: Fold> Piece<'_, F> {
                         *row = &data[from..from + run];
                     }
                 }
-                fold.rows::<FUSED>(&rows[..count], position, states);
+                simd::run(Rows { fold, rows: &rows[..count], position, states: &mut *states });
                 position += count;
             }
-            (self.take)(output, states);
+            take(output, states);
             output += run;
         }
     }

@@ -1,6 +1,6 @@
 //! `ln Σ e^x` without overflow: a running maximum and a running sum relative to it.
 
-use super::extremes::{Bounded, Extreme};
+use super::extremes::{Bounded, greatest_of, greatest_of_rows};
 use super::fold::{Fold, WIDTH};
 use crate::device::cpu::real::{Real, sum_of};
 use std::marker::PhantomData;
@@ -51,18 +51,17 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
         Exponentials { greatest: -T::INFINITY, sum: 0.0 }
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], position: usize, state: &mut Exponentials<T>) {
-        let mut greatest = -T::INFINITY;
-        Extreme::<T, true>(PhantomData).block::<FUSED>(values, position, &mut greatest);
+    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut Exponentials<T>) {
+        let greatest = greatest_of(values);
         let base = Exponentials::base(greatest);
         state.join(Exponentials { greatest, sum: sum_of(values, |x| (x - base).exponential::<FUSED>()) });
     }
     #[inline(always)]
-    fn rows<const FUSED: bool>(&self, rows: &[&[T]], position: usize, states: &mut [Exponentials<T>]) {
+    fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Exponentials<T>]) {
         let width = states.len();
         let (mut greatest, mut sums) = ([-T::INFINITY; WIDTH], [T::ZERO; WIDTH]);
         let (greatest, sums) = (&mut greatest[..width], &mut sums[..width]);
-        Extreme::<T, true>(PhantomData).rows::<FUSED>(rows, position, greatest);
+        greatest_of_rows(rows, greatest);
         for row in rows {
             for ((sum, &greatest), &x) in sums.iter_mut().zip(&*greatest).zip(*row) {
                 *sum += (x - Exponentials::base(greatest)).exponential::<FUSED>();

@@ -16,7 +16,7 @@ use crate::device::reduce::Reduce;
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape, dispatch, dispatch_float};
 pub(super) use extremes::{Bounded, greatest_of};
-use extremes::{Extreme, OfMagnitude, Place};
+use extremes::{Extreme, Place};
 use fold::{Fold, fold_into};
 use logsumexp::{Exponentials, LogSumExp};
 use moments::Spread;
@@ -24,7 +24,8 @@ pub(super) use moments::{Moments, moments_of};
 pub(super) use plan::Loops;
 use plan::Plan;
 use std::marker::PhantomData;
-use sums::{Count, Known, Magnitude, Plain, Powers, Product, Square, Sum, Term, Whole};
+pub(super) use sums::is_nan;
+use sums::{Count, InDouble, Sum, Term, Whole};
 
 /// The sizes after `axes` were folded.
 fn folded_shape(x: &Value, axes: &[usize], keep: bool) -> Result<Shape, Fault> {
@@ -67,7 +68,16 @@ fn fold<F: Fold, O: Element>(
     walkable(x)?;
     let data = x.strided::<F::Item>()?;
     let plan = Plan::new(data.layout, axes, false);
-    Value::build(folded_shape(x, axes, keep)?, |out| fold_into(data.data, &plan, fold, out, finish))
+    Value::build(folded_shape(x, axes, keep)?, |out| fold_into(data.data, &plan, fold, out, &each(finish)))
+}
+
+/// One result after another.
+fn each<S: Copy, O>(finish: impl Fn(S) -> O + Sync) -> impl Fn(&[S], &mut [O]) + Sync {
+    move |states, out| {
+        for (out, &state) in out.iter_mut().zip(states) {
+            *out = finish(state);
+        }
+    }
 }
 
 /// As [`fold`], in the order of the elements, with two results.
@@ -83,7 +93,7 @@ fn fold_pair<F: Fold, A: Element, B: Element>(
     let plan = Plan::new(data.layout, axes, true);
     let shape = folded_shape(x, axes, keep)?;
     let mut pairs = vec![(A::default(), B::default()); shape.count()];
-    fold_into(data.data, &plan, fold, &mut pairs, finish);
+    fold_into(data.data, &plan, fold, &mut pairs, &each(finish));
     let first = Value::build(shape, |out| {
         for (out, pair) in out.iter_mut().zip(&pairs) {
             *out = pair.0;
@@ -128,14 +138,10 @@ fn floats(x: &Value, what: &str) -> Result<(), Fault> {
     ))
 }
 
-fn sum_terms<T: Real, M: Term<T>, O: Element>(
-    x: &Value,
-    axes: &[usize],
-    keep: bool,
-    term: M,
-    finish: impl Fn(f64) -> O + Sync,
-) -> Result<Value, Fault> {
-    fold(x, axes, keep, Sum::<T, M>(term, PhantomData), finish)
+/// The sum of terms, divided; of squares the root of their sum.
+fn sum_terms<T: Real>(x: &Value, axes: &[usize], keep: bool, term: Term, divisor: f64) -> Result<Value, Fault> {
+    let root = matches!(term, Term::Square);
+    fold(x, axes, keep, Sum::<T>(term, PhantomData), |sum| T::narrow(if root { sum.sqrt() } else { sum / divisor }))
 }
 
 impl Reduce for Cpu {
@@ -145,8 +151,8 @@ impl Reduce for Cpu {
             DType::Bool => self.count_nonzero(x, axes, keep),
             dtype => dispatch_float!(
                 dtype,
-                T => sum_terms::<T, _, T>(x, axes, keep, Plain, T::narrow),
-                else fold(&self.cast(x, DType::I64)?, axes, keep, Whole::<false>, |sum| sum)
+                T => sum_terms::<T>(x, axes, keep, Term::Plain, 1.0),
+                else fold(&self.cast(x, DType::I64)?, axes, keep, Whole { product: false }, |sum| sum)
             ),
         }
     }
@@ -156,7 +162,7 @@ impl Reduce for Cpu {
             DType::BF16 | DType::F16 => in_f32(x, |x| self.sum_known(x, axes, keep)),
             dtype => dispatch_float!(
                 dtype,
-                T => sum_terms::<T, _, T>(x, axes, keep, Known, T::narrow),
+                T => sum_terms::<T>(x, axes, keep, Term::Known, 1.0),
                 else self.sum(x, axes, keep)
             ),
         }
@@ -170,7 +176,7 @@ impl Reduce for Cpu {
         let count = folded_count(x, axes) as f64;
         dispatch_float!(
             x.dtype(),
-            T => sum_terms::<T, _, T>(x, axes, keep, Plain, |sum| T::narrow(sum / count)),
+            T => sum_terms::<T>(x, axes, keep, Term::Plain, count),
             else Err(Fault::defect("no float"))
         )
     }
@@ -180,8 +186,8 @@ impl Reduce for Cpu {
             DType::BF16 | DType::F16 => in_f32(x, |x| self.product(x, axes, keep)),
             dtype => dispatch_float!(
                 dtype,
-                T => fold(x, axes, keep, Product::<T>(PhantomData), T::narrow),
-                else fold(&self.cast(x, DType::I64)?, axes, keep, Whole::<true>, |product| product)
+                T => fold(x, axes, keep, InDouble::<T>::Product, T::narrow),
+                else fold(&self.cast(x, DType::I64)?, axes, keep, Whole { product: true }, |product| product)
             ),
         }
     }
@@ -189,10 +195,8 @@ impl Reduce for Cpu {
     fn extreme(&self, x: &Value, axes: &[usize], keep: bool, greatest: bool) -> Result<Value, Fault> {
         not_empty(x, axes)?;
         let (wide, dtype) = (self.cast(x, compared_as(x.dtype()))?, x.dtype());
-        let best = dispatch_compared!(wide.dtype(), T => if greatest {
-            fold(&wide, axes, keep, Extreme::<T, true>(PhantomData), |best| best)
-        } else {
-            fold(&wide, axes, keep, Extreme::<T, false>(PhantomData), |best| best)
+        let best = dispatch_compared!(wide.dtype(), T => {
+            fold(&wide, axes, keep, Extreme::<T> { greatest, of: PhantomData }, |best| best)
         })?;
         self.cast(&best, dtype)
     }
@@ -200,10 +204,9 @@ impl Reduce for Cpu {
     fn extreme_place(&self, x: &Value, axes: &[usize], keep: bool, greatest: bool) -> Result<(Value, Value), Fault> {
         not_empty(x, axes)?;
         let (wide, dtype) = (self.cast(x, compared_as(x.dtype()))?, x.dtype());
-        let (best, place) = dispatch_compared!(wide.dtype(), T => if greatest {
-            fold_pair(&wide, axes, keep, Place::<T, true>(PhantomData), |(best, place)| (best, place as i64))
-        } else {
-            fold_pair(&wide, axes, keep, Place::<T, false>(PhantomData), |(best, place)| (best, place as i64))
+        let (best, place) = dispatch_compared!(wide.dtype(), T => {
+            let place = Place(Extreme::<T> { greatest, of: PhantomData });
+            fold_pair(&wide, axes, keep, place, |(best, place)| (best, place as i64))
         })?;
         Ok((self.cast(&best, dtype)?, place))
     }
@@ -276,7 +279,11 @@ impl Reduce for Cpu {
     }
 
     fn shares(&self, x: &Value, best: &Value, axes: &[usize], nan: bool) -> Result<Value, Fault> {
-        dispatch!(x.dtype(), T => gradients::shares::<T>(x, best, axes, nan))
+        if x.dtype().is_half() {
+            let (wide, best) = (self.cast(x, DType::F32)?, self.cast(best, DType::F32)?);
+            return self.cast(&self.shares(&wide, &best, axes, nan)?, x.dtype());
+        }
+        dispatch_float!(x.dtype(), T => gradients::shares::<T>(x, best, axes, nan), else Err(Fault::defect("no float")))
     }
 
     fn put(&self, x: &Value, places: &Value, shape: Shape, axes: &[usize]) -> Result<Value, Fault> {
@@ -294,7 +301,8 @@ pub(super) fn exponentials<T: Real + Bounded>(x: &Value, axis: usize, logarithm:
     let data = x.strided::<T>()?;
     let plan = Plan::new(data.layout, &[axis], false);
     let mut statistics = vec![(T::ZERO, T::ZERO); plan.kept.count()];
-    fold_into(data.data, &plan, LogSumExp::<T>(PhantomData), &mut statistics, |sum| sum.statistics(logarithm));
+    let finish = each(|sum: Exponentials<T>| sum.statistics(logarithm));
+    fold_into(data.data, &plan, LogSumExp::<T>(PhantomData), &mut statistics, &finish);
     Ok(statistics)
 }
 
@@ -309,26 +317,30 @@ fn not_empty(x: &Value, axes: &[usize]) -> Result<(), Fault> {
     ))
 }
 
-fn norm<T: Real + Bounded>(x: &Value, axes: &[usize], keep: bool, order: f64) -> Result<Value, Fault> {
-    if order == f64::INFINITY {
-        return fold(x, axes, keep, OfMagnitude(Extreme::<T, true>(PhantomData)), |best| best);
-    }
-    if order == f64::NEG_INFINITY {
-        return fold(x, axes, keep, OfMagnitude(Extreme::<T, false>(PhantomData)), |best| best);
+fn norm<T: Real>(x: &Value, axes: &[usize], keep: bool, order: f64) -> Result<Value, Fault> {
+    if order.is_infinite() {
+        let x = Cpu.contiguous(x)?;
+        let data = x.dense::<T>()?;
+        let magnitudes = Value::build::<T>(*x.shape(), |out| {
+            for (out, x) in out.iter_mut().zip(data) {
+                *out = x.magnitude();
+            }
+        })?;
+        return Cpu.extreme(&magnitudes, axes, keep, order > 0.0);
     }
     if order == 0.0 {
         return Cpu.cast(&Cpu.count_nonzero(x, axes, keep)?, x.dtype());
     }
     if order == 1.0 {
-        return sum_terms::<T, _, T>(x, axes, keep, Magnitude, T::narrow);
+        return sum_terms::<T>(x, axes, keep, Term::Magnitude, 1.0);
     }
     let exact = |x: &Value| {
-        fold(x, axes, keep, Powers::<T>(order, PhantomData), |sum| {
+        fold(x, axes, keep, InDouble::<T>::Powers(order, PhantomData), |sum| {
             T::narrow(if order == 2.0 { sum.sqrt() } else { sum.powf(1.0 / order) })
         })
     };
     if order == 2.0 {
-        let norm = sum_terms::<T, _, T>(x, axes, keep, Square, |sum| T::narrow(sum.sqrt()))?;
+        let norm = sum_terms::<T>(x, axes, keep, Term::Square, 1.0)?;
         // Squares of f32 overflow and vanish long before their root does: then once more in f64.
         let safe = |&x: &T| x.wide() < 1e15 && x.wide() > 1e-15;
         return if T::DTYPE == DType::F64 || norm.dense::<T>()?.iter().all(safe) { Ok(norm) } else { exact(x) };

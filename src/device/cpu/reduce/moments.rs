@@ -1,7 +1,7 @@
 //! Mean and squared deviations in one visit.
 
 use super::fold::{Fold, WIDTH};
-use crate::device::cpu::real::{Real, sum_of};
+use crate::device::cpu::real::{LANES, Real, sum_of, total};
 use std::marker::PhantomData;
 
 /// How many numbers, their mean, and the sum of their squared deviations from it.
@@ -57,8 +57,21 @@ impl MaxOrNan for f64 {
 pub(in crate::device::cpu) fn moments_of<T: Real>(values: &[T]) -> Moments {
     let count = values.len() as f64;
     let near = T::narrow(sum_of(values, |x| x) / count);
-    let squares = sum_of(values, |x| (x - near) * (x - near));
-    Moments::about(near.wide(), count, sum_of(values, |x| x - near), squares)
+    let (mut sums, mut squares) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(block) {
+            let apart = x - near;
+            *sum += apart;
+            *square += apart * apart;
+        }
+    }
+    for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(rest) {
+        let apart = x - near;
+        *sum += apart;
+        *square += apart * apart;
+    }
+    Moments::about(near.wide(), count, total(&sums), total(&squares))
 }
 
 /// Mean and variance, for floats.

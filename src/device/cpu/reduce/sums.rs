@@ -5,48 +5,16 @@ use crate::device::cpu::real::{Real, sum_of};
 use std::marker::PhantomData;
 
 /// What is added up for each number.
-pub(super) trait Term<T: Real>: Copy + Sync {
-    fn of(self, x: T) -> T;
-}
-
-/// x.
 #[derive(Clone, Copy)]
-pub(super) struct Plain;
-impl<T: Real> Term<T> for Plain {
-    #[inline(always)]
-    fn of(self, x: T) -> T {
-        x
-    }
-}
-
-/// x, or 0 where it is NaN.
-#[derive(Clone, Copy)]
-pub(super) struct Known;
-impl<T: Real> Term<T> for Known {
-    #[inline(always)]
-    fn of(self, x: T) -> T {
-        if is_nan(x) { T::ZERO } else { x }
-    }
-}
-
-/// |x|.
-#[derive(Clone, Copy)]
-pub(super) struct Magnitude;
-impl<T: Real> Term<T> for Magnitude {
-    #[inline(always)]
-    fn of(self, x: T) -> T {
-        x.magnitude()
-    }
-}
-
-/// x².
-#[derive(Clone, Copy)]
-pub(super) struct Square;
-impl<T: Real> Term<T> for Square {
-    #[inline(always)]
-    fn of(self, x: T) -> T {
-        x * x
-    }
+pub(super) enum Term {
+    /// x.
+    Plain,
+    /// x, or 0 where it is NaN.
+    Known,
+    /// |x|.
+    Magnitude,
+    /// x².
+    Square,
 }
 
 /// Is it no number? (Integers always are one.)
@@ -56,11 +24,30 @@ pub(in crate::device::cpu) fn is_nan<T: PartialEq>(x: T) -> bool {
     x != x
 }
 
-/// The sum of terms of floats: short chains in the element type, their totals in f64.
+/// The sum of terms of floats: short chains in the element type, their totals in f64. Which term is only asked outside of
+/// the loops.
 #[derive(Clone, Copy)]
-pub(super) struct Sum<T, M>(pub(super) M, pub(super) PhantomData<T>);
+pub(super) struct Sum<T>(pub(super) Term, pub(super) PhantomData<T>);
 
-impl<T: Real, M: Term<T>> Fold for Sum<T, M> {
+/// Adds the terms of each row to the lanes.
+#[inline(always)]
+fn add_rows<T: Real>(rows: &[&[T]], lanes: &mut [T], of: impl Fn(T) -> T) {
+    let width = lanes.len();
+    let (fours, rest) = rows.as_chunks::<4>();
+    for [a, b, c, d] in fours {
+        let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
+        for j in 0..width {
+            lanes[j] += (of(a[j]) + of(b[j])) + (of(c[j]) + of(d[j]));
+        }
+    }
+    for row in rest {
+        for (lane, &x) in lanes.iter_mut().zip(*row) {
+            *lane += of(x);
+        }
+    }
+}
+
+impl<T: Real> Fold for Sum<T> {
     type Item = T;
     type State = f64;
     fn empty(&self) -> f64 {
@@ -68,24 +55,22 @@ impl<T: Real, M: Term<T>> Fold for Sum<T, M> {
     }
     #[inline(always)]
     fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut f64) {
-        *state += sum_of(values, |x| self.0.of(x));
+        *state += match self.0 {
+            Term::Plain => sum_of(values, |x| x),
+            Term::Known => sum_of(values, |x| if is_nan(x) { T::ZERO } else { x }),
+            Term::Magnitude => sum_of(values, |x| x.magnitude()),
+            Term::Square => sum_of(values, |x| x * x),
+        };
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [f64]) {
-        let width = states.len();
         let mut lanes = [T::ZERO; WIDTH];
-        let lanes = &mut lanes[..width];
-        let (fours, rest) = rows.as_chunks::<4>();
-        for [a, b, c, d] in fours {
-            let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
-            for j in 0..width {
-                lanes[j] += (self.0.of(a[j]) + self.0.of(b[j])) + (self.0.of(c[j]) + self.0.of(d[j]));
-            }
-        }
-        for row in rest {
-            for (lane, &x) in lanes.iter_mut().zip(*row) {
-                *lane += self.0.of(x);
-            }
+        let lanes = &mut lanes[..states.len()];
+        match self.0 {
+            Term::Plain => add_rows(rows, lanes, |x| x),
+            Term::Known => add_rows(rows, lanes, |x| if is_nan(x) { T::ZERO } else { x }),
+            Term::Magnitude => add_rows(rows, lanes, |x| x.magnitude()),
+            Term::Square => add_rows(rows, lanes, |x| x * x),
         }
         for (state, &lane) in states.iter_mut().zip(&*lanes) {
             *state += lane.wide();
@@ -96,112 +81,95 @@ impl<T: Real, M: Term<T>> Fold for Sum<T, M> {
     }
 }
 
-/// Σ |x|^p in f64, for orders that have no loop of their own.
+/// What is rare and computed in f64.
 #[derive(Clone, Copy)]
-pub(super) struct Powers<T>(pub(super) f64, pub(super) PhantomData<T>);
-
-impl<T: Real> Powers<T> {
-    #[inline(always)]
-    fn of(&self, x: T) -> f64 {
-        let x = x.wide().abs();
-        if self.0 == 3.0 { x * x * x } else { x.powf(self.0) }
-    }
+pub(super) enum InDouble<T> {
+    /// Π x.
+    Product,
+    /// Σ |x|^p, for orders that have no loop of their own.
+    Powers(f64, PhantomData<T>),
 }
 
-impl<T: Real> Fold for Powers<T> {
-    type Item = T;
-    const WIDE: bool = false;
-    type State = f64;
-    fn empty(&self) -> f64 {
-        0.0
-    }
+impl<T: Real> InDouble<T> {
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut f64) {
-        *state += values.iter().map(|&x| self.of(x)).sum::<f64>();
-    }
-    #[inline(always)]
-    fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [f64]) {
-        for row in rows {
-            for (state, &x) in states.iter_mut().zip(*row) {
-                *state += self.of(x);
-            }
+    fn join(&self, state: f64, x: T) -> f64 {
+        match *self {
+            InDouble::Product => state * x.wide(),
+            InDouble::Powers(3.0, _) => state + x.wide().abs().powi(3),
+            InDouble::Powers(order, _) => state + x.wide().abs().powf(order),
         }
     }
-    fn merge(&self, state: &mut f64, later: &f64) {
-        *state += later;
-    }
 }
 
-/// The product of floats, in f64.
-#[derive(Clone, Copy)]
-pub(super) struct Product<T>(pub(super) PhantomData<T>);
-
-impl<T: Real> Fold for Product<T> {
+impl<T: Real> Fold for InDouble<T> {
     type Item = T;
     const WIDE: bool = false;
     type State = f64;
     fn empty(&self) -> f64 {
-        1.0
+        matches!(self, InDouble::Product) as u8 as f64
     }
     #[inline(always)]
     fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut f64) {
-        let mut lanes = [1.0; 16];
-        let (blocks, rest) = values.as_chunks::<16>();
-        for block in blocks {
+        let mut lanes = [self.empty(); 8];
+        for block in values.chunks(8) {
             for (lane, &x) in lanes.iter_mut().zip(block) {
-                *lane *= x.wide();
+                *lane = self.join(*lane, x);
             }
         }
-        for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane *= x.wide();
+        for lane in lanes {
+            self.merge(state, &lane);
         }
-        *state *= lanes.iter().product::<f64>();
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [f64]) {
         for row in rows {
             for (state, &x) in states.iter_mut().zip(*row) {
-                *state *= x.wide();
+                *state = self.join(*state, x);
             }
         }
     }
     fn merge(&self, state: &mut f64, later: &f64) {
-        *state *= later;
+        match self {
+            InDouble::Product => *state *= later,
+            InDouble::Powers(..) => *state += later,
+        }
     }
 }
 
 /// Sums and products of whole numbers, wrapping.
 #[derive(Clone, Copy)]
-pub(super) struct Whole<const PRODUCT: bool>;
+pub(super) struct Whole {
+    pub(super) product: bool,
+}
 
-impl<const PRODUCT: bool> Whole<PRODUCT> {
+impl Whole {
     #[inline(always)]
-    fn join(a: i64, b: i64) -> i64 {
-        if PRODUCT { a.wrapping_mul(b) } else { a.wrapping_add(b) }
+    fn join(self, a: i64, b: i64) -> i64 {
+        if self.product { a.wrapping_mul(b) } else { a.wrapping_add(b) }
     }
 }
 
-impl<const PRODUCT: bool> Fold for Whole<PRODUCT> {
+impl Fold for Whole {
     type Item = i64;
     const WIDE: bool = false;
     type State = i64;
     fn empty(&self) -> i64 {
-        PRODUCT as i64
+        self.product as i64
     }
     #[inline(always)]
     fn block<const FUSED: bool>(&self, values: &[i64], _: usize, state: &mut i64) {
-        *state = values.iter().fold(*state, |sum, &x| Self::join(sum, x));
+        *state = values.iter().fold(*state, |sum, &x| self.join(sum, x));
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[i64]], _: usize, states: &mut [i64]) {
         for row in rows {
             for (state, &x) in states.iter_mut().zip(*row) {
-                *state = Self::join(*state, x);
+                *state = self.join(*state, x);
             }
         }
     }
     fn merge(&self, state: &mut i64, later: &i64) {
-        *state = Self::join(*state, *later);
+        *state = self.join(*state, *later);
     }
 }
 

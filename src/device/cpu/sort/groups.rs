@@ -1,8 +1,9 @@
 //! Equals put together: the most frequent element, the different slices.
 
-use super::{Choice, Ordered, PART, Rows, is_nan, picked, restored};
+use super::{Choice, Ordered, PART, Rows, picked, restored};
 use crate::device::Value;
 use crate::device::copy::Arrange;
+use crate::device::cpu::reduce::is_nan;
 use crate::device::cpu::{Cpu, parallel};
 use crate::device::index::Index;
 use crate::device::sort::Distinct;

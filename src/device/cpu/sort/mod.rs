@@ -23,6 +23,8 @@ const PART: usize = 8 * 1024;
 pub(super) trait Ordered: Copy + Send + Sync + 'static {
     /// Bits that the rank needs.
     const BITS: u32;
+    /// Do the greatest ranks belong to NaN?
+    const HAS_NAN: bool;
     fn rank(self) -> u64;
 }
 
@@ -30,6 +32,7 @@ macro_rules! ordered_floats {
     ($($t:ty, $bits:ty;)*) => { $(
         impl Ordered for $t {
             const BITS: u32 = <$bits>::BITS;
+            const HAS_NAN: bool = true;
             #[inline(always)]
             fn rank(self) -> u64 {
                 const SIGN: $bits = 1 << (<$bits>::BITS - 1);
@@ -52,6 +55,7 @@ macro_rules! ordered_integers {
     ($($t:ty, $bits:ty, $flip:expr;)*) => { $(
         impl Ordered for $t {
             const BITS: u32 = <$bits>::BITS;
+            const HAS_NAN: bool = false;
             #[inline(always)]
             fn rank(self) -> u64 {
                 (self as $bits ^ $flip) as u64
@@ -61,15 +65,45 @@ macro_rules! ordered_integers {
 }
 ordered_integers! { i64, u64, 1 << 63; i32, u32, 1 << 31; u8, u8, 0; bool, u8, 0; }
 
+/// The elements of all rows as keys: everything after this knows no element type.
+#[derive(Clone, Copy)]
+struct Keys<'a> {
+    /// Writes the ranks of the elements from a position on.
+    ranks: &'a (dyn Fn(usize, &mut [u64]) + Sync),
+    greatest: u64,
+    /// Does the greatest rank stand for NaN?
+    has_nan: bool,
+}
+
+impl Keys<'_> {
+    /// The elements of the row that begins at `row`, from its element `first` on, each with its position in the row.
+    fn pack<P: Packed>(&self, row: usize, first: usize, flip: u64, out: &mut [P]) {
+        let mut ranks = [0; 256];
+        for (block, out) in out.chunks_mut(ranks.len()).enumerate() {
+            let from = first + block * ranks.len();
+            let ranks = &mut ranks[..out.len()];
+            (self.ranks)(row + from, ranks);
+            for (index, (out, rank)) in out.iter_mut().zip(ranks).enumerate() {
+                *out = P::pack(*rank ^ flip, from + index);
+            }
+        }
+    }
+}
+
 /// A key and a position in one number; what is smaller comes first.
 trait Packed: Ord + Copy + Send + Sync + Default {
     fn pack(key: u64, position: usize) -> Self;
+    fn key(self) -> u64;
     fn position(self) -> usize;
 }
 impl Packed for u64 {
     #[inline(always)]
     fn pack(key: u64, position: usize) -> u64 {
         key << 32 | position as u64
+    }
+    #[inline(always)]
+    fn key(self) -> u64 {
+        self >> 32
     }
     #[inline(always)]
     fn position(self) -> usize {
@@ -80,6 +114,10 @@ impl Packed for u128 {
     #[inline(always)]
     fn pack(key: u64, position: usize) -> u128 {
         (key as u128) << 64 | position as u128
+    }
+    #[inline(always)]
+    fn key(self) -> u64 {
+        (self >> 64) as u64
     }
     #[inline(always)]
     fn position(self) -> usize {
@@ -146,22 +184,30 @@ impl Choice {
     }
     /// The wanted elements' positions in every row, as i64.
     fn positions<T: Element + Ordered>(self, rows: &Rows) -> Result<Value, Fault> {
+        let source = rows.value.dense::<T>()?;
+        let keys = Keys {
+            ranks: &|from, ranks| {
+                for (rank, x) in ranks.iter_mut().zip(&source[from..]) {
+                    *rank = x.rank();
+                }
+            },
+            greatest: u64::MAX >> (64 - T::BITS),
+            has_nan: T::HAS_NAN,
+        };
         if T::BITS <= 32 && rows.around.size <= u32::MAX as usize {
-            self.packed::<T, u64>(rows)
+            self.packed::<u64>(rows, keys)
         } else {
-            self.packed::<T, u128>(rows)
+            self.packed::<u128>(rows, keys)
         }
     }
 
-    fn packed<T: Element + Ordered, P: Packed>(self, rows: &Rows) -> Result<Value, Fault> {
+    fn packed<P: Packed>(self, rows: &Rows, keys: Keys<'_>) -> Result<Value, Fault> {
         let (size, length) = (rows.around.size, self.length);
-        let source = rows.value.dense::<T>()?;
         let shape = rows.shape(length)?;
         if shape.count() == 0 {
             return Value::build::<i64>(shape, |_| ());
         }
-        let flip = if self.descending { u64::MAX >> (64 - T::BITS) } else { 0 };
-        let key = |x: T, position: usize| P::pack(x.rank() ^ flip, position);
+        let flip = if self.descending { keys.greatest } else { 0 };
         let write = |packed: &[P], to: &mut [i64]| {
             for (to, packed) in to.iter_mut().zip(packed) {
                 *to = packed.position() as i64;
@@ -171,12 +217,10 @@ impl Choice {
         if all && size > merge::LONG && rows.count() < merge::FEW {
             // Few long rows: each is sorted by all threads together.
             return Value::try_build::<i64>(shape, |out| {
-                for (row, to) in source.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
+                for (row, to) in out.chunks_exact_mut(size).enumerate() {
                     let mut packed = merge::reserve::<P>(size)?;
                     parallel::chunks(&mut packed, PART, 2, |part, block| {
-                        for (i, to) in block.iter_mut().enumerate() {
-                            *to = key(row[part * PART + i], part * PART + i);
-                        }
+                        keys.pack(row * size, part * PART, flip, block);
                     });
                     let sorted = merge::sort(packed)?;
                     parallel::chunks(to, PART, 2, |part, to| write(&sorted[part * PART..], to));
@@ -187,17 +231,16 @@ impl Choice {
         Value::build::<i64>(shape, |out| {
             let together = (PART / size).max(1);
             parallel::chunks(out, together * length, 16 * size.div_ceil(length), |part, block| {
-                let mut packed: Vec<P> = Vec::with_capacity(size);
+                let mut packed = vec![P::default(); size];
                 for (row, to) in block.chunks_exact_mut(length).enumerate() {
-                    let row = &source[(part * together + row) * size..][..size];
+                    keys.pack((part * together + row) * size, 0, flip, &mut packed);
                     if self.nan_wins
-                        && let Some(position) = row.iter().position(|&x| is_nan(x))
+                        && keys.has_nan
+                        && let Some(position) = packed.iter().position(|packed| packed.key() == keys.greatest ^ flip)
                     {
                         to.fill(position as i64);
                         continue;
                     }
-                    packed.clear();
-                    packed.extend(row.iter().enumerate().map(|(position, &x)| key(x, position)));
                     write(self.order(&mut packed), to);
                 }
             });
@@ -218,12 +261,6 @@ impl Choice {
         wanted.sort_unstable();
         wanted
     }
-}
-
-#[inline(always)]
-#[expect(clippy::eq_op, reason = "only a NaN differs from itself")]
-fn is_nan<T: PartialEq>(x: T) -> bool {
-    x != x
 }
 
 /// The elements at positions within rows.
@@ -247,11 +284,9 @@ fn picked<T: Element>(rows: &Rows, positions: &Value) -> Result<Value, Fault> {
 
 fn chosen(x: &Value, axis: usize, choice: Choice) -> Result<(Value, Value), Fault> {
     let rows = Rows::new(x, axis)?;
-    dispatch!(x.dtype(), T => {
-        let positions = choice.positions::<T>(&rows)?;
-        let values = picked::<T>(&rows, &positions)?;
-        Ok((restored(values, axis)?, restored(positions, axis)?))
-    })
+    let positions = dispatch!(x.dtype(), T => choice.positions::<T>(&rows))?;
+    let values = dispatch!(x.dtype(), T => picked::<T>(&rows, &positions))?;
+    Ok((restored(values, axis)?, restored(positions, axis)?))
 }
 
 fn size_along(x: &Value, axis: usize) -> usize {
@@ -266,7 +301,7 @@ impl Sort for Cpu {
     fn argsort(&self, x: &Value, axis: usize, descending: bool) -> Result<Value, Fault> {
         let rows = Rows::new(x, axis)?;
         let choice = Choice::new(0, size_along(x, axis), descending);
-        dispatch!(x.dtype(), T => restored(choice.positions::<T>(&rows)?, axis))
+        restored(dispatch!(x.dtype(), T => choice.positions::<T>(&rows))?, axis)
     }
 
     fn topk(&self, x: &Value, k: usize, axis: usize, largest: bool) -> Result<(Value, Value), Fault> {
