@@ -73,11 +73,15 @@ impl Op for Linear {
         match which {
             0 => apply(Matmul::PLAIN, [g, &call.input(1)]),
             1 => {
+                let product = Matmul { turn_left: true, ..Matmul::PLAIN };
+                if x.len() == 2 {
+                    return apply(product, [g, &call.input(0)]);
+                }
                 // All leading axes are rows: one product.
                 let rows: usize = x[..x.len() - 1].iter().product();
                 let g = g.reshape([rows, out[out.len() - 1]]);
                 let x = call.input(0).reshape([rows, x[x.len() - 1]]);
-                apply(Matmul { turn_left: true, ..Matmul::PLAIN }, [&g, &x])
+                apply(product, [&g, &x])
             }
             _ => g.clone(),
         }

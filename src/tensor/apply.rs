@@ -1,7 +1,7 @@
 //! How an operation is applied: compute, check, and remember what backward will need.
 
 use super::Tensor;
-use super::graph::{History, Node, Place, Record};
+use super::graph::{History, Node, Place};
 use super::op::{Keep, Op, Outputs, Tensors};
 use super::record;
 use super::scopes::{Modes, modes};
@@ -19,25 +19,13 @@ use std::sync::Arc;
 #[inline]
 pub fn apply<O: Op, const N: usize>(op: O, inputs: [&Tensor; N]) -> Tensor {
     let at = Location::caller();
-    let mut values: [&Value; N] = match inputs.first() {
-        Some(Tensor { value: Ok(first), .. }) => [first; N],
-        Some(Tensor { value: Err(error), .. }) => return Tensor::failed(error.clone()),
-        None => return Tensor::failed(no_inputs(&op, at)),
-    };
-    for (slot, input) in values.iter_mut().zip(inputs) {
-        match &input.value {
-            Ok(value) => *slot = value,
-            Err(error) => return Tensor::failed(error.clone()),
-        }
-    }
-    single(perform(op, &inputs, &values, at), at)
+    one(op, &inputs, at)
 }
 
 /// Applies an operation of one result to any number of tensors.
 #[track_caller]
 pub fn apply_slice<O: Op>(op: O, inputs: &[&Tensor]) -> Tensor {
-    let at = Location::caller();
-    single(gather(op, inputs, at), at)
+    one(op, inputs, Location::caller())
 }
 
 /// Applies an operation of `M` results.
@@ -45,7 +33,7 @@ pub fn apply_slice<O: Op>(op: O, inputs: &[&Tensor]) -> Tensor {
 pub fn apply_many<O: Op, const M: usize>(op: O, inputs: &[&Tensor]) -> [Tensor; M] {
     let at = Location::caller();
     let name = op.name();
-    let outcome = gather(op, inputs, at).and_then(|results| {
+    let outcome = perform(op, inputs, at).and_then(|results| {
         <[Tensor; M]>::try_from(results.into_vec()).map_err(|wrong| {
             let what = format!("{} results came where {M} were expected", wrong.len());
             Error::with(name, Fault::defect(what), Vec::new(), at)
@@ -57,103 +45,158 @@ pub fn apply_many<O: Op, const M: usize>(op: O, inputs: &[&Tensor]) -> [Tensor; 
 /// Applies an operation whose number of results is known when it runs.
 #[track_caller]
 pub fn apply_all<O: Op>(op: O, inputs: &[&Tensor]) -> crate::error::Result<Tensors> {
-    gather(op, inputs, Location::caller())
+    perform(op, inputs, Location::caller())
 }
 
-fn single(outcome: Result<Tensors, Error>, at: Place) -> Tensor {
-    match outcome {
-        Ok(mut results) => match results.pop() {
-            Some(tensor) => tensor,
-            None => Tensor::failed(Error::with("apply", Fault::defect("no result came"), Vec::new(), at)),
-        },
+/// As [`perform`], for one result: it goes through no list.
+#[inline]
+fn one<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Tensor {
+    match Plan::new(&op, inputs, at) {
+        Ok(plan) if plan.remembers => plan.recorded_one(Arc::new(Node::blank(op, at))),
+        Ok(plan) => plan.unrecorded_one(&op),
         Err(error) => Tensor::failed(error),
     }
 }
 
-fn gather<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Result<Tensors, Error> {
-    let values = values_of(&op, inputs, at)?;
-    perform(op, inputs, &values, at)
+/// Computes and records; `at` is the caller's place. All but the making of the node is done in functions that know no
+/// type of operation, so that their code exists once.
+#[inline]
+pub(super) fn perform<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Result<Tensors, Error> {
+    let plan = Plan::new(&op, inputs, at)?;
+    if plan.remembers { plan.recorded(Arc::new(Node::blank(op, at))) } else { plan.unrecorded(&op) }
 }
 
-fn values_of<'a>(op: &dyn Op, inputs: &[&'a Tensor], at: Place) -> Result<SmallVec<[&'a Value; 4]>, Error> {
-    let mut values = SmallVec::new();
-    for input in inputs {
-        values.push(input.value.as_ref().map_err(Error::clone)?);
+/// An operation on its way: its inputs, none of which has failed, and what is to be remembered.
+struct Plan<'a> {
+    inputs: &'a [&'a Tensor],
+    values: SmallVec<[&'a Value; 4]>,
+    at: Place,
+    modes: Modes,
+    tracked: bool,
+    differentiable: Result<(), &'static str>,
+    /// Gradients will be wanted.
+    wants: bool,
+    /// A node is made: for gradients, for a recording, or for a name.
+    remembers: bool,
+}
+
+impl<'a> Plan<'a> {
+    fn new(op: &dyn Op, inputs: &'a [&'a Tensor], at: Place) -> Result<Plan<'a>, Error> {
+        let modes = modes();
+        let (mut values, mut tracked) = (SmallVec::new(), false);
+        for input in inputs {
+            values.push(input.value.as_ref().map_err(Error::clone)?);
+            tracked |= input.history.tracked().is_some();
+        }
+        if values.is_empty() {
+            return Err(no_inputs(op, at));
+        }
+        let differentiable = if tracked { op.differentiable() } else { Ok(()) };
+        let wants = tracked && modes.recording && differentiable.is_ok();
+        // Of a view of something named only the name is remembered: `weight (transposed)`.
+        let named = || op.view().is_some() && matches!(inputs, [input, ..] if input.history.is_named());
+        let remembers = wants || modes.everything || named();
+        Ok(Plan { inputs, values, at, modes, tracked, differentiable, wants, remembers })
     }
-    if values.is_empty() { Err(no_inputs(op, at)) } else { Ok(values) }
+
+    fn compute(&self, op: &dyn Op, keep: &mut Keep) -> Result<Outputs, Error> {
+        let outputs = match forward(op, &self.values, keep) {
+            Ok(outputs) => outputs,
+            Err(fault) => return Err(Error::with(op.name(), fault, listed(op.roles(), self.inputs), self.at)),
+        };
+        if self.modes.anomalies {
+            watch(op, self.inputs, &self.values, &outputs, self.at)?;
+        }
+        Ok(outputs)
+    }
+
+    /// The results, with a new node of the operation as their history.
+    fn recorded(&self, node: Arc<Node>) -> Result<Tensors, Error> {
+        let (outputs, node) = self.record(node)?;
+        let mut results = Tensors::new();
+        for (output, value) in outputs.into_iter().enumerate() {
+            results.push(Tensor::with_history(value, self.history(node.clone(), output)));
+        }
+        Ok(results)
+    }
+    fn recorded_one(&self, node: Arc<Node>) -> Tensor {
+        match self.record(node) {
+            Ok((mut outputs, node)) => match outputs.pop() {
+                Some(value) => Tensor::with_history(value, self.history(node, outputs.len())),
+                None => self.no_result(),
+            },
+            Err(error) => Tensor::failed(error),
+        }
+    }
+    fn record(&self, mut node: Arc<Node>) -> Result<(Outputs, Arc<Node>), Error> {
+        let mut keep = Keep::new(self.wants);
+        let outputs = self.compute(node.op(), &mut keep)?;
+        match Arc::get_mut(&mut node) {
+            Some(node) => node.fill(self.inputs, &outputs, keep, self.wants),
+            None => return Err(Error::new("apply", Fault::defect("a new node is shared"))),
+        }
+        if self.modes.everything {
+            record::write_down(&node, &self.values, &outputs);
+        }
+        Ok((outputs, node))
+    }
+    fn history(&self, node: Arc<Node>, output: usize) -> History {
+        match self.wants || self.modes.everything {
+            true => History::Node { node, output: output as u32 },
+            false => History::Frozen(node),
+        }
+    }
+
+    /// The results without a node; at most they know where their history was lost.
+    fn unrecorded(&self, op: &dyn Op) -> Result<Tensors, Error> {
+        let mut results = Tensors::new();
+        for value in self.compute(op, &mut Keep::new(false))? {
+            results.push(self.without_node(value));
+        }
+        Ok(results)
+    }
+    fn unrecorded_one(&self, op: &dyn Op) -> Tensor {
+        match self.compute(op, &mut Keep::new(false)) {
+            Ok(mut outputs) => match outputs.pop() {
+                Some(value) => self.without_node(value),
+                None => self.no_result(),
+            },
+            Err(error) => Tensor::failed(error),
+        }
+    }
+    #[inline]
+    fn without_node(&self, value: Value) -> Tensor {
+        // Integers and booleans had no gradient to lose, but they can say which operation has none.
+        let tells = value.dtype().is_float() || self.differentiable.is_err();
+        let history = if tells { self.lost_history() } else { History::None };
+        Tensor::with_history(value, history)
+    }
+    #[cold]
+    fn no_result(&self) -> Tensor {
+        Tensor::failed(Error::with("apply", Fault::defect("no result came"), Vec::new(), self.at))
+    }
+
+    /// The history of a result that is not recorded.
+    fn lost_history(&self) -> History {
+        match self.differentiable {
+            Err(reason) => return History::NoGradient(Arc::new((reason, self.at))),
+            Ok(()) if self.tracked && !self.modes.recording => return History::NoGrad(self.at),
+            Ok(()) => {}
+        }
+        for (input, value) in self.inputs.iter().zip(&self.values) {
+            match &input.history {
+                History::None | History::Node { .. } | History::Frozen(_) => {}
+                cut if value.dtype().is_float() => return cut.clone(),
+                _ => {}
+            }
+        }
+        History::None
+    }
 }
 
 #[cold]
 fn no_inputs(op: &dyn Op, at: Place) -> Error {
     Error::with(op.name(), Fault::value("there are no tensors to work on", "give at least one"), Vec::new(), at)
-}
-
-/// Computes and records. No input has failed; `at` is the caller's place. All but the making of the node is done in
-/// functions that know no type of operation, so that their code exists once.
-#[inline]
-pub(super) fn perform<O: Op>(op: O, inputs: &[&Tensor], values: &[&Value], at: Place) -> Result<Tensors, Error> {
-    match compute(&op, inputs, values, at)? {
-        Computed::Finished(results) => Ok(results),
-        Computed::Recorded(record, outputs) => {
-            let node: Arc<Node> = Arc::new(Node::new(record, op));
-            Ok(results_of(&node, values, outputs))
-        }
-    }
-}
-
-/// What has been computed, and whether there is something to remember. (It lives for a moment: no box.)
-#[allow(clippy::large_enum_variant)]
-enum Computed {
-    Finished(Tensors),
-    Recorded(Record, Outputs),
-}
-
-fn compute(op: &dyn Op, inputs: &[&Tensor], values: &[&Value], at: Place) -> Result<Computed, Error> {
-    let modes = modes();
-    let tracked = inputs.iter().any(|input| input.history.tracked().is_some());
-    let differentiable = if tracked { op.differentiable() } else { Ok(()) };
-    let wants = tracked && modes.recording && differentiable.is_ok();
-    let mut keep = Keep::new(wants);
-    let outputs = match forward(op, values, &mut keep) {
-        Ok(outputs) => outputs,
-        Err(fault) => return Err(Error::with(op.name(), fault, listed(op.roles(), inputs), at)),
-    };
-    if modes.anomalies {
-        watch(op, inputs, values, &outputs, at)?;
-    }
-    if wants || modes.everything {
-        return Ok(Computed::Recorded(Record::new(op, inputs, &outputs, keep, wants, at), outputs));
-    }
-    let cut = lost_history(op, inputs, tracked, differentiable, &modes, at);
-    if matches!(cut, History::Frozen(_)) {
-        return Ok(Computed::Recorded(Record::new(op, inputs, &outputs, Keep::new(false), false, at), outputs));
-    }
-    let mut results = Tensors::new();
-    for value in outputs {
-        // Integers and booleans had no gradient to lose, but they can say which operation has none.
-        let tells = value.dtype().is_float() || differentiable.is_err();
-        let history = if tells { cut.clone() } else { History::None };
-        results.push(Tensor::with_history(value, history));
-    }
-    Ok(Computed::Finished(results))
-}
-
-/// The results of a node: with their history, or as views that only have a name.
-fn results_of(node: &Arc<Node>, values: &[&Value], outputs: Outputs) -> Tensors {
-    let everything = modes().everything;
-    if everything {
-        record::write_down(node, values, &outputs);
-    }
-    let mut results = Tensors::new();
-    for (output, value) in outputs.into_iter().enumerate() {
-        let history = if node.wants || everything {
-            History::Node { node: node.clone(), output: output as u32 }
-        } else {
-            History::Frozen(node.clone())
-        };
-        results.push(Tensor::with_history(value, history));
-    }
-    results
 }
 
 fn forward(op: &dyn Op, values: &[&Value], keep: &mut Keep) -> Result<Outputs, Fault> {
@@ -177,36 +220,6 @@ fn forward(op: &dyn Op, values: &[&Value], keep: &mut Keep) -> Result<Outputs, F
 #[cold]
 fn bytes<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
     values.map(|value| value.count() * value.dtype().size()).sum()
-}
-
-/// The history of a result that is not recorded.
-fn lost_history(
-    op: &dyn Op,
-    inputs: &[&Tensor],
-    tracked: bool,
-    differentiable: Result<(), &'static str>,
-    modes: &Modes,
-    at: Place,
-) -> History {
-    if op.view().is_some() && inputs.first().is_some_and(|input| input.history.is_named()) {
-        // Only a name is remembered: `weight (transposed)`.
-        return inputs
-            .first()
-            .and_then(|input| input.history.node())
-            .map_or(History::None, |node| History::Frozen(node.clone()));
-    }
-    match differentiable {
-        Err(reason) => return History::NoGradient(Arc::new((reason, at))),
-        Ok(()) if tracked && !modes.recording => return History::NoGrad(at),
-        Ok(()) => {}
-    }
-    for input in inputs.iter().filter(|input| input.value.as_ref().is_ok_and(|value| value.dtype().is_float())) {
-        match &input.history {
-            History::None | History::Node { .. } | History::Frozen(_) => {}
-            cut => return cut.clone(),
-        }
-    }
-    History::None
 }
 
 /// A tensor that failed before an operation was reached; the place is the caller's.

@@ -5,7 +5,7 @@
 
 use super::Tensor;
 use super::gradients::{Cut, Entry, Gradients};
-use super::graph::{History, Leaf, Node, Place, Record, Saved};
+use super::graph::{History, Leaf, Node, Place, Saved};
 use super::op::{Call, InputGradients, Op, Tensors, Wanted};
 use super::own::{add_up, identity, undo_broadcast};
 use super::scopes::{modes, with_modes};
@@ -520,8 +520,7 @@ fn recorded_seed(seed: Tensor, at: Place) -> Result<Tensor> {
     }
     let value = seed.value()?.clone();
     let op = Seed(Leaf { name: std::sync::Mutex::new(None) });
-    let record = Record::new(&op, &[], std::slice::from_ref(&value), super::op::Keep::new(false), true, at);
-    let node: Arc<Node> = Arc::new(Node::new(record, op));
+    let node: Arc<Node> = Arc::new(Node::source(op, &value, at));
     Ok(Tensor::with_history(value, History::Node { node, output: 0 }))
 }
 

@@ -1,7 +1,8 @@
 //! Memory for time: a block whose values are computed again when backward arrives.
 
+use super::apply::perform;
 use super::backward::Walk;
-use super::graph::{History, Node, Place};
+use super::graph::{History, Node};
 use super::op::{Call, InputGradients, Keep, Op, Outputs, Saves, Tensors, Wanted, one};
 use super::own::identity;
 use super::record::record;
@@ -102,20 +103,12 @@ impl Checkpoint {
                     Operand::Outside(which) => &edge[which],
                 })
                 .collect();
-            let computed = again(Again(step.node.clone()), &operands, step.node.location())?;
+            let computed = perform(Again(step.node.clone()), &operands, step.node.location())?;
             drop(operands);
             results.push(computed);
         }
         Ok(results[self.result.0][self.result.1].clone())
     }
-}
-
-fn again(op: Again, operands: &[&Tensor], at: Place) -> Result<Tensors> {
-    let mut values: SmallVec<[&Value; 4]> = SmallVec::new();
-    for operand in operands {
-        values.push(operand.value()?);
-    }
-    super::apply::perform(op, operands, &values, at)
 }
 
 impl Op for Checkpoint {

@@ -142,22 +142,27 @@ pub fn live_nodes() -> usize {
 }
 
 impl Record {
-    pub(crate) fn new(
-        op: &dyn Op,
-        inputs: &[&Tensor],
-        outputs: &[Value],
-        keep: Keep,
-        wants: bool,
-        location: Place,
-    ) -> Record {
-        let mut edges = SmallVec::new();
+    /// Nothing is known yet but the place. It lies in its node from the start, where it is filled in: it is large.
+    fn blank(location: Place) -> Record {
+        LIVE.fetch_add(1, Ordering::Relaxed);
+        Record {
+            id: 0,
+            wants: false,
+            location,
+            edges: SmallVec::new(),
+            saved: Mutex::new(None),
+            results: SmallVec::new(),
+        }
+    }
+    /// What happened: the node gets its place in the order of all nodes.
+    fn fill(&mut self, op: &dyn Op, inputs: &[&Tensor], outputs: &[Value], keep: Keep, wants: bool) {
         let mut saves = Saves::NONE;
         for (which, input) in inputs.iter().enumerate() {
             let Ok(value) = &input.value else { continue };
             if input.history.tracked().is_some() {
                 saves = saves.and(op.saves(which));
             }
-            edges.push(Edge { history: input.history.clone(), shape: *value.shape(), dtype: value.dtype() });
+            self.edges.push(Edge { history: input.history.clone(), shape: *value.shape(), dtype: value.dtype() });
         }
         let mut saved = Saved { kept: keep.values, ..Saved::default() };
         if wants {
@@ -168,13 +173,12 @@ impl Record {
                 saved.outputs.push(if saves.has_output(which) { Some(output.clone()) } else { None });
             }
         }
-        let mut results = SmallVec::new();
         for output in outputs {
-            results.push((*output.shape(), output.dtype()));
+            self.results.push((*output.shape(), output.dtype()));
         }
-        LIVE.fetch_add(1, Ordering::Relaxed);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Record { id, wants, location, edges, saved: Mutex::new(Some(saved)), results }
+        *self.saved.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+        self.wants = wants;
+        self.id = NEXT.fetch_add(1, Ordering::Relaxed);
     }
     pub(crate) fn location(&self) -> Place {
         self.location
@@ -203,8 +207,16 @@ impl<O: ?Sized> Deref for Node<O> {
 }
 
 impl<O: Op> Node<O> {
-    pub(crate) fn new(record: Record, op: O) -> Node<O> {
-        Node { record, op }
+    /// A node whose [`fill`](Node::fill) is still to come.
+    #[inline]
+    pub(crate) fn blank(op: O, location: Place) -> Node<O> {
+        Node { record: Record::blank(location), op }
+    }
+    /// A node that came from nowhere.
+    pub(crate) fn source(op: O, value: &Value, location: Place) -> Node<O> {
+        let mut node = Node::blank(op, location);
+        node.record.fill(&node.op, &[], std::slice::from_ref(value), Keep::new(false), true);
+        node
     }
 }
 
@@ -215,10 +227,9 @@ impl Node<Leaf> {
     /// The same leaf (its identity, name and place) for numbers of another element type.
     pub(crate) fn leaf_again(&self, value: &Value) -> Arc<Node<Leaf>> {
         let leaf = Leaf { name: Mutex::new(self.op.label()) };
-        let mut record =
-            Record::new(&leaf, &[], std::slice::from_ref(value), Keep::new(false), true, self.record.location);
-        record.id = self.record.id;
-        Arc::new(Node::new(record, leaf))
+        let mut node = Node::source(leaf, value, self.record.location);
+        node.record.id = self.record.id;
+        Arc::new(node)
     }
 }
 
@@ -226,11 +237,14 @@ impl Node {
     pub(crate) fn op(&self) -> &dyn Op {
         &self.op
     }
+    /// What the operation of a blank node was given, and what came of it.
+    pub(crate) fn fill(&mut self, inputs: &[&Tensor], outputs: &[Value], keep: Keep, wants: bool) {
+        self.record.fill(&self.op, inputs, outputs, keep, wants);
+    }
     /// A leaf of its own identity.
     pub(crate) fn leaf(value: &Value, name: Option<Arc<str>>, location: Place) -> Arc<Node<Leaf>> {
         let leaf = Leaf { name: Mutex::new(name) };
-        let record = Record::new(&leaf, &[], std::slice::from_ref(value), Keep::new(false), true, location);
-        Arc::new(Node::new(record, leaf))
+        Arc::new(Node::source(leaf, value, location))
     }
 }
 
