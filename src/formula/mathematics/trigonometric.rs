@@ -6,50 +6,41 @@ use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 /// What π/2 as an f64 lacks.
 const FRAC_PI_2_LOW: f64 = 6.123_233_995_736_766e-17;
 
-/// The binary digits of 1/π after the point.
-const INVERSE_PI: [u64; 5] =
-    [0x517c_c1b7_2722_0a94, 0xfe13_abe8_fa9a_6ee0, 0x6db1_4acc_9e21_c820, 0xff28_b1d5_ef5d_e2b0, 0xdb92_371d_2126_e970];
+/// The binary digits of 1/π, the first of them (a zero) before the point.
+const INVERSE_PI: [u64; 4] =
+    [0x28be_60db_9391_054a, 0x7f09_d5f4_7d4d_3770, 0x36d8_a566_4f10_e410, 0x7f94_58ea_f7ae_f158];
 
-/// The largest f32 is below 2^128; its last digit has the weight 2^104.
-const SHIFTS: usize = 105;
+/// A whole number below 2^52.
+#[inline(always)]
+fn whole(bits: u64) -> f64 {
+    const POINT: u64 = 0x4330_0000_0000_0000; // 2^52, whose last digit has the weight 1
+    f64::from_bits(bits | POINT) - f64::from_bits(POINT)
+}
 
 /// For x = M 2^k with |M| < 2^24 and whole: 1/π without the digits that only count whole turns (weights 2^(1-k) and up),
-/// as 29 leading bits, whose product with x is exact, and 53 more. (Payne and Hanek, for f32.)
-static HALF_TURNS: [(f64, f64); SHIFTS] = {
-    let mut table = [(0.0, 0.0); SHIFTS];
-    let mut k = 0;
-    while k < SHIFTS {
-        let mut weight = 1.0; // of the digit number k - 1, times 2^k
-        let mut parts = (0.0, 0.0);
-        let mut digit = 0;
-        while digit < 29 + 53 {
-            let place = k + digit;
-            let bit = place > 0 && (INVERSE_PI[(place - 1) / 64] >> (63 - (place - 1) % 64)) & 1 == 1;
-            if bit && digit < 29 {
-                parts.0 += weight;
-            } else if bit {
-                parts.1 += weight;
-            }
-            weight *= 0.5;
-            digit += 1;
-        }
-        let mut back = 0;
-        while back < k {
-            parts = (parts.0 * 0.5, parts.1 * 0.5);
-            back += 1;
-        }
-        table[k] = parts;
-        k += 1;
-    }
-    table
-};
+/// as 29 leading bits, whose product with x is exact, and 52 more. (Payne and Hanek, for f32.) The digits are shifted
+/// into place, not looked up: a loop with a table is not vectorised where the table might lie in what it writes.
+#[inline(always)]
+fn half_turns_of(single: f32) -> (f64, f64) {
+    // The largest f32 is below 2^128; its last digit has the weight 2^104.
+    let k = ((single.to_bits() >> 23) & 0xff).saturating_sub(150).min(104) as u64;
+    let [a, b, c, d] = INVERSE_PI;
+    let (a, b, c) = if k < 64 { (a, b, c) } else { (b, c, d) };
+    let shift = k & 63;
+    let first = a << shift | b >> 1 >> (63 - shift);
+    let second = b << shift | c >> 1 >> (63 - shift);
+    let rest = first << 29 | second >> 35;
+    let scale = f64::from_bits((1023 - k) << 52);
+    let high = whole(first >> 35) * (scale * (1.0 / (1u64 << 28) as f64));
+    let low = whole((rest >> 12) + (rest >> 11 & 1)) * (scale * (1.0 / (1u128 << 80) as f64));
+    (high, low)
+}
 
 /// x / π = q + r with whole q, |r| <= 1/2, for a number that came from an f32; gives (r - shift, q's oddness as 0 or 1).
 /// `shift` (0 or 1/2) moves the whole numbers, so that the cosine's zeros come out exact.
 #[inline(always)]
 fn half_turns<R: Real>(x: R, single: f32, shift: f64) -> (R, R) {
-    let exponent = (single.to_bits() >> 23) & 0xff;
-    let (high, low) = HALF_TURNS[(exponent.saturating_sub(150) as usize).min(SHIFTS - 1)];
+    let (high, low) = half_turns_of(single);
     let turns = x * high;
     let q = (turns + shift).nearest();
     let r = (turns - (q - shift)) + x * low;
