@@ -100,9 +100,8 @@ impl<T: Float, P: Formula<N>, const N: usize> Backward<'_, T, P, N> {
         let count = self.out.len();
         let inputs: [_; N] = operands(self.inputs, count);
         let arriving = &self.inputs[N][..count];
-        for i in 0..count {
-            let numbers = numbers::<T, FUSED, N>(&inputs, i);
-            let change = F(arriving[i]);
+        for (i, &change) in arriving.iter().enumerate() {
+            let (numbers, change) = (numbers::<T, FUSED, N>(&inputs, i), F(change));
             self.out[i] = if const { matches!(P::SLOPE, Slope::Inputs) } {
                 (self.formula.slopes(numbers)[WHICH] * change).0
             } else {
