@@ -476,3 +476,102 @@ fn a_model_loads_what_another_saved() {
     close(&a.forward(&x), &b.forward(&x), 0.0);
     assert_eq!(bytes(&a), bytes(&b));
 }
+
+#[test]
+fn activations_are_their_operations() {
+    let init = &mut Init::new().dtype(DType::F64);
+    let x = normal([3, 4, 2]).to_dtype(DType::F64);
+    let plain: Vec<(Box<dyn Layer>, Tensor)> = vec![
+        (Box::new(Relu), x.relu()),
+        (Box::new(Relu6), x.relu6()),
+        (Box::new(Selu), x.selu()),
+        (Box::new(Sigmoid), x.sigmoid()),
+        (Box::new(LogSigmoid), x.log_sigmoid()),
+        (Box::new(Tanh), x.tanh()),
+        (Box::new(Silu), x.silu()),
+        (Box::new(Mish), x.mish()),
+        (Box::new(Hardsigmoid), x.hardsigmoid()),
+        (Box::new(Hardswish), x.hardswish()),
+        (Box::new(Tanhshrink), x.tanhshrink()),
+        (Box::new(Softsign), x.softsign()),
+        (Box::new(LeakyRelu::new(0.2)), x.leaky_relu(0.2)),
+        (Box::new(Elu::new(0.7)), x.elu(0.7)),
+        (Box::new(Celu::new(0.7)), x.celu(0.7)),
+        (Box::new(Hardtanh::new(-0.5, 2.0)), x.hardtanh(-0.5, 2.0)),
+        (Box::new(Hardshrink::new(0.3)), x.hardshrink(0.3)),
+        (Box::new(Softshrink::new(0.3)), x.softshrink(0.3)),
+        (Box::new(Softplus::new(2.0, 1.0)), x.softplus(2.0, 1.0)),
+        (Box::new(Threshold::new(0.3, -9.0)), x.threshold(0.3, -9.0)),
+        (Box::new(Gelu::exact()), x.gelu()),
+        (Box::new(Gelu::tanh()), x.gelu_tanh()),
+        (Box::new(Softmax::new(1)), x.softmax(1)),
+        (Box::new(LogSoftmax::new(-1)), x.log_softmax(-1)),
+        (Box::new(Softmin::new(0)), x.softmin(0)),
+        (Box::new(Glu::new(1)), x.glu(1)),
+        (Box::new(Softmax2d), x.softmax(0)),
+        (Box::new(Identity), x.clone()),
+        (Box::new(Residual::new(Tanh)), &x + x.tanh()),
+        (Box::new(Flatten::new()), x.reshape([3, 8])),
+        (Box::new(Unflatten::new(1, [2, -1])), x.reshape([3, 2, 2, 2])),
+        (Box::new(ZeroPad1d::new([1, 2])), x.pad(&[(1, 2)], Pad::Zeros)),
+        (Box::new(ConstantPad2d::new([1, 2, 3, 4], 5.0)), x.pad(&[(3, 4), (1, 2)], Pad::Constant(5.0))),
+        (Box::new(ReflectionPad2d::new([1, 1, 2, 3])), x.pad(&[(2, 3), (1, 1)], Pad::Reflect)),
+        (Box::new(ReplicationPad1d::new(3)), x.pad(&[(3, 3)], Pad::Replicate)),
+        (Box::new(CircularPad1d::new([2, 0])), x.pad(&[(2, 0)], Pad::Circular)),
+    ];
+    for (layer, expected) in plain {
+        close(&layer.forward(&x), &expected, 0.0);
+        assert_eq!(layer.parameters().len(), 0);
+    }
+    assert!(said(&ZeroPad2d::new([1, 2, 3]).forward(&x)).contains("left, right, then top, bottom"));
+    // Slopes that are learnt: one, or one for each channel; at zero the slope below counts.
+    for (count, slopes) in [(1, [0.25; 4]), (4, [0.25, 0.5, -1.0, 2.0])] {
+        let mut layer = PRelu::new(count, init);
+        layer.weight.set(&Tensor::from_slice(&slopes[..count], count).expect("a vector")).expect("it fits");
+        let x = x.variable();
+        let y = layer.forward(&x);
+        let (input, output) = (numbers(&x), numbers(&y));
+        for (place, (x, y)) in input.iter().zip(output).enumerate() {
+            let slope = if count == 1 { slopes[0] } else { slopes[place / 2 % 4] };
+            assert_eq!(y, if *x > 0.0 { *x } else { slope * x });
+        }
+        let gradients = y.sum().backward().expect("gradients");
+        let below: f64 = input.iter().map(|x| x.min(0.0)).sum();
+        let found: f64 = numbers(gradients.of(&layer.weight).expect("its gradient")).iter().sum();
+        assert!((found - below).abs() < 1e-12);
+    }
+    let zero = Tensor::zeros([1]).to_dtype(DType::F64).variable();
+    let slope = PRelu::new(1, init).forward(&zero).backward().expect("gradients");
+    assert_eq!(numbers(slope.of(&zero).expect("one")), [0.25]);
+    assert!(said(&PRelu::new(3, init).forward(&x)).contains("4 channels"));
+    // Random slopes, of which evaluation takes the middle.
+    let layer = RRelu::new(0.1, 0.3, init);
+    let ratio = numbers(&(layer.forward(&-x.abs()) / -x.abs()));
+    assert!(ratio.iter().all(|r| (0.1..=0.3).contains(r)) && ratio.iter().any(|r| *r != ratio[0]));
+    close(&evaluating(|| layer.forward(&x)), &x.leaky_relu(0.2), 1e-15);
+}
+
+#[test]
+fn a_summary_counts_what_happens() {
+    let init = &mut Init::new();
+    let model = Sequential::new()
+        .then(Conv2d::options(4, 6, 3).with_groups(2).build(init))
+        .then(BatchNorm2d::new(6, init))
+        .then(ConvTranspose2d::new(6, 2, 2, init))
+        .then(Residual::new(Linear::new(8, 8, init)))
+        .named();
+    let before = bytes(&model);
+    let summary = model.summary(&normal([2, 4, 9, 9])).expect("it runs");
+    assert_eq!(bytes(&model), before);
+    let products: Vec<usize> = summary.lines().iter().map(|line| line.multiply_adds).collect();
+    // Outputs of 2 · 6 · 7 · 7, each of 2 · 9 products; inputs as many, each meeting 2 · 4; 2 · 2 · 8 · 8 outputs of 8.
+    assert_eq!(products, [588 * 18, 0, 588 * 8, 256 * 8, 0]);
+    assert_eq!(summary.parameters(), model.parameter_count());
+    let layers: Vec<&str> = summary.lines().iter().map(|line| line.layer.as_str()).collect();
+    assert_eq!(layers, ["0", "1", "2", "3", ""]);
+    assert_eq!(summary.bytes(), 4 * (588 + 588 + 3 * 256));
+    assert!(model.summary(&normal([2, 5, 9, 9])).is_err());
+    let unused = Linear::new(2, 2, init);
+    let text = chainrule::nn::summary(&unused, |_| normal([1])).expect("it runs").to_string();
+    assert!(text.contains("not used"), "{text}");
+}

@@ -36,6 +36,123 @@ fn public_types_are_send_and_sync() {
     both::<Box<dyn chainrule::op::Op>>();
 }
 
+#[test]
+fn layers_are_send_and_sync() {
+    use chainrule::nn::*;
+    fn both<T: Send + Sync>() {}
+    macro_rules! all {
+        ($($Layer:ty)*) => { $(both::<$Layer>();)* };
+    }
+    all! {
+        Init Initial Load Path<'static> Summary Sequential Box<dyn Layer> Box<dyn Module> Running<Tensor> Running<Random>
+        Linear Bilinear Identity Residual<Linear> Flatten Unflatten Upsample Fold Unfold
+        Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d ConvOptions<Conv2d>
+        BatchNorm1d BatchNorm2d BatchNorm3d InstanceNorm1d InstanceNorm2d InstanceNorm3d NormOptions<BatchNorm1d>
+        LayerNorm GroupNorm RmsNorm LocalResponseNorm RowNormOptions<LayerNorm>
+        MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d
+        AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
+        Embedding EmbeddingBag EmbeddingOptions PositionalEncoding
+        Dropout Dropout1d Dropout2d Dropout3d AlphaDropout
+        Relu Relu6 Selu Sigmoid LogSigmoid Tanh Silu Mish Hardsigmoid Hardswish Tanhshrink Softsign LeakyRelu Elu Celu
+        Hardtanh Hardshrink Softshrink Softplus Threshold Gelu PRelu RRelu Softmax LogSoftmax Softmin Glu Softmax2d
+        ZeroPad2d ConstantPad2d ReflectionPad2d ReplicationPad2d CircularPad2d
+        PixelShuffle PixelUnshuffle ChannelShuffle CosineSimilarity PairwiseDistance
+    }
+}
+
+/// Batch norms, dropouts and a random slope: all that behaves otherwise in training.
+fn random_model() -> chainrule::nn::Sequential {
+    use chainrule::nn::*;
+    let init = &mut Init::new().seed(3);
+    Sequential::new()
+        .then(Conv2d::new(2, 6, 3, init))
+        .then(BatchNorm2d::new(6, init))
+        .then(RRelu::new(0.1, 0.3, init))
+        .then(Dropout2d::new(0.5, init))
+        .then(InstanceNorm2d::options(6).with_affine().with_running_statistics().build(init))
+        .then(Flatten::new())
+        .then(Linear::new(6 * 36, 10, init))
+        .then(BatchNorm1d::options(10).with_cumulative_average().build(init))
+        .then(AlphaDropout::new(0.2, init))
+        .then(Dropout::new(0.2, init))
+        .named()
+}
+
+#[test]
+fn a_frozen_model_answers_the_same_bytes_and_stays_as_it_is() {
+    use chainrule::nn::{Layer, Module};
+    let mut model = random_model();
+    let x = Tensor::normal([4, 2, 8, 8], 1.0, 2.0, &mut Random::new(4));
+    for _ in 0..3 {
+        let _ = model.forward(&x);
+    }
+    model.freeze();
+    let state = |model: &chainrule::nn::Sequential| format!("{:?}", model.state().expect("a state"));
+    let numbers = |model: &chainrule::nn::Sequential| -> Vec<Vec<u64>> {
+        let tensors = model.tensors().expect("tensors");
+        let bits = |x: Tensor| x.to_dtype(chainrule::DType::F64).to_vec::<f64>().expect("numbers");
+        tensors.into_iter().map(|(_, x)| bits(x).into_iter().map(f64::to_bits).collect()).collect()
+    };
+    let answer = |model: &chainrule::nn::Sequential| -> Vec<u32> {
+        model.forward(&x).to_vec::<f32>().expect("numbers").into_iter().map(f32::to_bits).collect()
+    };
+    let (before, numbers_before, expected) = (state(&model), numbers(&model), answer(&model));
+    let serve = |model: &chainrule::nn::Sequential| {
+        std::thread::scope(|scope| {
+            for worker in 0..8 {
+                let (answer, expected) = (&answer, &expected);
+                scope.spawn(move || {
+                    for _ in 0..5 {
+                        let answer = match worker % 4 {
+                            0 => answer(model),
+                            1 => no_grad(|| answer(model)),
+                            2 => chainrule::training(|| answer(model)),
+                            _ => threads(3, || chainrule::evaluating(|| answer(model))),
+                        };
+                        assert!(&answer == expected, "worker {worker}");
+                    }
+                });
+            }
+        });
+    };
+    serve(&model);
+    no_grad(|| serve(&model));
+    chainrule::training(|| serve(&model));
+    assert_eq!(state(&model), before);
+    assert!(numbers(&model) == numbers_before);
+    // In training the same model does change, so that the comparison means something.
+    model.unfreeze();
+    assert!(answer(&model) != expected);
+    assert!(state(&model) != before || numbers(&model) != numbers_before);
+}
+
+#[test]
+fn batches_of_many_threads_are_all_counted() {
+    use chainrule::nn::{BatchNorm1d, Init, Layer};
+    let layer = BatchNorm1d::options(3).with_cumulative_average().build(&mut Init::new().dtype(chainrule::DType::F64));
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            let layer = &layer;
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    let x = Tensor::normal([6, 3], 0.0, 1.0, &mut Random::new(worker)).to_dtype(chainrule::DType::F64);
+                    let _ = layer.forward(&x);
+                }
+            });
+        }
+    });
+    let count = layer.num_batches_tracked.as_ref().expect("it is tracked").get().item().expect("a number");
+    assert_eq!(count, 160.0);
+    // Whatever their order, the average over all is that of the eight batches.
+    let mut mean = Tensor::zeros([3]).to_dtype(chainrule::DType::F64);
+    for worker in 0..8 {
+        let x = Tensor::normal([6, 3], 0.0, 1.0, &mut Random::new(worker)).to_dtype(chainrule::DType::F64);
+        mean = mean + x.mean_over(0) / 8.0;
+    }
+    let found = layer.running_mean.as_ref().expect("it is tracked").get();
+    assert!((found - mean).abs().max().item().expect("a number") < 1e-12);
+}
+
 /// A small model: a matrix product, a curve, a softmax of sorts, a sum.
 struct Model {
     first: Tensor,

@@ -193,7 +193,8 @@ impl Layer for Gelu {
 /// `x` above zero, `slope · x` below and at zero; the slope may be a tensor.
 #[track_caller]
 fn two_slopes(x: &Tensor, slope: &Tensor) -> Tensor {
-    x.relu() + slope * x.clamp_max(0.0)
+    // Masked, not clamped: at zero the gradient is that of the slope below.
+    x.relu() + slope * x.masked_fill(&x.greater(0.0), 0.0)
 }
 
 /// The rectifier whose slopes below zero are learnt: one, or one for each channel (axis 1).
