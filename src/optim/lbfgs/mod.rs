@@ -170,7 +170,8 @@ impl Lbfgs {
             let go = |length: f64| (&start + &direction * length).checked();
             if self.line_search {
                 let here = Trial { step: 0.0, loss, gradient: gradient.clone(), slope };
-                let (best, tries) = strong_wolfe(&here, length, greatest(&direction)?, self.least_change, |length| {
+                let (reach, left) = (greatest(&direction)?, most.saturating_sub(count));
+                let (best, tries) = strong_wolfe(&here, length, reach, self.least_change, left, |length| {
                     flat.place(&go(length)?)?;
                     let (loss, gradient) = flat.evaluate()?;
                     let slope = gradient.dot(&direction).item()?;

@@ -8,7 +8,6 @@ use crate::tensor::Tensor;
 /// The loss falls by this share of what its slope promises, and its slope shrinks to that one.
 const FALL: f64 = 1e-4;
 const FLATTEN: f64 = 0.9;
-const MOST: usize = 25;
 
 /// A step length that was tried: the loss, the gradient and the slope along the direction there.
 #[derive(Clone)]
@@ -40,6 +39,7 @@ pub(super) fn strong_wolfe(
     first: f64,
     reach: f64,
     least_change: f64,
+    most: usize,
     mut evaluate: impl FnMut(f64) -> Result<Trial>,
 ) -> Result<(Trial, usize)> {
     let too_high = |trial: &Trial| trial.loss > start.loss + FALL * trial.step * start.slope;
@@ -47,7 +47,7 @@ pub(super) fn strong_wolfe(
     let (mut before, mut now) = (start.clone(), evaluate(first)?);
     let (mut rounds, mut count) = (0, 1);
     let mut bracket = loop {
-        if rounds == MOST {
+        if rounds == most {
             break [start.clone(), now];
         }
         if too_high(&now) || (rounds > 1 && now.loss >= before.loss) {
@@ -68,7 +68,7 @@ pub(super) fn strong_wolfe(
     let lower = |bracket: &[Trial; 2]| (bracket[0].loss > bracket[1].loss) as usize;
     let mut low = lower(&bracket);
     let mut stuck = false;
-    while rounds < MOST && (bracket[1].step - bracket[0].step).abs() * reach >= least_change {
+    while rounds < most && (bracket[1].step - bracket[0].step).abs() * reach >= least_change {
         let [a, b] = &bracket;
         let (left, right) = (a.step.min(b.step), a.step.max(b.step));
         let mut step = cubic(a, b, (left, right));
