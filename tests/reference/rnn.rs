@@ -6,9 +6,7 @@ use chainrule::Recurrence;
 pub fn call(case: &Case) -> Option<Results> {
     Some(match case.op {
         "rnn" | "lstm" | "gru" => layers(case),
-        "rnn_cell" => one(case.x().rnn_tanh_cell(case.y(), &weights(case, ""))),
-        "gru_cell" => one(case.x().gru_cell(case.y(), &weights(case, ""))),
-        "lstm_cell" => list(case.x().lstm_cell(case.y(), case.at(2), &weights(case, ""))),
+        "rnn_cell" | "gru_cell" | "lstm_cell" => cell(case),
         _ => return None,
     })
 }
@@ -30,15 +28,41 @@ fn weights(case: &Case, end: &str) -> Recurrence {
     }
 }
 
+/// One step; a single row is a batch of one, a state that is not given is zero.
+fn cell(case: &Case) -> Results {
+    let (alone, weights) = (case.x().rank().is_ok_and(|rank| rank == 1), weights(case, ""));
+    let row = |x: &Tensor| if alone { x.unsqueeze(0) } else { x.clone() };
+    let x = row(case.x());
+    let hidden_size = case.constructor["hidden_size"].as_u64().unwrap_or(0) as usize;
+    let batch = x.size(0).expect("an input has a batch");
+    let state =
+        |name: &str| case.named(name).map_or_else(|| Tensor::zeros([batch, hidden_size]).to_dtype(case.dtype), row);
+    let hidden = state("h0");
+    let results = match (case.op, case.constructor["nonlinearity"].as_str()) {
+        ("lstm_cell", _) => list(x.lstm_cell(&hidden, &state("c0"), &weights)),
+        ("gru_cell", _) => one(x.gru_cell(&hidden, &weights)),
+        (_, Some("relu")) => one(x.rnn_relu_cell(&hidden, &weights)),
+        _ => one(x.rnn_tanh_cell(&hidden, &weights)),
+    };
+    results.into_iter().map(|result| if alone { result.select(0, 0) } else { result }).collect()
+}
+
+/// Layers over a sequence; one without a batch is a batch of one.
 fn layers(case: &Case) -> Results {
     let options = case.constructor;
     let number = |name: &str| options[name].as_u64().unwrap_or(0) as usize;
     let flag = |name: &str| options[name].as_bool().unwrap_or(false);
     let (count, directions) = (number("num_layers").max(1), 1 + flag("bidirectional") as usize);
-    let mut x = if flag("batch_first") { case.x().transpose(0, 1) } else { case.x().clone() };
+    let alone = case.x().rank().is_ok_and(|rank| rank == 2);
+    let mut x = match (alone, flag("batch_first")) {
+        (true, _) => case.x().unsqueeze(1),
+        (false, true) => case.x().transpose(0, 1),
+        (false, false) => case.x().clone(),
+    };
     let batch = x.size(1).expect("an input has a batch");
     let hidden_size = number("hidden_size");
     let state = |name: &str, size: usize, at: usize| match case.named(name) {
+        Some(state) if alone => state.select(0, at).unsqueeze(0),
         Some(state) => state.select(0, at),
         None => Tensor::zeros([batch, size]).to_dtype(case.dtype),
     };
@@ -66,9 +90,15 @@ fn layers(case: &Case) -> Results {
         }
         x = Tensor::cat(&outputs, -1);
     }
-    let mut results = vec![if flag("batch_first") { x.transpose(0, 1) } else { x }, Tensor::stack(&hiddens, 0)];
+    let mut results = vec![x, Tensor::stack(&hiddens, 0)];
     if !cells.is_empty() {
         results.push(Tensor::stack(&cells, 0));
+    }
+    if alone {
+        return results.iter().map(|result| result.select(1, 0)).collect();
+    }
+    if flag("batch_first") {
+        results[0] = results[0].transpose(0, 1);
     }
     results
 }
