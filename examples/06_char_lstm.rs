@@ -1,0 +1,97 @@
+//! An LSTM that learns to write, character by character.
+//!
+//! ```text
+//! cargo run --release --example 06_char_lstm
+//! cargo run --release --example 06_char_lstm -- --data book.txt
+//! ```
+//!
+//! Without a file it learns a small language whose sentences agree in number ("one owl sees two brave cats."), so that what
+//! it has learnt can be counted: how many of the lines it writes are sentences of that language.
+//!
+//! It prints (some ten seconds):
+//!
+//! ```text
+//! 132318 characters, 24 different
+//! 218904 parameters
+//! step    0   loss 3.1618
+//! step  100   loss 0.4775
+//! step  200   loss 0.4076
+//! step  300   loss 0.3942
+//! step  400   loss 0.3998
+//!   four brave owls see three grey crows.
+//!   three crows see four crows.
+//!   two owls tease three red hares.
+//!   two crows follow two foxes.
+//!   one cat follows three tiny frogs.
+//! 48 of 48 lines are sentences of the language (100 %)
+//! ```
+
+mod common;
+
+use chainrule::loss::cross_entropy;
+use chainrule::nn::{Embedding, Init, Layer, Linear, Lstm, LstmOutput, Module, Sequence};
+use chainrule::optim::{Adam, Optimizer};
+use chainrule::{Random, Result, Tensor, module, no_grad};
+
+/// Characters become vectors, two LSTM layers read them, a linear layer says what comes next.
+struct Writer {
+    embed: Embedding,
+    lstm: Lstm,
+    head: Linear,
+}
+module!(Writer { embed, lstm, head });
+
+impl Writer {
+    fn new(characters: usize, init: &mut Init) -> Writer {
+        Writer {
+            embed: Embedding::new(characters, 32, init),
+            lstm: Lstm::options(32, 128).with_layers(2).with_batch_first().build(init),
+            head: Linear::new(128, characters, init),
+        }
+        .named()
+    }
+    /// Scores for what follows each of `text` `[batch, time]`, and the state to go on from.
+    fn forward(&self, text: &Tensor, start: &Sequence) -> (Tensor, Sequence) {
+        let LstmOutput { output, hidden, cell } = self.lstm.forward_with(&self.embed.forward(text), start);
+        (self.head.forward(&output), Sequence::new().hidden(&hidden).cell(&cell))
+    }
+    /// Goes on from a beginning, one character after another; each is drawn by its chance at this temperature.
+    fn write(&self, text: &common::Text, count: usize, temperature: f64, random: &mut Random) -> Result<String> {
+        let mut characters = vec![text.position('\n')];
+        let mut state = Sequence::new();
+        for _ in 0..count {
+            let last = Tensor::from_slice(&characters[characters.len() - 1..], [1, 1])?;
+            let (scores, next) = self.forward(&last, &state);
+            let chances = (scores.reshape(-1) / temperature).softmax(-1);
+            characters.push(chances.multinomial(1, random).item()? as i64);
+            state = next;
+        }
+        Ok(text.decode(&characters[1..]))
+    }
+}
+
+fn main() -> Result<()> {
+    let text = common::Text::read_or_made()?;
+    println!("{} characters, {} different", text.len(), text.alphabet());
+    let mut model = Writer::new(text.alphabet(), &mut Init::new().seed(1));
+    println!("{} parameters", model.parameter_count());
+
+    let mut optimizer = Adam::new(4e-3);
+    let mut random = Random::new(1);
+    let (steps, batch, time) = (common::steps(400, 20), 32, 64);
+    for step in 0..=steps {
+        let (input, target) = text.batch(batch, time, &mut random)?;
+        let (scores, _) = model.forward(&input, &Sequence::new());
+        let loss = cross_entropy(&scores.reshape([batch * time, text.alphabet()]), &target.reshape([-1]));
+        let mut gradients = loss.backward()?;
+        gradients.clip_norm(1.0)?;
+        optimizer.step(&mut model, &gradients)?;
+        if step % (steps / 4) == 0 {
+            println!("step {step:4}   loss {:.4}", loss.item()?);
+        }
+    }
+
+    model.freeze();
+    let written = no_grad(|| model.write(&text, common::steps(1500, 200), 0.5, &mut random))?;
+    common::show(&written, common::steps(80, 0) as f64)
+}
