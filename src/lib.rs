@@ -40,6 +40,9 @@
 //!   makes a failed tensor, whose [`Error`] comes out where something is read: formulas need no `?`.
 //! - [`Parameter`], [`Gradients`]: what is learnt, and in which direction.
 //! - [`no_grad`], [`evaluating`], [`checkpoint()`], [`detect_anomalies`], [`record`]: scopes around a computation.
+//! - [`nn`]: layers, and models as plain structs that own their parameters.
+//! - [`loss`]: what a model is to make small.
+//! - [`optim`]: optimizers, parameter groups, schedules, averages of models.
 //! - [`formula!`]: a pointwise function written once, with kernel and derivative.
 //! - [`io`]: files: safetensors, NumPy, PyTorch, checkpoints.
 //! - [`op`]: operations of your own.

@@ -5,7 +5,12 @@
 
 use chainrule::device::cpu::parallel::{splits, surely_split};
 use chainrule::loss::{CrossEntropy, Reduction, cross_entropy, ctc_loss};
-use chainrule::{Attention, Conv, DType, Draw, Parameter, Random, Recurrence, Tensor, threads};
+use chainrule::nn::{
+    BatchNorm2d, Conv2d, Dropout2d, Embedding, Flatten, Init, Layer, Linear, Lstm, Masks, MaxPool2d, Module, Path,
+    Relu, Sequential, TransformerEncoderLayer, Visit, VisitMut,
+};
+use chainrule::optim::{AdamW, Optimizer};
+use chainrule::{Attention, Conv, DType, Draw, Parameter, Random, Recurrence, Tensor, module, threads};
 use std::fmt::Write;
 
 /// What is computed, by name; each gives some tensors.
@@ -234,7 +239,89 @@ fn cases() -> Vec<Case> {
             losses.extend(weights.iter().map(|weight| weight.detach()));
             losses
         }),
+        ("a training of convolutions with batch norm", || {
+            let init = &mut Init::new().seed(3);
+            let conv =
+                |inputs, outputs, init: &mut Init| Conv2d::options(inputs, outputs, 3).with_padding(1).build(init);
+            let model = Sequential::new()
+                .then(conv(3, 16, init))
+                .then(BatchNorm2d::new(16, init))
+                .then(Relu)
+                .then(MaxPool2d::new(2))
+                .then(conv(16, 24, init))
+                .then(BatchNorm2d::new(24, init))
+                .then(Dropout2d::new(0.2, init))
+                .then(Flatten::new())
+                .then(Linear::new(24 * 64, 10, init));
+            let (x, classes) = (normal([32, 3, 16, 16], 70), Tensor::integers([32], 0..10, &mut Random::new(71)));
+            trained(model, |model| cross_entropy(&model.forward(&x), &classes))
+        }),
+        ("a training of an LSTM", || {
+            let init = &mut Init::new().seed(4);
+            let model = Reader {
+                embed: Embedding::new(200, 48, init),
+                read: Lstm::options(48, 96).with_layers(2).with_batch_first().with_dropout(0.2).build(init),
+                head: Linear::new(96, 10, init),
+            };
+            let words = Tensor::integers([64, 20], 0..40, &mut Random::new(72));
+            let classes = Tensor::integers([64], 0..10, &mut Random::new(73));
+            trained(model, |model| {
+                let read = model.read.forward(&model.embed.forward(&words)).output;
+                cross_entropy(&model.head.forward(&read.select(1, -1)), &classes)
+            })
+        }),
+        ("a training of a GPT with dropout", || {
+            let init = &mut Init::new().seed(5);
+            let block = TransformerEncoderLayer::options(64, 4).with_norm_first().with_batch_first().with_dropout(0.1);
+            let model = Sequential::new()
+                .then(Embedding::new(100, 64, init))
+                .then(Causal(block.clone().build(init)))
+                .then(Causal(block.build(init)))
+                .then(Linear::new(64, 100, init));
+            let words = Tensor::integers([8, 65], 0..100, &mut Random::new(74));
+            let (input, target) = (words.narrow(1, 0, 64), words.narrow(1, 1, 64).reshape(-1));
+            trained(model, |model| cross_entropy(&model.forward(&input).reshape([512, 100]), &target))
+        }),
     ]
+}
+
+struct Reader {
+    embed: Embedding,
+    read: Lstm,
+    head: Linear,
+}
+module!(Reader { embed, read, head });
+
+/// A transformer's layer in which no position sees a later one.
+#[derive(Clone, Debug)]
+struct Causal(TransformerEncoderLayer);
+
+impl Module for Causal {
+    fn visit<'a>(&'a self, path: &Path<'_>, visitor: &mut dyn Visit<'a>) {
+        self.0.visit(path, visitor);
+    }
+    fn visit_mut<'a>(&'a mut self, path: &Path<'_>, visitor: &mut dyn VisitMut<'a>) {
+        self.0.visit_mut(path, visitor);
+    }
+}
+
+impl Layer for Causal {
+    fn forward(&self, input: &Tensor) -> Tensor {
+        self.0.forward_masked(input, &Masks::new().causal())
+    }
+}
+
+/// Four steps; the losses and all the model has become.
+fn trained<M: Module>(mut model: M, loss: impl Fn(&M) -> Tensor) -> Vec<Tensor> {
+    let (mut optimizer, mut all) = (AdamW::new(0.01), Vec::new());
+    for _ in 0..4 {
+        let loss = loss(&model);
+        let gradients = loss.backward().unwrap_or_else(|error| panic!("{error}"));
+        optimizer.step(&mut model, &gradients).unwrap_or_else(|error| panic!("{error}"));
+        all.push(loss);
+    }
+    all.extend(model.tensors().unwrap_or_else(|error| panic!("{error}")).into_iter().map(|(_, tensor)| tensor));
+    all
 }
 
 /// The bytes of the results, as one number each (FNV-1a of the bits).

@@ -126,6 +126,76 @@ fn a_frozen_model_answers_the_same_bytes_and_stays_as_it_is() {
     assert!(state(&model) != before || numbers(&model) != numbers_before);
 }
 
+/// Reads a text and goes on with it: recurrent layers, attention, dropout; the cache belongs to whoever asks.
+struct Speaker {
+    embed: chainrule::nn::Embedding,
+    read: chainrule::nn::Lstm,
+    look: chainrule::nn::MultiheadAttention,
+    drop: chainrule::nn::Dropout,
+    head: chainrule::nn::Linear,
+}
+chainrule::module!(Speaker { embed, read, look, drop, head });
+
+impl Speaker {
+    fn new() -> Speaker {
+        use chainrule::nn::*;
+        let init = &mut Init::new().seed(5);
+        Speaker {
+            embed: Embedding::new(13, 16, init),
+            read: Lstm::options(16, 16).with_layers(2).with_batch_first().with_dropout(0.4).build(init),
+            look: MultiheadAttention::options(16, 4).with_batch_first().with_dropout(0.3).build(init),
+            drop: Dropout::new(0.3, init),
+            head: Linear::new(16, 13, init),
+        }
+        .named()
+    }
+    /// The scores after each of twelve tokens, a token at a time.
+    fn speak(&self) -> Vec<u32> {
+        use chainrule::nn::{KvCache, Layer, LstmOutput, Masks, Sequence};
+        let (mut cache, mut start, mut bits) = (KvCache::new(), Sequence::new(), Vec::new());
+        for step in 0..12 {
+            let token = Tensor::new([[step % 13i64]]);
+            let LstmOutput { output, hidden, cell } = self.read.forward_with(&self.embed.forward(&token), &start);
+            let found = self.look.attend_cached(&self.drop.forward(&output), &mut cache, &Masks::new());
+            let scores = self.head.forward(&(output + found));
+            bits.extend(scores.to_vec::<f32>().expect("numbers").into_iter().map(f32::to_bits));
+            start = Sequence::new().hidden(&hidden).cell(&cell);
+        }
+        bits
+    }
+}
+
+#[test]
+fn a_frozen_speaker_with_a_cache_says_the_same_on_every_thread() {
+    use chainrule::nn::Module;
+    let mut model = Speaker::new();
+    model.freeze();
+    let state = |model: &Speaker| format!("{:?}", model.state().expect("a state"));
+    let (before, expected) = (state(&model), model.speak());
+    let serve = || {
+        std::thread::scope(|scope| {
+            for worker in 0..8 {
+                let (model, expected) = (&model, &expected);
+                scope.spawn(move || {
+                    let said = match worker % 4 {
+                        0 => model.speak(),
+                        1 => no_grad(|| model.speak()),
+                        2 => chainrule::training(|| model.speak()),
+                        _ => chainrule::evaluating(|| model.speak()),
+                    };
+                    assert!(&said == expected, "worker {worker}");
+                });
+            }
+        });
+    };
+    serve();
+    no_grad(serve);
+    chainrule::training(serve);
+    assert_eq!(state(&model), before);
+    model.unfreeze();
+    assert!(model.speak() != expected, "in training dropout changes what it says");
+}
+
 #[test]
 fn batches_of_many_threads_are_all_counted() {
     use chainrule::nn::{BatchNorm1d, Init, Layer};

@@ -134,7 +134,7 @@ impl Settings {
     }
 }
 
-/// Parameters that have settings of their own: those whose names match a pattern (see [`matches`]).
+/// Parameters that have settings of their own: those whose names match a pattern (see [`matches()`]).
 ///
 /// What a group does not set follows the optimizer. Where several groups match, the last one decides.
 ///
