@@ -45,6 +45,9 @@ impl Model {
     }
 }
 
+/// How a run gets its optimizer.
+type Make = fn() -> Box<dyn Optimizer>;
+
 /// What a run holds besides its data.
 struct Run {
     model: Model,
@@ -56,7 +59,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(make: fn() -> Box<dyn Optimizer>) -> Result<Run> {
+    fn new(make: Make) -> Result<Run> {
         let mut init = Init::new().seed(3);
         let model = Model::new(&mut init);
         let mut optimizer = make();
@@ -124,7 +127,7 @@ fn bytes(run: &Run, name: &str) -> Result<Vec<u8>> {
 
 #[test]
 fn five_epochs_and_five_are_ten() -> Result<()> {
-    let optimizers: [(&str, fn() -> Box<dyn Optimizer>); 5] = [
+    let optimizers: [(&str, Make); 5] = [
         ("sgd", || Box::new(Sgd::new(0.05).with_momentum(0.9))),
         ("adam", || Box::new(Adam::new(0.01).amsgrad())),
         ("adamw", || Box::new(AdamW::new(0.01))),
