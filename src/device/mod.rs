@@ -28,6 +28,7 @@ mod value;
 pub mod window;
 
 pub use cpu::buffers::Buffer;
+pub use cpu::mapped::Mapped;
 pub use cpu::memory::{Memory, memory, release_cached, reset_peak, set_memory_limit};
 pub use cpu::parallel::{thread_count, threads};
 pub use cpu::simd::{SimdLevel, force_simd_level, simd_level};

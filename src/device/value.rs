@@ -51,6 +51,11 @@ impl Value {
     fn of(buffer: Buffer, shape: Shape, dtype: DType) -> Value {
         Value(Arc::new(Stored { buffer, layout: Layout::contiguous(shape), dtype }))
     }
+    /// Numbers that stand in a buffer already, through a layout that lies inside of it.
+    pub(in crate::device) fn within(buffer: Buffer, layout: Layout, dtype: DType) -> Result<Value, Fault> {
+        let whole = Layout::contiguous(Shape::new(&[buffer.bytes() / dtype.size()])?);
+        Value(Arc::new(Stored { buffer, layout: whole, dtype })).with_layout(layout)
+    }
     /// A new value of one number everywhere, in the given element type.
     pub fn full(shape: Shape, dtype: DType, number: f64) -> Result<Value, Fault> {
         crate::layout::dispatch!(dtype, T => Value::build::<T>(shape, |out| out.fill(T::from_f64(number))))

@@ -44,6 +44,11 @@ impl Stored {
             DType::Bool => Stored::Bool,
         }
     }
+    /// The element type that holds these numbers bit for bit.
+    pub(super) fn own(self) -> Option<DType> {
+        use DType::*;
+        [F64, F32, BF16, F16, I64, I32, U8, Bool].into_iter().find(|&dtype| Stored::of(dtype) == self)
+    }
     /// Bytes of one number in the file.
     pub(super) fn size(self) -> usize {
         match self {

@@ -10,7 +10,7 @@ use super::numbers::{Stored, each_block, put};
 use super::place::{Place, damaged, foreign};
 use super::source::{OpenFile, Source};
 use super::tensors::{Tensors, missing, shown};
-use crate::device::Value;
+use crate::device::{Mapped, Value};
 use crate::error::{Fault, Result};
 use crate::layout::{DType, MAX_RANK, Shape};
 use crate::tensor::{Tensor, dense_as};
@@ -57,6 +57,41 @@ pub fn load(path: impl AsRef<Path>) -> Result<Tensors> {
 pub fn from_bytes(bytes: &[u8]) -> Result<Tensors> {
     let place = Place::bytes("safetensors");
     read_all(&bytes).map_err(|fault| place.error(fault))
+}
+
+/// The tensors of a mapped file, without reading them: they share its memory, and a page is fetched when it is first used.
+///
+/// A tensor whose place in the file is not aligned, booleans, and types that are widened are copied.
+///
+/// ```
+/// use chainrule::{Tensor, device::Mapped, io::safetensors};
+/// let path = std::env::temp_dir().join("chainrule-from-mapped.safetensors");
+/// safetensors::save(&path, [("x", &Tensor::from([1.0, 2.0]))])?;
+/// // SAFETY: nobody else writes into this file.
+/// let tensors = safetensors::from_mapped(&unsafe { Mapped::open(&path)? })?;
+/// assert_eq!((tensors.get("x")? * 2.0).to_vec::<f32>()?, [2.0, 4.0]);
+/// # std::fs::remove_file(&path).ok();
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+#[track_caller]
+pub fn from_mapped(file: &Mapped) -> Result<Tensors> {
+    let place = Place::bytes("safetensors");
+    let read = || {
+        let source = &file.bytes();
+        let header = Header::read(source)?;
+        let mut tensors = Tensors::new();
+        for entry in &header.entries {
+            let in_place = match entry.stored.own() {
+                Some(dtype) if cfg!(target_endian = "little") => file.value(entry.start, entry.shape, dtype)?,
+                _ => None,
+            };
+            let value = in_place.map_or_else(|| entry.value(source), Ok)?;
+            tensors.add(entry.name.clone(), Tensor::from_value(value))?;
+        }
+        *tensors.metadata_mut() = header.metadata;
+        Ok(tensors)
+    };
+    read().map_err(|fault| place.error(fault))
 }
 
 /// Opens a file and reads its header only; tensors are read one by one as they are asked for.

@@ -27,7 +27,12 @@ struct Block {
     space: Space,
     start: NonNull<u8>,
     class: Class,
+    /// How memory that is not ours goes back.
+    release: Option<(Release, usize)>,
 }
+
+/// Gives memory from elsewhere back: where it begins, and how long it is.
+pub(super) type Release = fn(NonNull<u8>, usize);
 
 // SAFETY: a block owns its memory; it is written only through `&mut Buffer` of the only buffer that holds it.
 unsafe impl Send for Block {}
@@ -65,6 +70,11 @@ impl Class {
         let step = last >> shift; // 4 to 7
         Some(Class { index: 4 * shift + step, size: ((step + 1) << shift) * ALIGNMENT })
     }
+}
+
+impl Class {
+    /// Of memory that is not ours: no list has room for it, and it counts for nothing.
+    const FOREIGN: Class = Class { index: usize::MAX, size: 0 };
 }
 
 /// What a thread has for itself: its counters and its idle blocks.
@@ -152,7 +162,7 @@ impl Store {
     fn give(&mut self, block: Arc<Block>) {
         let room = memory::idle_room();
         let Class { index, size } = block.class;
-        if size > room || (index < SMALL && self.lists[index].len() >= THREAD_BLOCKS) {
+        if block.release.is_some() || size > room || (index < SMALL && self.lists[index].len() >= THREAD_BLOCKS) {
             return discard(block);
         }
         self.clock += 1;
@@ -230,6 +240,16 @@ impl Buffer {
             None => Arc::new(Block::from_system(bytes, class)?),
         };
         Ok(Buffer { block: ManuallyDrop::new(block), bytes })
+    }
+    /// Memory from elsewhere, which `release` takes back when its last holder lets go of it.
+    ///
+    /// # Safety
+    ///
+    /// `bytes` initialised bytes stand at `start`, aligned to 64, and belong to nobody else until `release` is called.
+    pub(super) unsafe fn foreign(start: NonNull<u8>, bytes: usize, release: Release) -> Buffer {
+        let release = Some((release, bytes));
+        let block = Block { base: start, space: Space::new::<()>(), start, class: Class::FOREIGN, release };
+        Buffer { block: ManuallyDrop::new(Arc::new(block)), bytes }
     }
     /// Where the block lives.
     #[inline]
@@ -338,12 +358,15 @@ impl Block {
         // SAFETY: `skip` is at most `ALIGNMENT`, which was added to the size.
         let start = unsafe { base.add(skip) };
         count(class.size as isize);
-        Ok(Block { base, space, start, class })
+        Ok(Block { base, space, start, class, release: None })
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
+        if let Some((release, bytes)) = self.release {
+            return release(self.base, bytes);
+        }
         count(-(self.class.size as isize));
         memory::unreserve(self.class.size);
         // SAFETY: allocated with this very layout, freed once.
