@@ -84,7 +84,7 @@ impl Lbfgs {
     pub fn with_iterations(self, iterations: usize) -> Lbfgs {
         Lbfgs { iterations, ..self }
     }
-    /// How often a step may compute the loss (default 5/4 of the rounds); a line search that has begun ends first.
+    /// How often a step may compute the loss (default 5/4 of the rounds); a line search has what is left of them.
     pub fn with_evaluations(self, evaluations: usize) -> Lbfgs {
         Lbfgs { evaluations: Some(evaluations), ..self }
     }
