@@ -45,11 +45,13 @@
 //! - [`optim`]: optimizers, parameter groups, schedules, averages of models.
 //! - [`formula!`]: a pointwise function written once, with kernel and derivative.
 //! - [`io`]: files: safetensors, NumPy, PyTorch, checkpoints.
+//! - [`data`]: datasets, and loaders that give them in batches.
 //! - [`op`]: operations of your own.
 //! - [`device`]: memory, threads, instruction sets.
 //! - [`gradcheck`], [`jvp`]: gradients held against differences; forward mode.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod data;
 pub mod device;
 mod error;
 pub mod formula;

@@ -1,0 +1,59 @@
+//! Items of a batch, put together.
+
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// What an item of a dataset is, and what a batch of such items becomes.
+///
+/// ```
+/// use chainrule::Tensor;
+/// use chainrule::data::Collate;
+/// let batch = Tensor::collate(vec![Tensor::from([1.0, 2.0]), Tensor::from([3.0, 4.0])])?;
+/// assert_eq!(batch.dims()?, [2, 2]);
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+pub trait Collate: Sized + Send + 'static {
+    /// A batch of them.
+    type Batch: Send + 'static;
+    /// Puts the items of a batch together, in their order. There is at least one.
+    #[track_caller]
+    fn collate(items: Vec<Self>) -> Result<Self::Batch>;
+}
+
+/// Tensors of one shape become a tensor with one axis more, in front.
+impl Collate for Tensor {
+    type Batch = Tensor;
+    #[track_caller]
+    fn collate(items: Vec<Tensor>) -> Result<Tensor> {
+        Tensor::stack(&items, 0).checked()
+    }
+}
+
+/// Things as they are, in a list: names, file paths.
+impl Collate for String {
+    type Batch = Vec<String>;
+    fn collate(items: Vec<String>) -> Result<Vec<String>> {
+        Ok(items)
+    }
+}
+
+/// Pairs become a pair of batches.
+impl<A: Collate, B: Collate> Collate for (A, B) {
+    type Batch = (A::Batch, B::Batch);
+    #[track_caller]
+    fn collate(items: Vec<(A, B)>) -> Result<Self::Batch> {
+        let (first, second): (Vec<A>, Vec<B>) = items.into_iter().unzip();
+        Ok((A::collate(first)?, B::collate(second)?))
+    }
+}
+
+/// Triples become a triple of batches.
+impl<A: Collate, B: Collate, C: Collate> Collate for (A, B, C) {
+    type Batch = (A::Batch, B::Batch, C::Batch);
+    #[track_caller]
+    fn collate(items: Vec<(A, B, C)>) -> Result<Self::Batch> {
+        let (pairs, third): (Vec<(A, B)>, Vec<C>) = items.into_iter().map(|(a, b, c)| ((a, b), c)).unzip();
+        let (first, second) = <(A, B)>::collate(pairs)?;
+        Ok((first, second, C::collate(third)?))
+    }
+}

@@ -1,0 +1,30 @@
+//! Data: where examples come from, and how they reach a model in batches.
+//!
+//! A [`Dataset`] gives items by number; a [`Loader`] gives them in batches, in an order that seed and epoch decide.
+//!
+//! ```
+//! use chainrule::data::{Examples, Loader};
+//! use chainrule::Tensor;
+//! let examples = Examples::new(&Tensor::arange(10).reshape([10, 1]), &Tensor::arange(10))?;
+//! let loader = Loader::new(examples, 4).shuffled(7);
+//! let mut seen = 0;
+//! for batch in loader.epoch(0) {
+//!     let batch = batch?;
+//!     assert_eq!(batch.input.reshape(-1).to_vec::<i64>()?, batch.target.to_vec::<i64>()?);
+//!     seen += batch.target.dims::<1>()?[0];
+//! }
+//! assert_eq!((seen, loader.len()), (10, 3));
+//! # Ok::<(), chainrule::Error>(())
+//! ```
+
+mod collate;
+mod dataset;
+mod examples;
+mod loader;
+mod order;
+
+pub use collate::Collate;
+pub use dataset::{Chance, Dataset};
+pub use examples::{Batch, Example, Examples, Rows};
+pub use loader::{Epoch, Loader};
+pub use order::{InOrder, Order, Shuffled};
