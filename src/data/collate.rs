@@ -37,6 +37,20 @@ impl Collate for String {
     }
 }
 
+macro_rules! numbers {
+    ($($t:ty)*) => { $(
+        /// Numbers become a tensor with one axis.
+        impl Collate for $t {
+            type Batch = Tensor;
+            #[track_caller]
+            fn collate(items: Vec<$t>) -> Result<Tensor> {
+                Tensor::from_slice(&items, [items.len()])
+            }
+        }
+    )* };
+}
+numbers! { f32 f64 i64 bool }
+
 /// Pairs become a pair of batches.
 impl<A: Collate, B: Collate> Collate for (A, B) {
     type Batch = (A::Batch, B::Batch);

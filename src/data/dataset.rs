@@ -1,6 +1,7 @@
 //! What gives items by number.
 
-use super::Collate;
+use super::progress::watched;
+use super::{Collate, Example, Mapped, Transform, Transformed};
 use crate::device::Random;
 use crate::error::Result;
 use std::sync::Arc;
@@ -47,8 +48,37 @@ pub trait Dataset: Send + Sync {
     /// The items of a batch, put together. Where many items are had at once more cheaply than one by one, it does so.
     #[track_caller]
     fn batch(&self, indices: &[usize], chance: &Chance) -> Result<<Self::Item as Collate>::Batch> {
-        let items = indices.iter().map(|&index| self.item(index, &mut chance.of(index)));
-        Self::Item::collate(items.collect::<Result<_>>()?)
+        let items = indices.iter().zip(chance.of_each(indices));
+        Self::Item::collate(watched(items, |(&index, mut chance)| self.item(index, &mut chance))?)
+    }
+
+    /// These items, each changed by a function, which may leave something to chance.
+    ///
+    /// ```
+    /// use chainrule::data::{Dataset, Example, Examples, Loader};
+    /// use chainrule::Tensor;
+    /// let examples = Examples::new(&Tensor::zeros([8, 3]), &Tensor::zeros([8]))?;
+    /// let noisy = examples.map(|Example { input, target }, chance| {
+    ///     Ok(Example { input: &input + input.normal_like(0.0, 0.1, chance), target })
+    /// });
+    /// let batch = Loader::new(noisy, 8).with_seed(7).epoch(0).next().unwrap()?;
+    /// assert!(batch.input.std().item()? > 0.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    fn map<F, I>(self, function: F) -> Mapped<Self, F>
+    where
+        Self: Sized,
+        F: Fn(Self::Item, &mut Random) -> Result<I> + Send + Sync,
+        I: Collate,
+    {
+        Mapped::new(self, function)
+    }
+    /// Examples whose inputs are images, changed by a [`Transform`]: a whole batch at once.
+    fn transformed(self, transform: Transform) -> Transformed<Self>
+    where
+        Self: Sized + Dataset<Item = Example>,
+    {
+        Transformed::new(self, transform)
     }
 }
 
@@ -64,25 +94,51 @@ pub trait Dataset: Send + Sync {
 pub struct Chance {
     seed: u64,
     epoch: u64,
+    /// The batch's number plus one in an epoch that takes items more than once, else 0.
+    turn: u64,
 }
 
 impl Chance {
     /// The chance of an epoch.
     pub fn new(seed: u64, epoch: u64) -> Chance {
-        Chance { seed, epoch }
+        Chance { seed, epoch, turn: 0 }
     }
-    /// The stream of an item.
+    /// The stream of an item. In an epoch that takes items more than once it is another in each batch.
     pub fn of(&self, index: usize) -> Random {
-        Random::new(mixed(mixed(self.seed, self.epoch), index as u64))
+        let epoch = mixed(self.seed, self.epoch);
+        Random::new(mixed(if self.turn == 0 { epoch } else { mixed(epoch, self.turn) }, index as u64))
+    }
+    /// The streams of a batch's items. An item that comes twice in a batch has two.
+    ///
+    /// ```
+    /// use chainrule::data::Chance;
+    /// let mut streams = Chance::new(7, 0).of_each(&[3, 5, 3]);
+    /// assert_eq!(streams[0], Chance::new(7, 0).of(3));
+    /// assert_ne!(streams[0].uniform(), streams[2].uniform());
+    /// ```
+    pub fn of_each(&self, indices: &[usize]) -> Vec<Random> {
+        let mut streams: Vec<Random> = indices.iter().map(|&index| self.of(index)).collect();
+        let mut places: Vec<usize> = (0..indices.len()).collect();
+        places.sort_by_key(|&place| indices[place]);
+        let mut before = 0;
+        for pair in places.windows(2) {
+            before = if indices[pair[0]] == indices[pair[1]] { before + 1 } else { 0 };
+            streams[pair[1]] = streams[pair[1]].stream(before);
+        }
+        streams
     }
     /// The stream of what concerns the whole epoch, such as its order.
     pub fn of_all(&self) -> Random {
         Random::new(mixed(self.seed, self.epoch)).stream(1)
     }
+    /// The chance of a batch of an epoch that takes items more than once.
+    pub(super) fn of_batch(&self, number: usize) -> Chance {
+        Chance { turn: number as u64 + 1, ..*self }
+    }
 }
 
 /// Two numbers as one that differs for (nearly) any other two.
-fn mixed(a: u64, b: u64) -> u64 {
+pub(super) fn mixed(a: u64, b: u64) -> u64 {
     let mut mixed = a.rotate_left(32) ^ b.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
         mixed = (mixed ^ (mixed >> 33)).wrapping_mul(factor);

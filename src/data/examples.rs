@@ -1,5 +1,6 @@
 //! Datasets in memory: the rows of tensors.
 
+use super::subset::no_item;
 use super::{Chance, Collate, Dataset};
 use crate::device::Random;
 use crate::error::{Error, Fault, Result};
@@ -134,6 +135,26 @@ impl Dataset for Examples {
     #[track_caller]
     fn batch(&self, indices: &[usize], _: &Chance) -> Result<Batch> {
         Ok(Batch { input: self.input.take(indices)?, target: self.target.take(indices)? })
+    }
+}
+
+/// A list of items, in memory.
+///
+/// ```
+/// use chainrule::data::Loader;
+/// let names = vec![("ant".to_string(), 1.0f32), ("bee".to_string(), 2.0)];
+/// let (names, sizes) = Loader::new(names, 2).epoch(0).next().unwrap()?;
+/// assert_eq!((names.len(), sizes.to_vec::<f32>()?), (2, vec![1.0, 2.0]));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+impl<T: Collate + Clone + Sync> Dataset for Vec<T> {
+    type Item = T;
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+    #[track_caller]
+    fn item(&self, index: usize, _: &mut Random) -> Result<T> {
+        self.get(index).cloned().ok_or_else(|| no_item("list", index, Vec::len(self)))
     }
 }
 

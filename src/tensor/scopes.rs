@@ -17,9 +17,12 @@ pub(crate) struct Modes {
     pub(crate) everything: bool,
 }
 
+impl Modes {
+    const DEFAULT: Modes = Modes { recording: true, training: true, anomalies: false, everything: false };
+}
+
 thread_local! {
-    static MODES: Cell<Modes> =
-        const { Cell::new(Modes { recording: true, training: true, anomalies: false, everything: false }) };
+    static MODES: Cell<Modes> = const { Cell::new(Modes::DEFAULT) };
 }
 
 #[inline]
@@ -53,6 +56,11 @@ pub(crate) fn with_modes<R>(change: impl FnOnce(&mut Modes), work: impl FnOnce()
 /// ```
 pub fn no_grad<R>(work: impl FnOnce() -> R) -> R {
     with_modes(|modes| modes.recording = false, work)
+}
+
+/// As in a thread that has just begun, and without recording: what is computed is the same wherever it is asked for.
+pub(crate) fn apart<R>(work: impl FnOnce() -> R) -> R {
+    with_modes(|modes| *modes = Modes { recording: false, ..Modes::DEFAULT }, work)
 }
 
 /// Layers inside behave as at evaluation (no dropout, running statistics); operations are still recorded.
