@@ -76,7 +76,9 @@ impl<I: Send + 'static, O: Send + 'static> Batcher<I, O> {
         rules: Rules,
         answer: impl Fn(Vec<I>) -> Result<Vec<O>, String> + Send + Sync + 'static,
     ) -> std::io::Result<Batcher<I, O>> {
-        let rules = Rules { batch: rules.batch.max(1), threads: rules.threads.max(1), ..rules };
+        // More than may wait can never be together.
+        let batch = rules.batch.min(rules.queue).max(1);
+        let rules = Rules { batch, threads: rules.threads.max(1), ..rules };
         let queue = Mutex::new(Queue { waiting: VecDeque::new(), running: 0, clients: usize::MAX, closed: false });
         let shared = Arc::new(Shared { rules, queue, changed: Condvar::new() });
         let batcher = Batcher { shared: shared.clone(), threads: Mutex::default() };
