@@ -46,6 +46,8 @@
 //! - [`formula!`]: a pointwise function written once, with kernel and derivative.
 //! - [`io`]: files: safetensors, NumPy, PyTorch, checkpoints.
 //! - [`data`]: datasets, and loaders that give them in batches.
+//! - [`explain`], above all [`explain::chart`]: lines and heat maps as SVG.
+//! - [`train`]: metrics, and a trainer for those who want the loop written for them.
 //! - [`op`]: operations of your own.
 //! - [`device`]: memory, threads, instruction sets.
 //! - [`gradcheck`], [`jvp`]: gradients held against differences; forward mode.
@@ -54,6 +56,7 @@
 pub mod data;
 pub mod device;
 mod error;
+pub mod explain;
 pub mod formula;
 pub mod io;
 mod layout;
@@ -62,6 +65,7 @@ pub mod nn;
 mod ops;
 pub mod optim;
 mod tensor;
+pub mod train;
 
 pub use device::{Combine, Device, Draw, Profile, Random, Value, profile, thread_count, threads};
 pub use error::{Error, ErrorKind, Fault, Operand, Result};

@@ -39,7 +39,7 @@ pub use tensors::Tensors;
 use crate::error::{Fault, Result};
 use crate::nn::{Load, Module};
 use crate::tensor::Tensor;
-use place::{Place, foreign};
+use place::{Place, foreign, system};
 use source::{OpenFile, Source};
 use std::path::Path;
 
@@ -119,4 +119,20 @@ pub fn save_model<M: Module + ?Sized>(path: impl AsRef<Path>, model: &M) -> Resu
 #[track_caller]
 pub fn load_model<M: Module>(path: impl AsRef<Path>, model: &mut M) -> Result<Load> {
     Ok(model.load_tensors(load(path)?))
+}
+
+/// Writes a small file that is there whole or not at all: what is not tensors.
+#[track_caller]
+pub(crate) fn write_file(operation: &'static str, path: &Path, bytes: &[u8]) -> Result<()> {
+    let place = Place::of(operation, path);
+    let fill =
+        |out: &mut dyn std::io::Write| out.write_all(bytes).map_err(|error| system("it cannot be written", &error));
+    atomic::write(path, fill, |_| Ok(())).map_err(|fault| place.error(fault))
+}
+
+/// A text in quotes, as JSON has it.
+pub(crate) fn json_text(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    json::write_text(&mut quoted, text);
+    quoted
 }

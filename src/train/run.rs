@@ -1,0 +1,414 @@
+//! The loop: batches, steps, epochs, and what is kept of them.
+
+use super::average::Averaging;
+use super::goal::{Goal, Watch};
+use super::history::EpochRecord;
+use super::metrics::Mean;
+use super::progress::Reporter;
+use super::snapshot::Snapshot;
+use super::trainer::{Clip, Pace, Shared, Trainer};
+use super::{BatchSize, Flow, History, Measures, Outcome, View, folder};
+use crate::data::{Collate, Dataset, Epoch, Loader};
+use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::io::Checkpoint;
+use crate::nn::Module;
+use crate::optim::Optimizer;
+use crate::optim::schedule::{Plateau, Schedule, Scheduler};
+use crate::tensor::{Gradients, State, detect_anomalies};
+
+/// A training on its way.
+pub(super) struct Run<'t, 'a, M, B> {
+    trainer: &'t mut Trainer<'a, M, B>,
+    /// Epochs that have ended.
+    epoch: u64,
+    /// Steps of the optimizer.
+    step: u64,
+    /// The loss of this epoch.
+    loss: Mean,
+    history: History,
+    scheduler: Option<Scheduler<Shared>>,
+    plateau: Option<Plateau>,
+    average: Option<Box<dyn Averaging<M> + 'a>>,
+    goal: Goal,
+    best: Watch,
+    stop: Watch,
+    /// The model of the best epoch, where it is to be kept and there is no folder for it.
+    kept: Option<State>,
+    /// Where the epoch is to be taken up, if in its middle.
+    position: Option<State>,
+    notes: Vec<String>,
+}
+
+/// Batches whose gradients wait for their step.
+#[derive(Default)]
+struct Group {
+    gradients: Option<Gradients>,
+    items: f64,
+    loss: Mean,
+    batches: usize,
+}
+
+impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
+    pub(super) fn begin(
+        trainer: &'t mut Trainer<'a, M, B>,
+        model: &mut M,
+        optimizer: &mut dyn Optimizer,
+    ) -> Result<Run<'t, 'a, M, B>> {
+        let default = if trainer.validation.is_some() { "validation loss" } else { "loss" };
+        let of_stop = || trainer.stop.as_ref().map(|stop| stop.goal().clone());
+        let goal = trainer.goal.clone().or_else(of_stop).unwrap_or_else(|| Goal::lowest(default));
+        let checkpoint = match &trainer.folder {
+            Some(folder) => {
+                folder::make(&folder.0)?;
+                if trainer.resumed { folder.begun()? } else { None }
+            }
+            None if trainer.resumed || trainer.every.is_some() => {
+                let what = "checkpoints are wanted, and there is no folder for them";
+                return Err(fault(Fault::value(what, "give one: with_folder(\"runs/first\")")));
+            }
+            None => None,
+        };
+        let mut run = Run {
+            epoch: 0,
+            step: 0,
+            loss: Mean::new(),
+            history: History::default(),
+            scheduler: None,
+            plateau: trainer.plateau.as_ref().map(|(plateau, _)| plateau.clone()),
+            average: trainer.average.as_ref().map(|begin| begin(model)),
+            goal,
+            best: Watch::default(),
+            stop: Watch::default(),
+            kept: None,
+            position: None,
+            notes: Vec::new(),
+            trainer,
+        };
+        match checkpoint {
+            Some(checkpoint) => run.load(&checkpoint, model, optimizer)?,
+            None => {
+                run.scheduler = run.trainer.schedule.as_ref().map(|(schedule, _)| schedule.clone().start(optimizer))
+            }
+        }
+        Ok(run)
+    }
+
+    pub(super) fn all<D>(mut self, model: &mut M, optimizer: &mut dyn Optimizer, loader: &Loader<D>) -> Result<History>
+    where
+        D: Dataset + 'static,
+        D::Item: Collate<Batch = B>,
+    {
+        let mut reporter = Reporter::new(self.trainer.progress, self.trainer.epochs, loader.len() as u64);
+        self.notes.iter().for_each(|note| reporter.note(note));
+        while self.epoch < self.trainer.epochs && !self.has_stopped() {
+            let mut batches = match self.position.take() {
+                Some(position) => loader.resume(&position)?,
+                None => loader.epoch(self.epoch),
+            };
+            reporter.begin(batches.batch() as u64);
+            if let Flow::Stop = self.batches(model, optimizer, &mut batches, loader.len(), &mut reporter)? {
+                self.history.stopped = Some("a callback asked for it".to_string());
+                self.save(model, optimizer, Some(batches.state()?))?;
+                return Ok(self.history);
+            }
+            if let Flow::Stop = self.end_of_epoch(model, optimizer, &mut reporter)? {
+                self.history.stopped = Some("a callback asked for it".to_string());
+                return Ok(self.history);
+            }
+        }
+        if let (true, Some(stop)) = (self.has_stopped(), &self.trainer.stop) {
+            let (measure, best, epoch) = (stop.goal().measure(), self.stop.best.unwrap_or(f64::NAN), self.stop.epoch);
+            self.history.stopped = Some(format!("{measure} was best in epoch {epoch}, with {best:.6}"));
+            reporter.note(&format!("stopped: {}", self.history.stopped().unwrap_or_default()));
+        }
+        if self.trainer.keeps_best && self.best.best.is_some() {
+            let kept = match (&self.trainer.folder, self.kept.take()) {
+                (Some(folder), _) => Some(Checkpoint::load(folder.best())?.get("model")?.clone()),
+                (None, kept) => kept,
+            };
+            if let Some(kept) = kept {
+                model.load_state(&kept)?;
+            }
+        }
+        Ok(self.history)
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.trainer.stop.as_ref().is_some_and(|stop| self.stop.is_over(stop))
+    }
+
+    /// The rest of an epoch.
+    fn batches<D>(
+        &mut self,
+        model: &mut M,
+        optimizer: &mut dyn Optimizer,
+        batches: &mut Epoch<D>,
+        count: usize,
+        reporter: &mut Reporter,
+    ) -> Result<Flow>
+    where
+        D: Dataset + 'static,
+        D::Item: Collate<Batch = B>,
+    {
+        let mut group = Group::default();
+        let mut snapshot = Snapshot::default();
+        while let Some(batch) = batches.next() {
+            let batch = batch?;
+            let place = batches.batch() as u64;
+            snapshot.take(model);
+            if let Err(what) = self.learn(model, &batch, &mut group)? {
+                return Err(self.anomaly(model, &batch, &snapshot, place, &what));
+            }
+            let loss = group.loss.value()?;
+            let is_last = place >= count as u64;
+            if group.batches < self.trainer.accumulation && !is_last {
+                reporter.batch(self.epoch + 1, place, batch.batch_size(), loss);
+                continue;
+            }
+            if let Err(what) = self.update(model, optimizer, std::mem::take(&mut group))? {
+                return Err(self.anomaly(model, &batch, &snapshot, place, &what));
+            }
+            reporter.batch(self.epoch + 1, place, batch.batch_size(), loss);
+            if let Flow::Stop = self.tell(model, optimizer, false, loss)? {
+                return Ok(Flow::Stop);
+            }
+            // The last step of an epoch is kept with the epoch.
+            if self.trainer.every.is_some_and(|every| self.step.is_multiple_of(every)) && !is_last {
+                self.save(model, optimizer, Some(batches.state()?))?;
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// The gradients of a batch, added to those that wait. Says what is not finite.
+    fn learn(&mut self, model: &M, batch: &B, group: &mut Group) -> Result<Result<(), String>> {
+        let Outcome { loss, .. } = (self.trainer.judge)(model, batch);
+        let number = loss.item()?;
+        if !number.is_finite() {
+            return Ok(Err(format!("the loss is {number}")));
+        }
+        let mut gradients = loss.backward()?;
+        let items = batch.batch_size() as f64;
+        if self.trainer.accumulation > 1 {
+            gradients.scale(items)?;
+        }
+        match &mut group.gradients {
+            Some(sum) => sum.add(&gradients)?,
+            none => *none = Some(gradients),
+        }
+        group.items += items;
+        group.batches += 1;
+        group.loss.add(number, items);
+        Ok(Ok(()))
+    }
+
+    /// A step of the optimizer. Says what is not finite; then nothing has changed.
+    fn update(&mut self, model: &mut M, optimizer: &mut dyn Optimizer, group: Group) -> Result<Result<(), String>> {
+        let Some(mut gradients) = group.gradients else { return Ok(Ok(())) };
+        if self.trainer.accumulation > 1 {
+            gradients.scale(1.0 / group.items)?;
+        }
+        let is_finite = match self.trainer.clip {
+            Some(Clip::Norm(limit)) => gradients.clip_norm(limit)?.is_finite(),
+            Some(Clip::Value(limit)) => {
+                let is_finite = gradients.is_finite()?;
+                gradients.clip_value(limit)?;
+                is_finite
+            }
+            None => gradients.is_finite()?,
+        };
+        if !is_finite {
+            return Ok(Err("the gradients are not finite".to_string()));
+        }
+        optimizer.step(model, &gradients)?;
+        self.step += 1;
+        if let Some(average) = &mut self.average {
+            average.step(model)?;
+        }
+        if let (Some(scheduler), Some((_, Pace::Step))) = (&mut self.scheduler, &self.trainer.schedule) {
+            scheduler.step(optimizer);
+        }
+        self.loss.sum += group.loss.sum;
+        self.loss.weight += group.loss.weight;
+        self.history.steps.add(self.step, group.loss.value()?);
+        Ok(Ok(()))
+    }
+
+    /// Does the batch again, watched, from the model as it was: the error names the operation. The model stays as it was.
+    fn anomaly(&self, model: &mut M, batch: &B, snapshot: &Snapshot, place: u64, what: &str) -> Error {
+        snapshot.restore(model);
+        let found = detect_anomalies(|| (self.trainer.judge)(model, batch).loss.backward());
+        snapshot.restore(model);
+        let at = format!("{what} in batch {place} of epoch {}, before step {}", self.epoch + 1, self.step + 1);
+        match found {
+            Err(error) => {
+                let what = format!("{}: {at}; the model is as it was", error.what());
+                let fault = Fault::new(ErrorKind::NonFinite, what, error.help());
+                Error::with(error.operation(), fault, error.operands().to_vec(), error.location())
+            }
+            Ok(_) => {
+                let help = "no single operation made it so: sums of gradients ran over; lower the rate or clip them";
+                fault(Fault::new(ErrorKind::NonFinite, format!("{at}; the model is as it was"), help))
+            }
+        }
+    }
+
+    fn end_of_epoch(&mut self, model: &mut M, optimizer: &mut dyn Optimizer, reporter: &mut Reporter) -> Result<Flow> {
+        if self.loss.weight == 0.0 {
+            let help = "its dataset is empty, or smaller than a batch while drop_last leaves that out";
+            return Err(fault(Fault::value("the loader gives no batch", help)));
+        }
+        self.epoch += 1;
+        let loss = std::mem::take(&mut self.loss).value()?;
+        let mut measures = Measures::default();
+        measures.push("loss", loss);
+        if let Some(average) = &mut self.average {
+            average.epoch(self.epoch, model)?;
+        }
+        if let Some(validation) = &self.trainer.validation {
+            let batches = validation();
+            let judged = self.average.as_ref().and_then(|average| average.model()).unwrap_or(model);
+            measures.extend(self.trainer.judged(judged, "validation loss", batches)?);
+        }
+        measures.push("rate", optimizer.rate());
+        if let (Some(scheduler), Some((_, Pace::Epoch))) = (&mut self.scheduler, &self.trainer.schedule) {
+            scheduler.step(optimizer);
+        }
+        if let (Some(plateau), Some((_, goal))) = (&mut self.plateau, &self.trainer.plateau) {
+            plateau.step(optimizer, measures.get(goal.measure())?);
+        }
+        let is_best = self.best.see(&self.goal, 0.0, self.epoch, &measures)?;
+        if let Some(stop) = &self.trainer.stop {
+            self.stop.see_stop(stop, self.epoch, &measures)?;
+        }
+        if is_best {
+            let number = measures.get(self.goal.measure())?;
+            self.history.best = Some((self.epoch, self.goal.measure().to_string(), number));
+        }
+        let record = EpochRecord { epoch: self.epoch, step: self.step, measures };
+        reporter.epoch(&record, is_best);
+        self.history.epochs.push(record);
+        if is_best {
+            self.keep_best(model)?;
+        }
+        if let Some(folder) = &self.trainer.folder {
+            self.history.save(&folder.0)?;
+            for (name, picture) in self.trainer.metrics.iter().filter_map(|metric| metric.picture()) {
+                crate::io::write_file("trainer", &folder.0.join(name), picture.as_bytes())?;
+            }
+        }
+        self.save(model, optimizer, None)?;
+        self.tell(model, optimizer, true, loss)
+    }
+
+    /// The model of the best epoch so far, or its average.
+    fn keep_best(&mut self, model: &M) -> Result<()> {
+        let model = self.average.as_ref().and_then(|average| average.model()).unwrap_or(model);
+        match &self.trainer.folder {
+            Some(folder) => Checkpoint::new()
+                .with("model", model.state()?)
+                .with("epoch", State::Integer(self.epoch as i64))
+                .with("step", State::Integer(self.step as i64))
+                .with("history", self.history.state()?)
+                .save(folder.best())?,
+            None if self.trainer.keeps_best => self.kept = Some(model.state()?),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, model: &M, optimizer: &dyn Optimizer, is_epoch: bool, loss: f64) -> Result<Flow> {
+        let mut flow = Flow::Continue;
+        let epoch = if is_epoch { self.epoch } else { self.epoch + 1 };
+        let (step, rate, history) = (self.step, optimizer.rate(), &self.history);
+        for callback in &mut self.trainer.callbacks {
+            match callback(&View { is_epoch, epoch, step, loss, rate, model, history }) {
+                Flow::Continue => {}
+                Flow::Stop => flow = Flow::Stop,
+                Flow::Fail(error) => return Err(error),
+            }
+        }
+        Ok(flow)
+    }
+
+    /// Writes all it takes to go on.
+    fn save(&mut self, model: &M, optimizer: &dyn Optimizer, position: Option<State>) -> Result<()> {
+        let Some(folder) = &self.trainer.folder else { return Ok(()) };
+        let mut own = State::tree();
+        own.insert("epoch", State::Integer(self.epoch as i64))?;
+        own.insert("step", State::Integer(self.step as i64))?;
+        own.insert("loss sum", State::Number(self.loss.sum))?;
+        own.insert("loss weight", State::Number(self.loss.weight))?;
+        own.insert("best", self.best.state()?)?;
+        own.insert("stop", self.stop.state()?)?;
+        own.insert("accumulation", State::Integer(self.trainer.accumulation as i64))?;
+        if let Some(plateau) = &self.plateau {
+            own.insert("plateau", plateau.state()?)?;
+        }
+        let mut checkpoint = Checkpoint::new()
+            .with("model", model.state()?)
+            .with("optimizer", optimizer.state(model)?)
+            .with("history", self.history.state()?)
+            .with("trainer", own);
+        if let Some(scheduler) = &self.scheduler {
+            checkpoint = checkpoint.with("schedule", scheduler.state()?);
+        }
+        if let Some(average) = &self.average {
+            checkpoint = checkpoint.with("average", average.state()?);
+        }
+        if let Some(position) = position {
+            checkpoint = checkpoint.with("loader", position);
+        }
+        checkpoint.save(folder.last())
+    }
+
+    /// Goes on where [`save`](Run::save) was called.
+    fn load(&mut self, checkpoint: &Checkpoint, model: &mut M, optimizer: &mut dyn Optimizer) -> Result<()> {
+        let own = checkpoint.get("trainer")?;
+        let has = |section: &str| checkpoint.names().any(|name| name == section);
+        let same = |what: &str, now: bool| match (has(what), now) {
+            (true, false) => Err(changed(&format!("the checkpoint is of a training with {what}"))),
+            (false, true) => Err(changed(&format!("the checkpoint is of a training without {what}"))),
+            _ => Ok(()),
+        };
+        same("schedule", self.trainer.schedule.is_some())?;
+        same("average", self.average.is_some())?;
+        let before = own.get("accumulation")?.integer()?;
+        if before != self.trainer.accumulation as i64 {
+            return Err(changed(&format!("the checkpoint is of a training that accumulates {before} batches")));
+        }
+        let count = |name: &str| Ok::<u64, Error>(own.get(name)?.integer()?.max(0) as u64);
+        (self.epoch, self.step) = (count("epoch")?, count("step")?);
+        self.loss = Mean { sum: own.get("loss sum")?.number()?, weight: own.get("loss weight")?.number()? };
+        (self.best, self.stop) = (Watch::from_state(own.get("best")?)?, Watch::from_state(own.get("stop")?)?);
+        self.history = History::from_state(checkpoint.get("history")?)?;
+        if let Some(plateau) = &mut self.plateau {
+            plateau.load_state(own.get("plateau")?)?;
+        }
+        // The schedule begins with the rates of now, which are those of a beginning; then the state says where it stands.
+        if let Some((schedule, _)) = &self.trainer.schedule {
+            let mut scheduler = schedule.clone().start(optimizer);
+            scheduler.load_state(optimizer, checkpoint.get("schedule")?)?;
+            self.scheduler = Some(scheduler);
+        }
+        if let Some(average) = &mut self.average {
+            average.load_state(checkpoint.get("average")?)?;
+        }
+        model.load_state(checkpoint.get("model")?)?;
+        optimizer.load_state(model, checkpoint.get("optimizer")?)?;
+        self.position = if has("loader") { Some(checkpoint.get("loader")?.clone()) } else { None };
+        self.notes.extend(checkpoint.warning().map(str::to_string));
+        self.notes.push(format!("resumed after step {}, in epoch {}", self.step, self.epoch + 1));
+        Ok(())
+    }
+}
+
+#[cold]
+fn fault(fault: Fault) -> Error {
+    Error::new("trainer", fault)
+}
+
+#[cold]
+fn changed(what: &str) -> Error {
+    fault(Fault::value(what, "make the trainer as it was, or give another folder"))
+}
