@@ -53,6 +53,28 @@ fn batches_do_not_depend_on_workers_or_threads() {
     assert_ne!(numbers(&loader, 0), numbers(&loader.clone().with_seed(4), 0));
 }
 
+/// Not a test: what the test below runs in processes of their own, with other numbers of threads.
+#[test]
+#[ignore = "run by another"]
+fn child() {
+    let loader = Loader::new(items(23, |_| Ok(())), 4).shuffled(3).with_workers(2);
+    println!("batches {:?}", numbers(&loader, 5));
+}
+
+#[test]
+fn batches_do_not_depend_on_the_process() {
+    let run = |threads: &str| {
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--ignored", "--exact", "child", "--nocapture"]).env("CHAINRULE_THREADS", threads);
+        let output = command.output().expect("a process");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().find_map(|line| line.strip_prefix("batches ").map(str::to_string)).expect("batches")
+    };
+    let own = Loader::new(items(23, |_| Ok(())), 4).shuffled(3);
+    let expected = format!("{:?}", numbers(&own, 5));
+    assert!(["1", "2", "5"].iter().all(|threads| run(threads) == expected));
+}
+
 #[test]
 fn items_are_loaded_apart_from_what_is_around() {
     for workers in [0, 2] {

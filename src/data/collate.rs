@@ -20,6 +20,42 @@ pub trait Collate: Sized + Send + 'static {
     fn collate(items: Vec<Self>) -> Result<Self::Batch>;
 }
 
+/// An item with a tensor that the model is given: what a [`Transform`](super::Transform) changes.
+///
+/// ```
+/// use chainrule::Tensor;
+/// use chainrule::data::Input;
+/// let mut pair = (Tensor::from([1.0]), "one".to_string());
+/// let doubled = &*pair.input_mut() * 2.0;
+/// *pair.input_mut() = doubled;
+/// assert_eq!(pair.0, Tensor::from([2.0]));
+/// ```
+pub trait Input: Collate {
+    /// The tensor of an item.
+    fn input_mut(&mut self) -> &mut Tensor;
+    /// Those of a batch, in one.
+    fn inputs_mut(batch: &mut Self::Batch) -> &mut Tensor;
+}
+
+impl Input for Tensor {
+    fn input_mut(&mut self) -> &mut Tensor {
+        self
+    }
+    fn inputs_mut(batch: &mut Tensor) -> &mut Tensor {
+        batch
+    }
+}
+
+/// Of a pair the first is what the model is given.
+impl<A: Input, B: Collate> Input for (A, B) {
+    fn input_mut(&mut self) -> &mut Tensor {
+        self.0.input_mut()
+    }
+    fn inputs_mut(batch: &mut Self::Batch) -> &mut Tensor {
+        A::inputs_mut(&mut batch.0)
+    }
+}
+
 /// Tensors of one shape become a tensor with one axis more, in front.
 impl Collate for Tensor {
     type Batch = Tensor;

@@ -1,7 +1,7 @@
 //! What gives items by number.
 
 use super::progress::watched;
-use super::{Collate, Example, Mapped, Transform, Transformed};
+use super::{Collate, Input, Mapped, Transform, Transformed};
 use crate::device::Random;
 use crate::error::Result;
 use std::sync::Arc;
@@ -73,10 +73,20 @@ pub trait Dataset: Send + Sync {
     {
         Mapped::new(self, function)
     }
-    /// Examples whose inputs are images, changed by a [`Transform`]: a whole batch at once.
+    /// These items, their images changed by a [`Transform`]: those of a batch at once.
+    ///
+    /// ```
+    /// use chainrule::data::{Dataset, Examples, Loader, Transform};
+    /// use chainrule::Tensor;
+    /// let examples = Examples::new(&Tensor::ones([8, 1, 28, 28]), &Tensor::zeros([8]))?;
+    /// let train = examples.transformed(Transform::new().crop(28, 28, 2).rotate(10.0));
+    /// assert_eq!(Loader::new(train, 4).epoch(0).next().unwrap()?.input.dims()?, [4, 1, 28, 28]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     fn transformed(self, transform: Transform) -> Transformed<Self>
     where
-        Self: Sized + Dataset<Item = Example>,
+        Self: Sized,
+        Self::Item: Input,
     {
         Transformed::new(self, transform)
     }

@@ -1,7 +1,7 @@
 //! Datasets in memory: the rows of tensors.
 
 use super::subset::no_item;
-use super::{Chance, Collate, Dataset};
+use super::{Chance, Collate, Dataset, Input};
 use crate::device::Random;
 use crate::error::{Error, Fault, Result};
 use crate::tensor::Tensor;
@@ -83,6 +83,15 @@ impl Collate for Example {
     fn collate(items: Vec<Example>) -> Result<Batch> {
         let (input, target) = <(Tensor, Tensor)>::collate(items.into_iter().map(|e| (e.input, e.target)).collect())?;
         Ok(Batch { input, target })
+    }
+}
+
+impl Input for Example {
+    fn input_mut(&mut self) -> &mut Tensor {
+        &mut self.input
+    }
+    fn inputs_mut(batch: &mut Batch) -> &mut Tensor {
+        &mut batch.input
     }
 }
 

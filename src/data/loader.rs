@@ -109,11 +109,30 @@ impl<D: Dataset + 'static> Loader<D> {
         Loader { workers: workers.min(MOST), ..self }
     }
     /// How many batches the workers may have ready or in hand; two for each worker unless this says otherwise.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Loader, Rows}};
+    /// let loader = Loader::new(Rows::new(&Tensor::arange(9))?, 3).with_workers(1).with_ahead(1);
+    /// assert_eq!(loader.epoch(0).count(), 3);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn with_ahead(self, batches: usize) -> Loader<D> {
         Loader { ahead: Some(batches), ..self }
     }
     /// How long workers may take for one item before it is an error; two minutes unless this says otherwise. The epoch
     /// ends with that error. Without workers nobody is there to notice.
+    ///
+    /// ```
+    /// use chainrule::data::{Dataset, Loader};
+    /// use std::{thread::sleep, time::Duration};
+    /// let hangs = vec![1.0f32, 2.0].map(|number, _| {
+    ///     sleep(Duration::from_millis(if number == 2.0 { 500 } else { 0 }));
+    ///     Ok(number)
+    /// });
+    /// let loader = Loader::new(hangs, 1).with_workers(1).with_patience(Duration::from_millis(50));
+    /// let error = loader.epoch(0).find_map(|batch| batch.err()).unwrap();
+    /// assert!(error.what().starts_with("item 1, in batch 1 of epoch 0: it takes longer than 50ms"));
+    /// ```
     pub fn with_patience(self, patience: Duration) -> Loader<D> {
         Loader { patience, ..self }
     }
@@ -139,6 +158,14 @@ impl<D: Dataset + 'static> Loader<D> {
         self.epoch_from(epoch, 0)
     }
     /// The batches of an epoch from number `batch` on; none where it has no such batch.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Loader, Rows}};
+    /// let loader = Loader::new(Rows::new(&Tensor::arange(10))?, 4);
+    /// let last = loader.epoch_from(0, 2).next().unwrap()?;
+    /// assert_eq!(last, Tensor::from([8, 9]));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     #[track_caller]
     pub fn epoch_from(&self, epoch: u64, batch: usize) -> Epoch<D> {
         match self.plan(epoch) {
@@ -148,6 +175,16 @@ impl<D: Dataset + 'static> Loader<D> {
     }
     /// The rest of an epoch, from where [`Epoch::state`] was taken. An error where this loader would not give the same:
     /// another seed, dataset, batch size or order.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Loader, Rows}};
+    /// let loader = Loader::new(Rows::new(&Tensor::arange(10))?, 4).shuffled(7);
+    /// let state = loader.epoch(3).state()?;
+    /// assert!(loader.resume(&state).is_ok());
+    /// let error = loader.with_seed(8).resume(&state).unwrap_err();
+    /// assert!(error.what().contains("seed is 8, it was 7"));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     #[track_caller]
     pub fn resume(&self, state: &State) -> Result<Epoch<D>> {
         let plan = self.plan(whole(state, "epoch")?)?;

@@ -33,7 +33,7 @@ mod statistics;
 mod subset;
 mod transform;
 
-pub use collate::Collate;
+pub use collate::{Collate, Input};
 pub use dataset::{Chance, Dataset};
 pub use examples::{Batch, Example, Examples, Rows};
 pub use loader::{Epoch, Loader};

@@ -11,6 +11,17 @@ pub(super) struct Picture {
     pub(super) pixels: Vec<f32>,
     /// Where the next image is built.
     spare: Vec<f32>,
+    /// Where the pixels of a row come from.
+    found: Vec<Found>,
+}
+
+/// A place between four pixels.
+struct Found {
+    left: i32,
+    upper: i32,
+    /// How near it is to those on the right, and to those below.
+    right_part: f32,
+    lower_part: f32,
 }
 
 /// Where an image is looked at: turned by an angle, sheared, `scale` times as large, moved.
@@ -94,17 +105,23 @@ impl Picture {
             let start_x = (across[0] * x + across[1] * y + centre_x + 1.0) as f32;
             let start_y = (down[0] * x + down[1] * y + centre_y + 1.0) as f32;
             let (step_x, step_y) = (across[0] as f32, down[0] as f32);
-            for column in 0..width {
-                let x = (start_x + step_x * column as f32).clamp(0.0, width as f32 + 1.0);
-                let y = (start_y + step_y * column as f32).clamp(0.0, height as f32 + 1.0);
-                let (left, upper) = (x as usize, y as usize);
-                let (right_part, lower_part) = (x - left as f32, y - upper as f32);
-                for channel in 0..self.channels {
-                    let above = (channel * rows + upper) * columns + left;
-                    let [a, b] = [self.spare[above], self.spare[above + 1]];
-                    let [c, d] = [self.spare[above + columns], self.spare[above + columns + 1]];
-                    let (above, below) = (a + (b - a) * right_part, c + (d - c) * right_part);
-                    self.pixels[(channel * height + row) * width + column] = above + (below - above) * lower_part;
+            // First where each pixel is found, in a loop that is computed several at a time; then the pixels.
+            self.found.clear();
+            self.found.extend((0..width).map(|column| {
+                let x = (start_x + step_x * column as f32).max(0.0).min(width as f32 + 1.0);
+                let y = (start_y + step_y * column as f32).max(0.0).min(height as f32 + 1.0);
+                let (left, upper) = (x as i32, y as i32);
+                Found { left, upper, right_part: x - left as f32, lower_part: y - upper as f32 }
+            }));
+            for channel in 0..self.channels {
+                let plane = &self.spare[channel * rows * columns..][..rows * columns];
+                let row = &mut self.pixels[(channel * height + row) * width..][..width];
+                for (pixel, found) in row.iter_mut().zip(&self.found) {
+                    let around = &plane[found.upper as usize * columns + found.left as usize..][..columns + 2];
+                    let (above, below) = (&around[..2], &around[columns..columns + 2]);
+                    let above = above[0] + (above[1] - above[0]) * found.right_part;
+                    let below = below[0] + (below[1] - below[0]) * found.right_part;
+                    *pixel = above + (below - above) * found.lower_part;
                 }
             }
         }

@@ -44,10 +44,25 @@ impl Weighted {
         Err(Error::new("weighted", Fault::value(what, "weights are finite, not negative, and not all 0")))
     }
     /// So many draws to an epoch.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Chance, Order, Weighted}};
+    /// let order = Weighted::new(&Tensor::from([1.0, 0.0]))?.with_count(3);
+    /// assert_eq!(order.indices(2, &Chance::new(7, 0))?, [0, 0, 0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn with_count(self, count: usize) -> Weighted {
         Weighted { count: Some(count), ..self }
     }
     /// Each item at most once: those that weigh more come earlier, and where fewer are drawn than there are, more surely.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Chance, Order, Weighted}};
+    /// let order = Weighted::new(&Tensor::from([1.0, 1.0, 0.0]))?.without_replacement().with_count(2);
+    /// let drawn = order.indices(3, &Chance::new(7, 0))?;
+    /// assert!(drawn == [0, 1] || drawn == [1, 0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn without_replacement(self) -> Weighted {
         Weighted { replacement: false, ..self }
     }
@@ -112,6 +127,14 @@ impl Balanced {
         Ok(Balanced { items: classes.iter().map(Vec::len).sum(), classes, count: None })
     }
     /// So many items to an epoch.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Balanced, Chance, Order}};
+    /// let order = Balanced::new(&Tensor::from([0, 1, 1, 1]))?.with_count(10);
+    /// let drawn = order.indices(4, &Chance::new(7, 0))?;
+    /// assert_eq!(drawn.iter().filter(|&&item| item == 0).count(), 5);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn with_count(self, count: usize) -> Balanced {
         Balanced { count: Some(count), ..self }
     }
@@ -232,6 +255,13 @@ impl ByLength {
         ByLength { lengths, pool: 50 }
     }
     /// So many batches to a pool: more for less padding, fewer for more chance.
+    ///
+    /// ```
+    /// use chainrule::data::{ByLength, Chance, Order};
+    /// let order = ByLength::new((0..100).collect()).with_pool(10).indices_in_batches(100, 10, &Chance::new(7, 0))?;
+    /// assert!(order[..10].iter().max() < Some(&(order[..10].iter().min().unwrap() + 10)));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn with_pool(self, batches: usize) -> ByLength {
         ByLength { pool: batches, ..self }
     }

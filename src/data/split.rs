@@ -69,12 +69,26 @@ impl<const N: usize> Split<N> {
         Split { amounts: Amounts::Counts(counts), how: How { seed: 0, by: By::Chance } }
     }
     /// The parts of a dataset.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Dataset, Rows, Split}};
+    /// let [train, test] = Split::shares([0.8, 0.2]).of(Rows::new(&Tensor::arange(10))?)?;
+    /// assert_eq!((train.len(), test.len()), (8, 2));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     #[track_caller]
     pub fn of<D: Dataset>(&self, dataset: D) -> Result<[Subset<D>; N]> {
         let dataset = Arc::new(dataset);
         Ok(self.indices(dataset.len())?.map(|indices| Subset::within(&dataset, indices)))
     }
     /// Which items of `len` are in each part.
+    ///
+    /// ```
+    /// use chainrule::data::Split;
+    /// let [a, b] = Split::counts([2, 3]).indices(5)?;
+    /// assert_eq!((a.len(), b.len()), (2, 3));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     #[track_caller]
     pub fn indices(&self, len: usize) -> Result<[Vec<usize>; N]> {
         let sizes = match &self.amounts {
@@ -131,6 +145,13 @@ impl Folds {
         Folds { count, how: How { seed: 0, by: By::Chance } }
     }
     /// The folds of a dataset.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Folds, Rows}};
+    /// let folds = Folds::new(2).in_order().of(Rows::new(&Tensor::arange(6))?)?;
+    /// assert_eq!((folds[1].train.indices(), folds[1].test.indices()), (&[0, 1, 2, 3][..], &[4, 5][..]));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     #[track_caller]
     pub fn of<D: Dataset>(&self, dataset: D) -> Result<Vec<Fold<D>>> {
         let dataset = Arc::new(dataset);
@@ -166,23 +187,57 @@ macro_rules! ways {
     ($($Name:ident $(<const $N:ident: usize>)?)*) => { $(
         impl $(<const $N: usize>)? $Name $(<$N>)? {
             /// Another seed than 0.
+            ///
+            /// ```
+            /// use chainrule::data::Split;
+            /// let split = Split::shares([0.5, 0.5]);
+            /// assert_ne!(split.indices(100)?, split.clone().with_seed(1).indices(100)?);
+            /// # Ok::<(), chainrule::Error>(())
+            /// ```
             pub fn with_seed(self, seed: u64) -> Self {
                 Self { how: How { seed, ..self.how }, ..self }
             }
             /// By chance, with the classes of the whole in each part: labels are whole numbers, one for each item.
+            ///
+            /// ```
+            /// use chainrule::{Tensor, data::Split};
+            /// let [a, b] = Split::shares([0.5, 0.5]).stratified(&Tensor::from([0, 1, 1, 0])).indices(4)?;
+            /// assert!(a.contains(&0) != a.contains(&3) && b.contains(&1) != b.contains(&2));
+            /// # Ok::<(), chainrule::Error>(())
+            /// ```
             pub fn stratified(self, labels: &Tensor) -> Self {
                 self.by(By::Classes(labels.clone()))
             }
             /// By chance, and whole groups (a patient, an author) in one part: whole numbers, one for each item. Sizes are as
             /// near as the groups allow.
+            ///
+            /// ```
+            /// use chainrule::{Tensor, data::Split};
+            /// let [a, _] = Split::shares([0.5, 0.5]).grouped(&Tensor::from([8, 9, 8, 9])).indices(4)?;
+            /// assert!(a == [0, 2] || a == [1, 3]);
+            /// # Ok::<(), chainrule::Error>(())
+            /// ```
             pub fn grouped(self, groups: &Tensor) -> Self {
                 self.by(By::Groups(groups.clone()))
             }
             /// As they stand: the first items are the first part.
+            ///
+            /// ```
+            /// use chainrule::data::Split;
+            /// assert_eq!(Split::shares([0.75, 0.25]).in_order().indices(4)?, [vec![0, 1, 2], vec![3]]);
+            /// # Ok::<(), chainrule::Error>(())
+            /// ```
             pub fn in_order(self) -> Self {
                 self.by(By::Order)
             }
             /// By time, the earliest first: a number for each item.
+            ///
+            /// ```
+            /// use chainrule::{Tensor, data::Split};
+            /// let times = Tensor::from([2026, 2024, 2025]);
+            /// assert_eq!(Split::counts([2, 1]).by_time(&times).indices(3)?, [vec![1, 2], vec![0]]);
+            /// # Ok::<(), chainrule::Error>(())
+            /// ```
             pub fn by_time(self, times: &Tensor) -> Self {
                 self.by(By::Times(times.clone()))
             }

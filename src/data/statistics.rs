@@ -104,6 +104,14 @@ impl Statistics {
         all.ok_or_else(|| Error::new("statistics", Fault::value("the dataset is empty", "there must be an item")))
     }
     /// Takes in what others are like: of another part of the same data.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::Statistics};
+    /// let mut all = Statistics::of(&Tensor::from([[1.0], [2.0]]), -1)?;
+    /// all.merge(&Statistics::of(&Tensor::from([[6.0]]), -1)?)?;
+    /// assert_eq!((all.count(), all.mean()), (3, vec![3.0]));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     #[track_caller]
     pub fn merge(&mut self, other: &Statistics) -> Result<()> {
         if self.columns.len() != other.columns.len() {
@@ -122,18 +130,25 @@ impl Statistics {
     }
     fn gather<T: Element>(&mut self, numbers: &[T], inner: usize) {
         let columns = self.columns.len();
-        let rows =
-            || numbers.chunks_exact(inner.max(1)).enumerate().map(|(row, numbers)| (row % columns.max(1), numbers));
+        let rows = || numbers.chunks_exact((columns * inner).max(1));
+        let extremes = |(low, high): (&mut f64, &mut f64), number: f64| {
+            *low = if number < *low { number } else { *low };
+            *high = if number > *high { number } else { *high };
+        };
         let mut sums = vec![0.0; columns];
-        for (column, numbers) in rows() {
-            let (mut sum, mut low, mut high) = (0.0, self.low[column], self.high[column]);
-            for number in numbers {
-                let number = number.to_f64();
-                sum += number;
-                (low, high) = (low.min(number), high.max(number));
+        for row in rows() {
+            let of_columns = sums.iter_mut().zip(&mut self.low).zip(&mut self.high);
+            if inner == 1 {
+                for (((sum, low), high), number) in of_columns.zip(row) {
+                    *sum += number.to_f64();
+                    extremes((low, high), number.to_f64());
+                }
+                continue;
             }
-            sums[column] += sum;
-            (self.low[column], self.high[column]) = (low, high);
+            for (((sum, low), high), numbers) in of_columns.zip(row.chunks_exact(inner)) {
+                *sum += sum_of(numbers, |number| number);
+                numbers.iter().for_each(|number| extremes((low, high), number.to_f64()));
+            }
         }
         let count = numbers.len() as f64 / columns.max(1) as f64;
         for ((column, sum), low_high) in self.columns.iter_mut().zip(sums).zip(self.low.iter().zip(&self.high)) {
@@ -142,9 +157,17 @@ impl Statistics {
             // NaN is no extreme: it shows in the sum.
             *column = Column { count, mean: if sum.is_nan() { sum } else { mean }, squares: 0.0 };
         }
-        for (column, numbers) in rows() {
-            let Column { mean, squares, .. } = &mut self.columns[column];
-            *squares += numbers.iter().map(|number| (number.to_f64() - *mean).powi(2)).sum::<f64>();
+        for row in rows() {
+            if inner == 1 {
+                for (column, number) in self.columns.iter_mut().zip(row) {
+                    let distance = number.to_f64() - column.mean;
+                    column.squares += distance * distance;
+                }
+                continue;
+            }
+            for (Column { mean, squares, .. }, numbers) in self.columns.iter_mut().zip(row.chunks_exact(inner)) {
+                *squares += sum_of(numbers, |number| (number - *mean) * (number - *mean));
+            }
         }
     }
     /// How many numbers each column has.
@@ -214,10 +237,24 @@ impl Scaling {
         Ok(Scaling::min_max_of(&Statistics::of(x, axis)?))
     }
     /// As [`standard`](Scaling::standard), of what is known already.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Scaling, Statistics}};
+    /// let x = Tensor::from([[1.0], [3.0]]);
+    /// assert_eq!(Scaling::standard_of(&Statistics::of(&x, -1)?), Scaling::standard(&x, -1)?);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn standard_of(statistics: &Statistics) -> Scaling {
         Scaling::new(statistics.axis, statistics.mean(), statistics.deviation())
     }
     /// As [`min_max`](Scaling::min_max), of what is known already.
+    ///
+    /// ```
+    /// use chainrule::{Tensor, data::{Scaling, Statistics}};
+    /// let x = Tensor::from([[1.0], [3.0]]);
+    /// assert_eq!(Scaling::min_max_of(&Statistics::of(&x, -1)?), Scaling::min_max(&x, -1)?);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn min_max_of(statistics: &Statistics) -> Scaling {
         let width = statistics.high.iter().zip(&statistics.low).map(|(high, low)| high - low);
         Scaling::new(statistics.axis, statistics.low.clone(), width.collect())
@@ -297,6 +334,16 @@ impl Scaling {
         *self = Scaling { axis, shift, divisor };
         Ok(())
     }
+}
+
+/// The sum over a function of these numbers, in four sums side by side: none waits for another.
+fn sum_of<T: Element>(numbers: &[T], of: impl Fn(f64) -> f64) -> f64 {
+    let (fours, rest) = numbers.as_chunks::<4>();
+    let mut sums = [0.0; 4];
+    for four in fours {
+        sums.iter_mut().zip(four).for_each(|(sum, number)| *sum += of(number.to_f64()));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|number| of(number.to_f64())).sum::<f64>()
 }
 
 #[cold]

@@ -1,7 +1,7 @@
 //! Images changed by chance, and brought into the form that a model wants.
 
 use super::picture::{Picture, Placement, between};
-use super::{Batch, Chance, Dataset, Example};
+use super::{Chance, Collate, Dataset, Input};
 use crate::device::cpu::parallel;
 use crate::device::{Random, Value};
 use crate::error::{Error, Fault, Result};
@@ -109,54 +109,164 @@ impl Transform {
         self
     }
     /// A part of this size from anywhere in the image, which gets a border first.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let x = Tensor::ones([1, 4, 4]);
+    /// let cropped = Transform::new().crop(4, 4, 1).image(&x, &mut Random::new(1))?;
+    /// assert!((9.0..=16.0).contains(&cropped.sum().item()?));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn crop(self, height: usize, width: usize, border: usize) -> Transform {
         self.then(Step::Crop { height, width, border })
     }
     /// The middle part of this size.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let x = Tensor::from([[[1.0, 2.0, 3.0]]]);
+    /// assert_eq!(Transform::new().centre_crop(1, 1).image(&x, &mut Random::new(1))?.item()?, 2.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn centre_crop(self, height: usize, width: usize) -> Transform {
         self.then(Step::CentreCrop { height, width })
     }
     /// The whole image in another size, linearly; smaller ones are averages of what they cover.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let half = Transform::new().resize(16, 16).image(&Tensor::ones([3, 32, 32]), &mut Random::new(1))?;
+    /// assert_eq!(half, Tensor::ones([3, 16, 16]));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn resize(self, height: usize, width: usize) -> Transform {
         self.then(Step::Resize { height, width })
     }
     /// Mirrored from left to right, every other time.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let x = Tensor::from([[[1.0, 2.0]]]);
+    /// let flipped = Transform::new().flip().image(&x, &mut Random::new(1))?;
+    /// assert!(flipped == x || flipped == x.flip(-1));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn flip(self) -> Transform {
         self.then(Step::Flip { upright: false })
     }
     /// Mirrored from top to bottom, every other time.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let x = Tensor::from([[[1.0], [2.0]]]);
+    /// let flipped = Transform::new().flip_upright().image(&x, &mut Random::new(1))?;
+    /// assert!(flipped == x || flipped == x.flip(-2));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn flip_upright(self) -> Transform {
         self.then(Step::Flip { upright: true })
     }
     /// Turned by up to so many degrees either way.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let turned = Transform::new().rotate(10.0).image(&Tensor::ones([1, 28, 28]), &mut Random::new(1))?;
+    /// assert!(turned.mean().item()? > 0.8); // its corners are outside
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn rotate(self, degrees: f64) -> Transform {
         self.affine(Affine::new().rotate(degrees))
     }
     /// Turned, moved, enlarged and sheared.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::{Affine, Transform};
+    /// let larger = Transform::new().affine(Affine::new().scale(2.0..2.0));
+    /// let x = Tensor::from([[[0.0, 1.0, 0.0]]]);
+    /// assert_eq!(larger.image(&x, &mut Random::new(1))?, Tensor::from([[[0.5, 1.0, 0.5]]]));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn affine(self, affine: Affine) -> Transform {
         self.then(Step::Affine(affine))
     }
     /// With this chance, a rectangle of up to this share of the image is erased.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let erased = Transform::new().erase(1.0, 0.3).image(&Tensor::ones([1, 28, 28]), &mut Random::new(1))?;
+    /// assert!((0.6..1.0).contains(&erased.mean().item()?));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn erase(self, rate: f64, most: f64) -> Transform {
         self.then(Step::Erase { rate, most })
     }
     /// Each number times one between `1 - by` and `1 + by`, the same for the whole image.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let x = Transform::new().brightness(0.2).image(&Tensor::ones([1, 2, 2]), &mut Random::new(1))?;
+    /// assert!((0.8..1.2).contains(&x.mean().item()?) && x.std().item()? == 0.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn brightness(self, by: f64) -> Transform {
         self.then(Step::Brightness(by))
     }
     /// Each number's distance from the image's mean times one between `1 - by` and `1 + by`.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let x = Tensor::from([[[1.0, 3.0]]]);
+    /// let changed = Transform::new().contrast(0.5).image(&x, &mut Random::new(1))?;
+    /// assert_eq!(changed.mean().item()?, 2.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn contrast(self, by: f64) -> Transform {
         self.then(Step::Contrast(by))
     }
     /// Each number plus a normal one of this deviation.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let noise = Transform::new().noise(0.1).image(&Tensor::zeros([1, 28, 28]), &mut Random::new(1))?;
+    /// assert!((0.09..0.11).contains(&noise.std().item()?));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn noise(self, deviation: f64) -> Transform {
         self.then(Step::Noise(deviation))
     }
     /// `(x - mean) / deviation`, with one of each for each channel, or one for all.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let x = Tensor::from([[[1.0, 3.0]]]);
+    /// let scaled = Transform::new().normalize(&[2.0], &[0.5]).image(&x, &mut Random::new(1))?;
+    /// assert_eq!(scaled, Tensor::from([[[-2.0, 2.0]]]));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn normalize(self, mean: &[f32], deviation: &[f32]) -> Transform {
         self.then(Step::Scale { shift: mean.to_vec(), divisor: deviation.to_vec() })
     }
     /// What the following steps put where there is no image, 0 without it.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// use chainrule::data::Transform;
+    /// let erased = Transform::new().fill(0.5).erase(1.0, 1.0).image(&Tensor::ones([1, 9, 9]), &mut Random::new(1))?;
+    /// assert!(erased.min().item()? == 0.5);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
     pub fn fill(self, number: f32) -> Transform {
         self.then(Step::Fill(number))
     }
@@ -373,38 +483,41 @@ fn wrong_rank(shape: &Shape, wanted: &str) -> Fault {
     Fault::shape(format!("the image is {shape:?}, not {wanted}"), help)
 }
 
-/// Examples whose inputs are images that a [`Transform`] changes; [`Dataset::transformed`] makes it.
+/// A dataset whose images pass through a [`Transform`]; [`Dataset::transformed`] makes it.
 #[derive(Clone, Debug)]
 pub struct Transformed<D> {
     dataset: D,
     transform: Transform,
 }
 
-impl<D: Dataset<Item = Example>> Transformed<D> {
+impl<D> Transformed<D> {
     pub(super) fn new(dataset: D, transform: Transform) -> Transformed<D> {
         Transformed { dataset, transform }
     }
-    /// As they are before.
+    /// As it is before.
     pub fn dataset(&self) -> &D {
         &self.dataset
     }
 }
 
-impl<D: Dataset<Item = Example>> Dataset for Transformed<D> {
-    type Item = Example;
+impl<D: Dataset<Item: Input>> Dataset for Transformed<D> {
+    type Item = D::Item;
     fn len(&self) -> usize {
         self.dataset.len()
     }
     #[track_caller]
-    fn item(&self, index: usize, chance: &mut Random) -> Result<Example> {
-        let Example { input, target } = self.dataset.item(index, chance)?;
-        Ok(Example { input: self.transform.image(&input, chance)?, target })
+    fn item(&self, index: usize, chance: &mut Random) -> Result<D::Item> {
+        let mut item = self.dataset.item(index, chance)?;
+        *item.input_mut() = self.transform.image(item.input_mut(), chance)?;
+        Ok(item)
     }
     #[track_caller]
-    fn batch(&self, indices: &[usize], chance: &Chance) -> Result<Batch> {
-        let Batch { input, target } = self.dataset.batch(indices, chance)?;
-        // A stream beside that from which the dataset itself may have drawn.
+    fn batch(&self, indices: &[usize], chance: &Chance) -> Result<<D::Item as Collate>::Batch> {
+        let mut batch = self.dataset.batch(indices, chance)?;
+        // The streams that `image` would take.
         let chances: Vec<Random> = chance.of_each(indices).iter_mut().map(Random::split).collect();
-        Ok(Batch { input: self.transform.images(&input, &chances)?, target })
+        let images = D::Item::inputs_mut(&mut batch);
+        *images = self.transform.images(images, &chances)?;
+        Ok(batch)
     }
 }
