@@ -7,7 +7,7 @@ use chainrule::optim::schedule::{Cosine, Exponential, OneCycle, Plateau, Schedul
 use chainrule::optim::{Adam, AdamW, Ema, Optimizer, Sgd};
 use chainrule::train::metrics::{Accuracy, Confusion, Perplexity, RocAuc};
 use chainrule::train::{EarlyStop, Flow, Goal, History, Outcome, Progress, Trainer, View, evaluate, predict};
-use chainrule::{DType, ErrorKind, Random, Result, Tensor, cross_entropy, evaluating, mse_loss, no_grad};
+use chainrule::{DType, ErrorKind, Random, Result, State, Tensor, cross_entropy, evaluating, mse_loss, no_grad};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -330,7 +330,11 @@ fn trainer_every<'a>(trainer: &mut Trainer<'a, Linear, Batch>) -> Trainer<'a, Li
 #[test]
 fn wrong_calls_are_errors() -> Result<()> {
     let loader = Loader::new(points(20)?, 5);
-    let fit = |mut trainer: Trainer<Linear, Batch>| trainer.fit(&mut line(), &mut Sgd::new(0.1), &loader).unwrap_err();
+    let fit = |mut trainer: Trainer<Linear, Batch>| {
+        let error = trainer.fit(&mut line(), &mut Sgd::new(0.1), &loader).unwrap_err();
+        assert!(!error.location().file().contains("src"), "an error names a file of ours: {error}");
+        error
+    };
     assert!(fit(quiet().resumed()).help().contains("with_folder"));
     assert!(fit(quiet().with_checkpoint_every(5)).help().contains("with_folder"));
     let plain = |model: &Linear, batch: &Batch| mse_loss(&model.forward(&batch.input), &batch.target);
@@ -355,9 +359,20 @@ fn wrong_calls_are_errors() -> Result<()> {
     assert!(fit(filed().resumed().with_average(0.9)).what().contains("without average"));
     assert!(fit(filed().resumed().with_schedule(Cosine::new(5))).what().contains("without schedule"));
     assert!(fit(filed().resumed().with_accumulation(2)).what().contains("accumulates 1 batches"));
+    // What is in the file is not what is asked of it.
+    let path = folder.0.join("last.checkpoint");
+    let state = chainrule::io::checkpoint::load(&path)?.state;
+    for section in ["model", "optimizer", "history", "trainer"] {
+        let State::Tree(mut sections) = state.clone() else { panic!("it has sections") };
+        sections.insert(section.to_string(), State::Integer(3));
+        chainrule::io::checkpoint::save(&path, &State::Tree(sections))?;
+        fit(filed().resumed().with_epochs(2));
+    }
+    chainrule::io::checkpoint::save(&path, &state)?;
     let mut other = Linear::new(3, 2, &mut Init::new());
     assert!(filed().resumed().with_epochs(2).fit(&mut other, &mut Sgd::new(0.1), &loader).is_err());
     assert!(filed().resumed().with_epochs(2).fit(&mut line(), &mut Adam::new(0.1), &loader).is_err());
+    fs::remove_file(chainrule::io::checkpoint::backup(&path)).unwrap();
     fs::write(folder.0.join("last.checkpoint"), "?").unwrap();
     assert_eq!(fit(filed().resumed()).kind(), ErrorKind::Io);
     fs::write(folder.0.join("file"), "?").unwrap();

@@ -5,6 +5,7 @@ use super::metrics::Metric;
 use crate::data::{Collate, Dataset, Loader};
 use crate::error::Result;
 use crate::tensor::{Tensor, evaluating, no_grad};
+use std::panic::Location;
 
 /// What a metric says of a model on all batches of a loader. Layers evaluate, and nothing is recorded.
 ///
@@ -32,13 +33,17 @@ pub fn evaluate<M, D: Dataset + 'static>(
     metric: &mut (impl Metric + ?Sized),
     forward: impl Fn(&M, &<D::Item as Collate>::Batch) -> (Tensor, Tensor),
 ) -> Result<Measures> {
-    metric.reset();
-    for batch in loader.epoch(0) {
-        let batch = batch?;
-        let (output, target) = no_grad(|| evaluating(|| forward(model, &batch)));
-        metric.update(&output, &target)?;
-    }
-    Ok(Measures::from(metric.measures()?))
+    let at = Location::caller();
+    let mut all = || {
+        metric.reset();
+        for batch in loader.epoch(0) {
+            let batch = batch?;
+            let (output, target) = no_grad(|| evaluating(|| forward(model, &batch)));
+            metric.update(&output, &target)?;
+        }
+        Ok(Measures::from(metric.measures()?))
+    };
+    all().map_err(super::placed(at))
 }
 
 /// What a model says to all batches of a loader, in one tensor, along the first axis. Layers evaluate, and nothing is
@@ -61,10 +66,14 @@ pub fn predict<M, D: Dataset + 'static>(
     loader: &Loader<D>,
     forward: impl Fn(&M, &<D::Item as Collate>::Batch) -> Tensor,
 ) -> Result<Tensor> {
-    let mut outputs = Vec::with_capacity(loader.len());
-    for batch in loader.epoch(0) {
-        let batch = batch?;
-        outputs.push(no_grad(|| evaluating(|| forward(model, &batch))).checked()?);
-    }
-    no_grad(|| Tensor::cat(&outputs, 0)).checked()
+    let at = Location::caller();
+    let all = || {
+        let mut outputs = Vec::with_capacity(loader.len());
+        for batch in loader.epoch(0) {
+            let batch = batch?;
+            outputs.push(no_grad(|| evaluating(|| forward(model, &batch))).checked()?);
+        }
+        no_grad(|| Tensor::cat(&outputs, 0)).checked()
+    };
+    all().map_err(super::placed(at))
 }

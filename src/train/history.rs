@@ -62,6 +62,7 @@ impl fmt::Display for Measures {
 pub(super) fn shown(number: f64) -> String {
     match number.abs() {
         size if size != 0.0 && size < 1e-3 => format!("{number:.2e}"),
+        size if size != 0.0 && size < 1e-2 => format!("{number:.5}"),
         size if size >= 1e6 => format!("{number:.3e}"),
         _ => format!("{number:.4}"),
     }

@@ -44,6 +44,8 @@ pub(super) struct Reporter {
     open: bool,
     /// What the last epoch's validation said.
     last: String,
+    /// How long the batches of this epoch took.
+    trained: Duration,
 }
 
 /// What a bar shows.
@@ -79,6 +81,7 @@ impl Reporter {
             drawn: None,
             open: false,
             last: String::new(),
+            trained: Duration::ZERO,
         }
     }
     /// An epoch begins with this batch.
@@ -87,13 +90,14 @@ impl Reporter {
     }
     /// So many batches of an epoch are done.
     pub(super) fn batch(&mut self, epoch: u64, batch: u64, items: usize, loss: f64) {
-        self.items += items as u64;
         let now = Instant::now();
+        self.items += items as u64;
+        self.trained = now - self.begun;
         if self.progress != Progress::Bar || self.drawn.is_some_and(|drawn| now - drawn < PAUSE) {
             return;
         }
         self.drawn = Some(now);
-        let elapsed = self.begun.elapsed().as_secs_f64();
+        let elapsed = self.trained.as_secs_f64();
         let still = self.epochs.saturating_sub(epoch) * self.batches + self.batches.saturating_sub(batch);
         let moment = Moment {
             epoch,
@@ -110,13 +114,13 @@ impl Reporter {
     /// An epoch has ended.
     pub(super) fn epoch(&mut self, record: &EpochRecord, is_best: bool) {
         let seconds = self.begun.elapsed().as_secs_f64();
-        let speed = self.items as f64 / seconds.max(1e-9);
+        let speed = self.items as f64 / self.trained.as_secs_f64().max(1e-9);
         let best = if is_best { "  best" } else { "" };
         let digits = self.epochs.to_string().len();
         let measures = record.measures.iter().filter(|(name, _)| *name != "rate");
         let measures: Vec<String> = measures.map(|(name, number)| format!("{name} {}", shown(number))).collect();
-        // the training loss stands in the bar anyway
-        self.last = measures.get(1..3).or(measures.get(1..2)).unwrap_or_default().join("  ");
+        // The training loss stands in the bar anyway; of the others there is room for one: the first metric, if there is any.
+        self.last = measures.get(2).or(measures.get(1)).cloned().unwrap_or_default();
         self.note(&format!(
             "epoch {:>digits$}/{}  {}  {}  {}/s{best}",
             record.epoch,
@@ -248,6 +252,6 @@ mod tests {
     fn times_and_counts_are_read_at_a_glance() {
         let clocks = [0.04, 9.96, 59.6, 3599.7, 7265.0, f64::NAN, f64::INFINITY].map(clock);
         assert_eq!(clocks, ["0.0 s", "0:10", "1:00", "1:00:00", "2:01:05", "--:--", "--:--"]);
-        assert_eq!([3.14, 999.6, 1234567.0].map(grouped), ["3.1", "1 000", "1 234 567"]);
+        assert_eq!([3.24, 999.6, 1234567.0].map(grouped), ["3.2", "1 000", "1 234 567"]);
     }
 }

@@ -398,7 +398,10 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         optimizer.load_state(model, checkpoint.get("optimizer")?)?;
         self.position = if has("loader") { Some(checkpoint.get("loader")?.clone()) } else { None };
         self.notes.extend(checkpoint.warning().map(str::to_string));
-        self.notes.push(format!("resumed after step {}, in epoch {}", self.step, self.epoch + 1));
+        self.notes.push(match self.epoch < self.trainer.epochs {
+            true => format!("resumed after step {}, in epoch {}", self.step, self.epoch + 1),
+            false => format!("all {} epochs are done already", self.trainer.epochs),
+        });
         Ok(())
     }
 }

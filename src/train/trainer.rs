@@ -11,6 +11,7 @@ use crate::nn::{Layer, Module};
 use crate::optim::schedule::{Plateau, Schedule};
 use crate::optim::{Ema, Optimizer, Swa};
 use crate::tensor::Tensor;
+use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -285,7 +286,9 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
         D: Dataset + 'static,
         D::Item: Collate<Batch = B>,
     {
-        Run::begin(self, model, optimizer)?.all(model, optimizer, loader)
+        let at = Location::caller();
+        let begun = Run::begin(self, model, optimizer);
+        begun.and_then(|run| run.all(model, optimizer, loader)).map_err(super::placed(at))
     }
     /// The loss and the metrics of a model on all batches of a loader, as validation has them.
     ///
@@ -305,7 +308,7 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
         D: Dataset + 'static,
         D::Item: Collate<Batch = B>,
     {
-        self.judged(model, "loss", loader.epoch(0))
+        self.judged(model, "loss", loader.epoch(0)).map_err(super::placed(Location::caller()))
     }
     /// The loss, by this name, and the metrics.
     pub(super) fn judged(
