@@ -17,6 +17,7 @@
 //! # Ok::<(), chainrule::Error>(())
 //! ```
 
+pub mod builtin;
 mod collate;
 mod dataset;
 mod examples;
