@@ -21,6 +21,7 @@ pub mod builtin;
 mod collate;
 mod dataset;
 mod examples;
+pub mod idx;
 mod loader;
 mod mapped;
 mod order;

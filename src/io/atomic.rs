@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const ENDING: &str = ".partial";
 
 /// Writes a file that is there whole or not at all. `before` runs when the new file is safe and the old one still there.
-pub(super) fn write(
+pub(crate) fn write(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> Result<(), Fault>,
     before: impl FnOnce(&Path) -> Result<(), Fault>,

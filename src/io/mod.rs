@@ -18,20 +18,21 @@
 //! # Ok::<(), chainrule::Error>(())
 //! ```
 
-mod atomic;
+pub(crate) mod atomic;
 pub mod checkpoint;
 mod checksum;
+pub(crate) mod gzip;
 mod json;
 pub mod npy;
 pub mod npz;
-mod numbers;
+pub(crate) mod numbers;
 mod pickle;
-mod place;
+pub(crate) mod place;
 pub mod pytorch;
 pub mod safetensors;
-mod source;
-mod tensors;
-mod zip;
+pub(crate) mod source;
+pub(crate) mod tensors;
+pub(crate) mod zip;
 
 pub use checkpoint::Checkpoint;
 pub use tensors::Tensors;

@@ -10,7 +10,7 @@ use std::io::Write;
 
 /// A kind of number in a file. The ones that tensors do not have are held in a wider one that has them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
+pub(crate) enum Stored {
     F64,
     F32,
     Bf16,
@@ -32,7 +32,7 @@ pub(super) enum Stored {
 
 impl Stored {
     /// The kind in which a tensor's elements are written.
-    pub(super) fn of(dtype: DType) -> Stored {
+    pub(crate) fn of(dtype: DType) -> Stored {
         match dtype {
             DType::F64 => Stored::F64,
             DType::F32 => Stored::F32,
@@ -45,12 +45,12 @@ impl Stored {
         }
     }
     /// The element type that holds these numbers bit for bit.
-    pub(super) fn own(self) -> Option<DType> {
+    pub(crate) fn own(self) -> Option<DType> {
         use DType::*;
         [F64, F32, BF16, F16, I64, I32, U8, Bool].into_iter().find(|&dtype| Stored::of(dtype) == self)
     }
     /// Bytes of one number in the file.
-    pub(super) fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             Stored::F64 | Stored::I64 | Stored::U64 => 8,
             Stored::F32 | Stored::I32 | Stored::U32 => 4,
@@ -59,13 +59,13 @@ impl Stored {
         }
     }
     /// Bytes of so many numbers in the file.
-    pub(super) fn bytes(self, count: usize) -> Result<u64, Fault> {
+    pub(crate) fn bytes(self, count: usize) -> Result<u64, Fault> {
         (count as u64)
             .checked_mul(self.size() as u64)
             .ok_or_else(|| damaged(format!("{count} numbers are more than a file can hold")))
     }
     /// Reads the numbers that stand from `at` on, in row-major order.
-    pub(super) fn read(self, source: &dyn Source, at: u64, big_endian: bool, shape: Shape) -> Result<Value, Fault> {
+    pub(crate) fn read(self, source: &dyn Source, at: u64, big_endian: bool, shape: Shape) -> Result<Value, Fault> {
         source.reaches(at, self.bytes(shape.count())?)?;
         let part = Part { source, at, big_endian, shape };
         match self {
@@ -119,7 +119,7 @@ struct Part<'a> {
 }
 
 /// How many bytes are converted at a time: they stay in the nearest caches.
-pub(super) const BLOCK: usize = 32 << 10;
+pub(crate) const BLOCK: usize = 32 << 10;
 
 impl Part<'_> {
     fn value<T: Element, const N: usize>(&self, mut number: impl FnMut([u8; N]) -> T) -> Result<Value, Fault> {
@@ -147,12 +147,12 @@ impl Part<'_> {
 }
 
 /// Writes bytes, with a `Fault` for an error.
-pub(super) fn put(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Fault> {
+pub(crate) fn put(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Fault> {
     out.write_all(bytes).map_err(|error| system("it cannot be written", &error))
 }
 
 /// Hands a dense value's bytes, least significant first, to `sink`.
-pub(super) fn each_block(value: &Value, sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+pub(crate) fn each_block(value: &Value, sink: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
     fn blocks<T: Element, const N: usize>(
         value: &Value,
         bytes: impl Fn(T) -> [u8; N],

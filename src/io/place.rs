@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::path::{Path, PathBuf};
 
 /// The call that reads or writes, the file it is about, and the caller's line.
-pub(super) struct Place {
+pub(crate) struct Place {
     operation: &'static str,
     file: Option<PathBuf>,
     at: &'static Location<'static>,
@@ -14,15 +14,15 @@ pub(super) struct Place {
 
 impl Place {
     #[track_caller]
-    pub(super) fn of(operation: &'static str, path: &Path) -> Place {
+    pub(crate) fn of(operation: &'static str, path: &Path) -> Place {
         Place { operation, file: Some(path.to_path_buf()), at: Location::caller() }
     }
     #[track_caller]
-    pub(super) fn bytes(operation: &'static str) -> Place {
+    pub(crate) fn bytes(operation: &'static str) -> Place {
         Place { operation, file: None, at: Location::caller() }
     }
     #[cold]
-    pub(super) fn error(&self, fault: Fault) -> Error {
+    pub(crate) fn error(&self, fault: Fault) -> Error {
         let file = self.file.as_ref().map(|path| Operand {
             role: "file".into(),
             name: None,
@@ -34,20 +34,20 @@ impl Place {
 
 /// What a file holds is not what it should hold.
 #[cold]
-pub(super) fn damaged(what: impl Into<String>) -> Fault {
+pub(crate) fn damaged(what: impl Into<String>) -> Fault {
     let help = "the file is damaged, cut short, or of another kind: fetch or write it again";
     Fault::new(ErrorKind::Io, what, help)
 }
 
 /// A file is sound, and holds something that is not read here.
 #[cold]
-pub(super) fn foreign(what: impl Into<String>, help: impl Into<String>) -> Fault {
+pub(crate) fn foreign(what: impl Into<String>, help: impl Into<String>) -> Fault {
     Fault::new(ErrorKind::Io, what, help)
 }
 
 /// The system could not do something with a file.
 #[cold]
-pub(super) fn system(doing: &str, error: &io::Error) -> Fault {
+pub(crate) fn system(doing: &str, error: &io::Error) -> Fault {
     let help = match error.kind() {
         io::ErrorKind::NotFound => {
             let folder = std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default();

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Something that can be read at any position.
-pub(super) trait Source: Send + Sync {
+pub(crate) trait Source: Send + Sync {
     /// How many bytes there are.
     fn length(&self) -> u64;
     /// Fills `into` with the bytes from `at` on.
@@ -44,13 +44,13 @@ impl Source for &[u8] {
 
 /// An open file, as long as it was when it was opened.
 #[derive(Debug)]
-pub(super) struct OpenFile {
+pub(crate) struct OpenFile {
     file: Mutex<File>,
     length: u64,
 }
 
 impl OpenFile {
-    pub(super) fn open(path: &Path) -> Result<OpenFile, Fault> {
+    pub(crate) fn open(path: &Path) -> Result<OpenFile, Fault> {
         let kind = std::fs::metadata(path).map_err(|error| system("it cannot be opened", &error))?;
         if !kind.is_file() {
             let what = if kind.is_dir() { "this is a folder" } else { "this is not a plain file" };

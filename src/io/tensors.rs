@@ -276,7 +276,7 @@ pub(super) fn missing<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> F
 }
 
 /// The start of a name that may be of any length.
-pub(super) fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     const LONGEST: usize = 100;
     match name.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &name[..end]),

@@ -23,7 +23,7 @@ const LOCAL_SIZE: u64 = 30;
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
 /// Deflate cannot make more than this many bytes of one.
-const DEFLATE_RATIO: u64 = 1032;
+pub(crate) const DEFLATE_RATIO: u64 = 1032;
 
 /// A file inside an archive.
 #[derive(Clone, Debug)]
@@ -328,7 +328,7 @@ impl Source for Content<'_> {
 }
 
 #[cfg(feature = "deflate")]
-fn inflate(packed: &[u8], size: u64) -> Result<Vec<u8>, Fault> {
+pub(crate) fn inflate(packed: &[u8], size: u64) -> Result<Vec<u8>, Fault> {
     let wrong = || damaged("a compressed member of the archive cannot be unpacked to the size it should have");
     let size = usize::try_from(size).map_err(|_| wrong())?;
     let mut bytes = vec![0; size];
@@ -340,7 +340,7 @@ fn inflate(packed: &[u8], size: u64) -> Result<Vec<u8>, Fault> {
 }
 
 #[cfg(not(feature = "deflate"))]
-fn inflate(_: &[u8], _: u64) -> Result<Vec<u8>, Fault> {
+pub(crate) fn inflate(_: &[u8], _: u64) -> Result<Vec<u8>, Fault> {
     Err(foreign("a member of the archive is compressed", "build chainrule with its feature \"deflate\""))
 }
 
@@ -359,7 +359,7 @@ fn deflate(_: &[u8]) -> Result<Vec<u8>, Fault> {
 }
 
 /// The checksum of zip: eight tables take eight bytes at a step.
-fn crc32(mut sum: u32, bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(mut sum: u32, bytes: &[u8]) -> u32 {
     static TABLES: [[u32; 256]; 8] = tables();
     let table = |which: usize, byte: u32| TABLES[which][(byte & 255) as usize];
     let (blocks, rest) = bytes.as_chunks::<8>();

@@ -116,13 +116,17 @@ mod tests {
 
     #[test]
     fn ink_lies_where_the_line_is_and_never_outside() {
+        // The first five pixels of a row, in hundredths.
+        let bytes = |sheet: &Sheet<8>, row: usize| -> Vec<u8> {
+            sheet.ink[8 * row..][..5].iter().map(|x| (x * 100.0).round() as u8).collect()
+        };
         let mut sheet = Sheet::<8>::new();
         sheet.draw(&[[2.0, -20.0], [2.0, 30.0]], [0.5, 0.5], 1.0);
         for y in 0..8 {
-            assert_eq!(&sheet.ink[8 * y..8 * y + 5], [0.0, 0.0, 1.0, 0.0, 0.0], "row {y}");
+            assert_eq!(bytes(&sheet, y), [0, 0, 100, 0, 0], "row {y}");
         }
         sheet.blur(1.0);
-        assert_eq!(&sheet.ink[8 * 4..8 * 4 + 5], [0.0, 0.25, 0.5, 0.25, 0.0]);
+        assert_eq!(bytes(&sheet, 4), [0, 25, 50, 25, 0]);
         sheet.draw(&[[f32::NAN, 0.0], [f32::INFINITY, 3.0], [-1e30, 1e30]], [1.0, 1.0], 1.0);
         assert_eq!(sheet.ink.len(), 64);
     }
