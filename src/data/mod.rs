@@ -18,7 +18,10 @@
 //! ```
 
 pub mod builtin;
+mod categories;
+mod check;
 mod collate;
+mod csv;
 mod dataset;
 mod examples;
 pub mod idx;
@@ -33,9 +36,14 @@ mod sampling;
 mod split;
 mod statistics;
 mod subset;
+mod table;
+mod text;
 mod transform;
 
+pub use categories::Categories;
+pub use check::{Range, Report, Spot, check, suspicious};
 pub use collate::{Collate, Input};
+pub use csv::Csv;
 pub use dataset::{Chance, Dataset};
 pub use examples::{Batch, Example, Examples, Rows};
 pub use loader::{Epoch, Loader};
@@ -46,4 +54,6 @@ pub use sampling::{Balanced, ByLength, Stratified, Weighted};
 pub use split::{Fold, Folds, Split};
 pub use statistics::{Scaling, Statistics};
 pub use subset::{Concat, Subset};
+pub use table::{Fill, Kind, Row, Table};
+pub use text::{Alphabet, Windows, read_text};
 pub use transform::{Affine, Transform, Transformed};
