@@ -359,7 +359,7 @@ fn finding(f: &mut fmt::Formatter<'_>, what: &str, count: usize, said: impl Iter
 ///
 /// ```
 /// use chainrule::data::suspicious;
-/// use chainrule::{Tensor, loss::CrossEntropy};
+/// use chainrule::Tensor;
 /// let scores = Tensor::from([[9.0, 0.0], [0.0, 9.0], [9.0, 0.0]]);
 /// let losses = -scores.log_softmax(1).gather(1, &Tensor::from([[0], [1], [1]])).reshape(-1);
 /// assert_eq!(suspicious(&losses, 1)?[0].0, 2);
