@@ -15,6 +15,7 @@ use std::hash::{Hash, Hasher};
 
 /// An example: the split it is in, and its place there.
 pub type Spot = (usize, usize);
+type Pair = (Spot, Spot);
 /// How many of each kind of finding a printed report shows.
 const SHOWN: usize = 5;
 /// A class with less than this share of an even one is rare.
@@ -308,8 +309,8 @@ impl fmt::Display for Report {
             let counts: Vec<String> = counts.iter().take(20).map(usize::to_string).collect();
             writeln!(f, "  classes of {name}: {}", counts.join(" "))?;
         }
-        let pair = |(first, second): &(Spot, Spot)| (self.spot(*first), self.spot(*second));
-        let pairs: [(&str, &[(Spot, Spot)], &str); 4] = [
+        let pair = |(first, second): &Pair| (self.spot(*first), self.spot(*second));
+        let pairs: [(&str, &[Pair], &str); 4] = [
             ("leaks: equal inputs in different splits", &self.leaks, "is"),
             ("duplicates in a split", &self.duplicates, "is"),
             ("contradictions: equal inputs, different targets", &self.contradictions, "against"),

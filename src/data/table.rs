@@ -456,7 +456,7 @@ fn middle(mut numbers: Vec<f64>, mean: bool) -> Option<f64> {
     }
     numbers.sort_unstable_by(f64::total_cmp);
     let upper = *numbers.get(count / 2)?;
-    let lower = if count % 2 == 0 { *numbers.get(count / 2 - 1)? } else { upper };
+    let lower = if count.is_multiple_of(2) { *numbers.get(count / 2 - 1)? } else { upper };
     Some(lower / 2.0 + upper / 2.0)
 }
 

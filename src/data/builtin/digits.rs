@@ -174,7 +174,7 @@ impl Hand {
         Hand {
             matrix,
             middle: [0, 1].map(|_| middle + 1.4 * dice.bell()),
-            bend: [0, 1].map(|_| [0.8 * dice.bell(), dice.within(0.0, 6.28)]),
+            bend: [0, 1].map(|_| [0.8 * dice.bell(), dice.within(0.0, std::f32::consts::TAU)]),
             shake: dice.within(0.02, 0.085),
             radius: [0, 1].map(|_| thick * dice.within(0.8, 1.2)),
             darkness: dice.within(0.7, 1.0),
