@@ -209,7 +209,7 @@ impl Fields<'_> {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let length = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
         self.at += length;
-        self.line += u32::from(length > 0);
+        self.line = self.line.saturating_add(u32::from(length > 0));
         length > 0
     }
     /// Appends the next field's text; gives whether another follows in the same line.
@@ -234,24 +234,26 @@ impl Fields<'_> {
             None => Ok(false),
             Some(_) if self.end_of_line() => Ok(false),
             Some(_) => {
-                let what = format!("line {}, column {}: something follows a closing quote", self.line, self.column());
+                let what =
+                    format!("line {}, column {}: something follows a closing quote", self.line, self.column(self.at));
                 Err(damaged(what))
                     .map_err(|fault| Fault { help: "write a quote inside of a field twice".into(), ..fault })
             }
         }
     }
     fn quoted(&mut self, field: &mut String) -> Result<(), Fault> {
-        let (line, column) = (self.line, self.column());
+        let (line, start) = (self.line, self.at);
         self.at += 1;
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
             let Some(end) = rest.find('"') else {
+                let column = self.column(start);
                 let what = format!("line {line}, column {column}: a quote is opened and never closed");
                 return Err(damaged(what)).map_err(|fault| Fault { help: "close it, or leave it out".into(), ..fault });
             };
             let part = rest.get(..end).unwrap_or_default();
             field.push_str(part);
-            self.line += part.bytes().filter(|&byte| byte == b'\n').count() as u32;
+            self.line = self.line.saturating_add(part.bytes().filter(|&byte| byte == b'\n').count() as u32);
             self.at += end + 1;
             if self.byte() != Some(b'"') {
                 return Ok(());
@@ -260,9 +262,9 @@ impl Fields<'_> {
             self.at += 1;
         }
     }
-    /// The place in its line, in characters from 1 on.
-    fn column(&self) -> usize {
-        let before = self.text.get(..self.at).unwrap_or_default();
+    /// The place in its line, in characters from 1 on. It looks back through all of the line: for errors only.
+    fn column(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or_default();
         before.rsplit('\n').next().unwrap_or_default().chars().count() + 1
     }
 }
@@ -274,7 +276,9 @@ pub(super) fn write_line<'a>(fields: impl Iterator<Item = &'a str>, text: &mut S
         if place > 0 {
             text.push(',');
         }
-        let plain = !field.contains([',', ';', '\t', '|', '"', '\n', '\r']) && field.trim().len() == field.len();
+        // A byte-order mark at the beginning of a file would be passed over.
+        let plain =
+            !field.contains([',', ';', '\t', '|', '"', '\n', '\r', '\u{feff}']) && field.trim().len() == field.len();
         if plain {
             text.push_str(field);
         } else {
