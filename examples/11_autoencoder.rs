@@ -22,7 +22,8 @@ use chainrule::loss::mse_loss;
 use chainrule::nn::{Gelu, Init, Layer, Linear, Module, Sequential};
 use chainrule::optim::schedule::{Cosine, Schedule};
 use chainrule::optim::{AdamW, Optimizer};
-use chainrule::{Random, Result, Tensor, no_grad};
+use chainrule::train::metrics::{Metric, RocAuc};
+use chainrule::{DType, Random, Result, Tensor, no_grad};
 
 const SAMPLES: usize = 64;
 const FAULTS: [&str; 4] = ["knock", "rattle", "bearing", "stuck"];
@@ -61,7 +62,7 @@ fn autoencoder(init: &mut Init) -> Sequential {
         model = model.then(Linear::new(pair[0], pair[1], init));
         // Neither the four numbers nor the answer are bent.
         if nth != 2 && nth != 5 {
-            model = model.then(Gelu::new());
+            model = model.then(Gelu::default());
         }
     }
     model.named()
@@ -70,4 +71,48 @@ fn autoencoder(init: &mut Init) -> Sequential {
 /// How far what comes out is from what went in, for each sound.
 fn strangeness(model: &Sequential, sounds: &Tensor) -> Tensor {
     no_grad(|| (model.forward(sounds) - sounds).square().mean_over(-1))
+}
+
+fn main() -> Result<()> {
+    let mut random = Random::new(1);
+    let seen = sounds(common::steps(8000, 640), None, &mut random)?;
+    let well = sounds(1000, None, &mut random)?;
+    let mut model = autoencoder(&mut Init::new().seed(1));
+    println!("{} sounds of a machine that runs well, {} parameters", seen.size(0)?, model.parameter_count());
+
+    let loader = Loader::new(Rows::new(&seen)?, 64).shuffled(1);
+    let epochs = common::steps(20, 1);
+    let mut optimizer = AdamW::new(3e-3);
+    let mut schedule = Cosine::new((epochs * loader.len()) as u64).start(&mut optimizer);
+    for epoch in 1..=epochs {
+        for batch in loader.epoch(epoch as u64) {
+            let batch = batch?;
+            let loss = mse_loss(&model.forward(&batch), &batch);
+            optimizer.step(&mut model, &loss.backward()?)?;
+            schedule.step(&mut optimizer);
+        }
+        if epoch % 5 == 0 {
+            println!("epoch {epoch:2}   off by {:.4}", strangeness(&model, &well).mean().item()?);
+        }
+    }
+
+    // The alarm: louder than all but one in a hundred of the sounds it should know. Faults have no part in choosing it.
+    model.freeze();
+    let usual = strangeness(&model, &seen);
+    let alarm = usual.quantile(0.99, 0).item()?;
+    let usual = strangeness(&model, &well);
+    let share =
+        |strange: &Tensor| Ok::<f64, chainrule::Error>(strange.greater(alarm).to_dtype(DType::F64).mean().item()?);
+    println!("alarm above {alarm:.4}: {:.1} % false alarms", 100.0 * share(&usual)?);
+    let mut least = 1.0f64;
+    for fault in FAULTS {
+        let strange = strangeness(&model, &sounds(500, Some(fault), &mut random)?);
+        let mut area = RocAuc::new();
+        let which = Tensor::cat(&[usual.zeros_like(), strange.ones_like()], 0);
+        area.update(&Tensor::cat(&[usual.clone(), strange.clone()], 0), &which)?;
+        least = least.min(area.value()?);
+        println!("  {fault:8} {:5.1} % found, area under the curve {:.3}", 100.0 * share(&strange)?, area.value()?);
+    }
+    assert!(common::quick() || least > 0.9, "a fault sounds like no fault");
+    Ok(())
 }
