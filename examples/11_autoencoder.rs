@@ -10,9 +10,19 @@
 //! The sounds are made here: a shaft with its overtone at any phase, load and a little noise. Faults: a knock, a loose part that
 //! rattles, a worn bearing (another overtone), a sensor that sticks.
 //!
-//! It prints (some ten seconds):
+//! It prints (some five seconds):
 //!
 //! ```text
+//! 8000 sounds of a machine that runs well, 8852 parameters
+//! epoch  5   off by 0.0023
+//! epoch 10   off by 0.0016
+//! epoch 15   off by 0.0012
+//! epoch 20   off by 0.0012
+//! alarm above 0.0029: 0.8 % false alarms
+//!   knock    100.0 % found, area under the curve 1.000
+//!   rattle   100.0 % found, area under the curve 1.000
+//!   bearing  100.0 % found, area under the curve 1.000
+//!   stuck     99.8 % found, area under the curve 1.000
 //! ```
 
 mod common;

@@ -11,22 +11,25 @@
 //! end, and in the folder `runs/digits` its weights (safetensors), checkpoints from which it goes on (`--resume`), history
 //! (CSV, JSON), curves and confusion matrix as pictures (SVG), a summary. Last it is loaded again, and reads ten digits.
 //!
-//! It prints:
+//! It prints, among more (some ninety seconds on two cores):
 //!
 //! ```text
+//! 20000 digits to learn from, 5000 to be judged by
+//! a linear model reads 82.52 %
+//! test accuracy 99.92 %
 //! ```
 
 mod common;
 
 use chainrule::data::builtin::Digits;
-use chainrule::data::{Affine, Dataset, Examples, Loader, Transform, idx};
+use chainrule::data::{Affine, Batch, Dataset, Examples, Loader, Transform, idx};
 use chainrule::loss::cross_entropy;
 use chainrule::nn::{BatchNorm2d, Conv2d, Dropout, Flatten, Init, Layer, Linear, MaxPool2d, Module, Relu, Sequential};
 use chainrule::optim::AdamW;
 use chainrule::optim::schedule::OneCycle;
 use chainrule::train::metrics::{Accuracy, Confusion};
-use chainrule::train::{Trainer, evaluate};
-use chainrule::{Result, Tensor, io, no_grad};
+use chainrule::train::{Progress, Trainer, evaluate};
+use chainrule::{Result, io, no_grad};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -82,14 +85,11 @@ fn network(init: &mut Init) -> Sequential {
 fn digits(wishes: &Wishes) -> Result<[Examples; 2]> {
     match &wishes.data {
         Some(folder) => {
-            let (seen, unseen) = idx::folder(folder)?;
-            Ok([seen, unseen])
+            let idx::Folder { train, test } = idx::folder(folder)?;
+            Ok([train, test])
         }
         None => {
-            let drawn = |count, seed| {
-                let (images, labels) = Digits::new(count).with_seed(seed).tensors()?;
-                Examples::new(&images, &labels)
-            };
+            let drawn = |count, seed| Digits::new(count).with_seed(seed).examples();
             Ok([drawn(common::steps(20_000, 300), 1)?, drawn(common::steps(5_000, 100), 2)?])
         }
     }
@@ -120,7 +120,8 @@ fn main() -> Result<()> {
     let augment = Transform::new().affine(Affine::new().rotate(8.0).shift(0.06).scale(0.92..1.08));
     let loader = Loader::new(seen.transformed(augment), 64).shuffled(1).drop_last();
     let mut model = network(&mut Init::new().seed(1));
-    println!("{}", model.summary());
+    let summary = model.summary(&loader.dataset().dataset().input().narrow(0, 0, 1))?;
+    println!("{summary}");
     let mut optimizer = AdamW::new(3e-3);
     let mut trainer = Trainer::supervised(cross_entropy)
         .with_epochs(wishes.epochs)
@@ -132,14 +133,36 @@ fn main() -> Result<()> {
         trainer = trainer.resumed();
     }
     let history = trainer.fit(&mut model, &mut optimizer, &loader)?;
+    drop(trainer);
     println!("{history}");
 
     let mut confusion = Confusion::new(10);
-    let accuracy = evaluate(&model, &test, &mut confusion, |model: &Sequential, batch| {
-        (model.forward(&batch.input), batch.target.clone())
-    })?;
-    let accuracy = 100.0 * accuracy.get("accuracy")?;
+    let forward = |model: &Sequential, batch: &Batch| (model.forward(&batch.input), batch.target.clone());
+    let accuracy = 100.0 * evaluate(&model, &test, &mut confusion, forward)?.get("accuracy")?;
     println!("{confusion}");
     println!("test accuracy {accuracy:.2} %");
+    let took = start.elapsed().as_secs_f64();
+    eprintln!("{took:.0} s in all");
+
+    let file = |name: &str| wishes.out.join(name);
+    io::save_model(file("weights.safetensors"), &model)?;
+    confusion.chart().picture().save(file("confusion.svg"))?;
+    let text = format!("{summary}\n{history}\n{confusion}\ntest accuracy {accuracy:.2} %\n");
+    std::fs::write(file("summary.txt"), text).expect("the folder takes a file more");
+    println!("in {}: weights, checkpoints, history, curves, confusion matrix, summary", wishes.out.display());
+
+    // As another program would: a new network, the weights from the file.
+    let mut reader = network(&mut Init::new().seed(2));
+    let loaded = io::load_model(file("weights.safetensors"), &mut reader)?.strict()?;
+    reader.freeze();
+    let ten = test.epoch(0).next().expect("there are digits to be judged by")?;
+    let read = no_grad(|| reader.forward(&ten.input.narrow(0, 0, 10)).argmax_over(-1));
+    println!("read again with {} tensors of the file: {read}", loaded.matched().len());
+    println!("they are: {}", ten.target.narrow(0, 0, 10));
+
+    if wishes.data.is_none() && !common::quick() {
+        assert!(linear <= 90.0, "the digits are too easy: a linear model reads them");
+        assert!(accuracy >= 98.0, "the network has not learnt to read");
+    }
     Ok(())
 }
