@@ -200,7 +200,8 @@ fn demonstrate(arguments: &[String]) -> Outcome<bool> {
     let usual = settings(arguments)?;
     let done = round(usual, requests).and_then(|sound| {
         println!("more clients than the queue has room for:");
-        let rules = Rules { queue: connections / 8, batch: connections / 8, ..usual.rules };
+        let queue = (connections / 8).max(1);
+        let rules = Rules { queue, batch: queue, ..usual.rules };
         Ok(round(Settings { rules, ..usual }, requests / 4)? && sound)
     });
     let _ = std::fs::remove_file(&file);
