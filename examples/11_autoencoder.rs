@@ -34,6 +34,7 @@ use chainrule::optim::schedule::{Cosine, Schedule};
 use chainrule::optim::{AdamW, Optimizer};
 use chainrule::train::metrics::{Metric, RocAuc};
 use chainrule::{DType, Random, Result, Tensor, no_grad};
+use std::f64::consts::TAU;
 
 const SAMPLES: usize = 64;
 const FAULTS: [&str; 4] = ["knock", "rattle", "bearing", "stuck"];
@@ -43,12 +44,12 @@ fn sounds(count: usize, fault: Option<&str>, random: &mut Random) -> Result<Tens
     let mut samples = Vec::with_capacity(count * SAMPLES);
     for _ in 0..count {
         let mut between = |low: f64, high: f64| low + (high - low) * random.uniform();
-        let (phase, load, overtone) = (between(0.0, 6.28), between(0.6, 1.2), between(0.2, 0.4));
+        let (phase, load, overtone) = (between(0.0, TAU), between(0.6, 1.2), between(0.2, 0.4));
         let (at, strength, length) = (between(8.0, 56.0), between(0.5, 1.0), between(8.0, 20.0));
         let mut last = 0.0;
         for sample in 0..SAMPLES {
             let time = sample as f64;
-            let turn = 2.0 * std::f64::consts::PI * time / 32.0 + phase;
+            let turn = TAU * time / 32.0 + phase;
             let mut value = load * (turn.sin() + overtone * (2.0 * turn + 1.0).sin());
             let near = (time - at).abs();
             match fault {
@@ -111,8 +112,7 @@ fn main() -> Result<()> {
     let usual = strangeness(&model, &seen);
     let alarm = usual.quantile(0.99, 0).item()?;
     let usual = strangeness(&model, &well);
-    let share =
-        |strange: &Tensor| Ok::<f64, chainrule::Error>(strange.greater(alarm).to_dtype(DType::F64).mean().item()?);
+    let share = |strange: &Tensor| strange.greater(alarm).to_dtype(DType::F64).mean().item();
     println!("alarm above {alarm:.4}: {:.1} % false alarms", 100.0 * share(&usual)?);
     let mut least = 1.0f64;
     for fault in FAULTS {
