@@ -13,21 +13,22 @@
 //! ```text
 //! 132318 characters, 24 different
 //! 218904 parameters
-//! step    0   loss 3.1618
-//! step  100   loss 0.4775
-//! step  200   loss 0.4076
-//! step  300   loss 0.3942
-//! step  400   loss 0.3998
-//!   four brave owls see three grey crows.
-//!   three crows see four crows.
-//!   two owls tease three red hares.
-//!   two crows follow two foxes.
-//!   one cat follows three tiny frogs.
-//! 48 of 48 lines are sentences of the language (100 %)
+//! step    0   loss 3.1622
+//! step  100   loss 0.4739
+//! step  200   loss 0.4080
+//! step  300   loss 0.4083
+//! step  400   loss 0.4027
+//!   two green owls follow four grey foxes.
+//!   four cats follow two frogs.
+//!   two frogs follow two owls.
+//!   two green crows tease two foxes.
+//!   one owl fears two hares.
+//! 47 of 47 lines are sentences of the language (100 %)
 //! ```
 
 mod common;
 
+use chainrule::data::{Alphabet, Loader, Windows};
 use chainrule::loss::cross_entropy;
 use chainrule::nn::{Embedding, Init, Layer, Linear, Lstm, LstmOutput, Module, Sequence};
 use chainrule::optim::{Adam, Optimizer};
@@ -56,8 +57,8 @@ impl Writer {
         (self.head.forward(&output), Sequence::new().hidden(&hidden).cell(&cell))
     }
     /// Goes on from a beginning, one character after another; each is drawn by its chance at this temperature.
-    fn write(&self, text: &common::Text, count: usize, temperature: f64, random: &mut Random) -> Result<String> {
-        let mut characters = vec![text.position('\n')];
+    fn write(&self, alphabet: &Alphabet, count: usize, temperature: f64, random: &mut Random) -> Result<String> {
+        let mut characters = vec![alphabet.number('\n').unwrap_or(0)];
         let mut state = Sequence::new();
         for _ in 0..count {
             let last = Tensor::from_slice(&characters[characters.len() - 1..], [1, 1])?;
@@ -66,23 +67,25 @@ impl Writer {
             characters.push(chances.multinomial(1, random).item()? as i64);
             state = next;
         }
-        Ok(text.decode(&characters[1..]))
+        alphabet.decode(&characters[1..])
     }
 }
 
 fn main() -> Result<()> {
-    let text = common::Text::read_or_made()?;
-    println!("{} characters, {} different", text.len(), text.alphabet());
-    let mut model = Writer::new(text.alphabet(), &mut Init::new().seed(1));
+    let text = common::text()?;
+    let alphabet = Alphabet::of(&text);
+    let characters = alphabet.encode(&text)?;
+    println!("{} characters, {} different", characters.len(), alphabet.len());
+    let mut model = Writer::new(alphabet.len(), &mut Init::new().seed(1));
     println!("{} parameters", model.parameter_count());
 
     let mut optimizer = Adam::new(4e-3);
-    let mut random = Random::new(1);
-    let (steps, batch, time) = (common::steps(400, 20), 32, 64);
-    for step in 0..=steps {
-        let (input, target) = text.batch(batch, time, &mut random)?;
-        let (scores, _) = model.forward(&input, &Sequence::new());
-        let loss = cross_entropy(&scores.reshape([batch * time, text.alphabet()]), &target.reshape([-1]));
+    let loader = Loader::new(Windows::of_numbers(characters, 64)?, 32).shuffled(1);
+    let steps = common::steps(400, 20);
+    for (step, batch) in (0..).flat_map(|epoch| loader.epoch(epoch)).take(steps + 1).enumerate() {
+        let batch = batch?;
+        let (scores, _) = model.forward(&batch.input, &Sequence::new());
+        let loss = cross_entropy(&scores.transpose(1, 2), &batch.target);
         let mut gradients = loss.backward()?;
         gradients.clip_norm(1.0)?;
         optimizer.step(&mut model, &gradients)?;
@@ -92,6 +95,6 @@ fn main() -> Result<()> {
     }
 
     model.freeze();
-    let written = no_grad(|| model.write(&text, common::steps(1500, 200), 0.5, &mut random))?;
+    let written = no_grad(|| model.write(&alphabet, common::steps(1500, 200), 0.5, &mut Random::new(1)))?;
     common::show(&written, common::steps(80, 0) as f64)
 }

@@ -13,28 +13,29 @@
 //! ```text
 //! 132318 characters, 24 different
 //! 344160 parameters
-//! step    0   loss 3.5554
-//! step  160   loss 0.5169
-//! step  320   loss 0.4181
-//! step  480   loss 0.3934
-//! step  640   loss 0.3920
-//! step  800   loss 0.3978
+//! step    0   loss 3.5436
+//! step  160   loss 0.5518
+//! step  320   loss 0.4289
+//! step  480   loss 0.3936
+//! step  640   loss 0.4057
+//! step  800   loss 0.4006
 //!   seven frogs fear one hare.
-//!   two grey frogs see three foxes.
-//!   two green foxes greet three green crows.
-//!   three hares follow seven brave cats.
-//!   one cat fears three sleepy hares.
+//!   two foxes help seven crows.
+//!   two cats follow three sleepy cats.
+//!   three brave crows tease three green frogs.
+//!   seven green cats greet two tiny owls.
 //! 44 of 44 lines are sentences of the language (100 %)
 //! ```
 
 mod common;
 
+use chainrule::data::{Alphabet, Loader, Windows};
 use chainrule::loss::cross_entropy;
 use chainrule::nn::Sampler;
 use chainrule::nn::{Embedding, Init, Initial, KvCache, Layer, LayerNorm, Linear, Masks, Module, MultiheadAttention};
 use chainrule::optim::schedule::{Cosine, Schedule};
 use chainrule::optim::{AdamW, Optimizer};
-use chainrule::{Random, Result, Tensor, module, no_grad};
+use chainrule::{Result, Tensor, module, no_grad};
 use std::time::Instant;
 
 const WIDTH: usize = 96;
@@ -112,9 +113,9 @@ impl Gpt {
         })
     }
     /// Goes on from a line's beginning, a token at a time through the cache; starts anew when the context is full.
-    fn write(&self, text: &common::Text, count: usize, sampler: &mut Sampler) -> Result<String> {
+    fn write(&self, alphabet: &Alphabet, count: usize, sampler: &mut Sampler) -> Result<String> {
         let mut written: Vec<i64> = Vec::new();
-        let start = text.position('\n');
+        let start = alphabet.number('\n').unwrap_or(0);
         let mut last = start;
         let mut caches = vec![KvCache::with_room(CONTEXT); LAYERS];
         while written.len() < count {
@@ -126,24 +127,25 @@ impl Gpt {
             last = sampler.choose(&scores.reshape(-1))?.item()? as i64;
             written.push(last);
         }
-        Ok(text.decode(&written))
+        alphabet.decode(&written)
     }
 }
 
 fn main() -> Result<()> {
-    let text = common::Text::read_or_made()?;
-    println!("{} characters, {} different", text.len(), text.alphabet());
-    let mut model = Gpt::new(text.alphabet(), &mut Init::new().seed(1))?;
+    let text = common::text()?;
+    let alphabet = Alphabet::of(&text);
+    let characters = alphabet.encode(&text)?;
+    println!("{} characters, {} different", characters.len(), alphabet.len());
+    let mut model = Gpt::new(alphabet.len(), &mut Init::new().seed(1))?;
     println!("{} parameters", model.parameter_count());
 
-    let mut random = Random::new(1);
-    let (steps, batch) = (common::steps(800, 10), 16);
+    let loader = Loader::new(Windows::of_numbers(characters, CONTEXT)?, 16).shuffled(1);
+    let steps = common::steps(800, 10);
     let mut optimizer = AdamW::new(3e-3);
     let mut schedule = Cosine::new(steps as u64).after_warm_up(20).start(&mut optimizer);
-    for step in 0..=steps {
-        let (input, target) = text.batch(batch, CONTEXT, &mut random)?;
-        let scores = model.forward(&input, None);
-        let loss = cross_entropy(&scores.reshape([batch * CONTEXT, text.alphabet()]), &target.reshape(-1));
+    for (step, batch) in (0..).flat_map(|epoch| loader.epoch(epoch)).take(steps + 1).enumerate() {
+        let batch = batch?;
+        let loss = cross_entropy(&model.forward(&batch.input, None).transpose(1, 2), &batch.target);
         let mut gradients = loss.backward()?;
         gradients.clip_norm(1.0)?;
         optimizer.step(&mut model, &gradients)?;
@@ -156,7 +158,7 @@ fn main() -> Result<()> {
     model.freeze();
     let mut sampler = Sampler::new(1).with_temperature(0.7).with_top_k(8);
     let (count, start) = (common::steps(1500, 150), Instant::now());
-    let written = no_grad(|| model.write(&text, count, &mut sampler))?;
+    let written = no_grad(|| model.write(&alphabet, count, &mut sampler))?;
     eprintln!("{:.0} characters a second", count as f64 / start.elapsed().as_secs_f64());
     common::show(&written, common::steps(80, 0) as f64)
 }

@@ -7,7 +7,7 @@ mod text;
 
 pub use pictures::{CLASSES, pictures};
 pub use sentences::{is_sentence, sentences};
-pub use text::{Text, show};
+pub use text::{show, text};
 
 use chainrule::{Result, Tensor};
 
