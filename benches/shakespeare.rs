@@ -5,12 +5,14 @@
 //! for a character) after 2000 steps. Without a text it says so and ends.
 #![allow(missing_docs)] // a benchmark is no library
 
+use chainrule::data::{Alphabet, Batch, Chance, Dataset, Loader, Windows, read_text};
 use chainrule::loss::cross_entropy;
 use chainrule::nn::{
     Embedding, Init, Layer, LayerNorm, Linear, Lstm, Masks, Module, Sequence, TransformerEncoder,
     TransformerEncoderLayer,
 };
 use chainrule::optim::{AdamW, Optimizer};
+use chainrule::train::metrics::Mean;
 use chainrule::{Random, Result, Tensor, evaluating, module, no_grad};
 use std::time::Instant;
 
@@ -67,33 +69,28 @@ fn lstm(characters: usize, init: &mut Init) -> Reader {
     .named()
 }
 
-/// Pieces of the text from these places on, one character longer than what a model reads.
-fn windows(text: &[i64], starts: &[usize]) -> Result<Tensor> {
-    let characters: Vec<i64> = starts.iter().flat_map(|&at| &text[at..=at + CONTEXT]).copied().collect();
-    Tensor::from_vec(characters, [starts.len(), CONTEXT + 1])
+fn loss_of(model: &impl Layer, batch: &Batch) -> Tensor {
+    cross_entropy(&model.forward(&batch.input).transpose(1, 2), &batch.target)
 }
 
-fn loss_of(model: &impl Layer, windows: &Tensor) -> Tensor {
-    let scores = model.forward(&windows.narrow(1, 0, CONTEXT));
-    cross_entropy(&scores.transpose(1, 2), &windows.narrow(1, 1, CONTEXT))
-}
-
-fn validation(model: &impl Layer, text: &[i64]) -> Result<f64> {
-    let starts: Vec<usize> = (0..text.len() - CONTEXT).step_by(CONTEXT).collect();
-    let mut total = 0.0;
-    for part in starts.chunks(64) {
-        let windows = windows(text, part)?;
-        total += no_grad(|| evaluating(|| loss_of(model, &windows).item()))? * part.len() as f64;
+fn validation(model: &impl Layer, held_out: &Windows) -> Result<f64> {
+    let windows = Loader::new(held_out.clone().with_stride(CONTEXT), 64);
+    let mut mean = Mean::new();
+    for batch in windows.epoch(0) {
+        let batch = batch?;
+        let loss = no_grad(|| evaluating(|| loss_of(model, &batch).item()))?;
+        mean.add(loss, batch.input.size(0)? as f64);
     }
-    Ok(total / starts.len() as f64)
+    mean.value()
 }
 
-fn train(model: &mut impl Layer, text: &[i64], held_out: &[i64], seed: u64) -> Result<(f64, f64)> {
+fn train(model: &mut impl Layer, text: &Windows, held_out: &Windows, seed: u64) -> Result<(f64, f64)> {
     let (mut optimizer, mut random) = (AdamW::new(1e-3), Random::new(seed));
     let start = Instant::now();
     for _ in 0..STEPS {
-        let starts: Vec<usize> = (0..BATCH).map(|_| random.below((text.len() - CONTEXT) as u64) as usize).collect();
-        let loss = loss_of(model, &windows(text, &starts)?);
+        // Windows from anywhere, as the twin takes them: some twice, others never.
+        let starts: Vec<usize> = (0..BATCH).map(|_| random.below(text.len() as u64) as usize).collect();
+        let loss = loss_of(model, &text.batch(&starts, &Chance::new(seed, 0))?);
         optimizer.step(model, &loss.backward()?)?;
     }
     let took = start.elapsed().as_secs_f64();
@@ -106,17 +103,16 @@ fn main() -> Result<()> {
         println!("shakespeare: name a text and a model (gpt or lstm), then seeds");
         return Ok(());
     };
-    let raw = std::fs::read_to_string(path).expect("the text is readable");
-    let mut alphabet: Vec<char> = raw.chars().collect();
-    alphabet.sort_unstable();
-    alphabet.dedup();
-    let text: Vec<i64> = raw.chars().filter_map(|c| alphabet.binary_search(&c).ok()).map(|at| at as i64).collect();
-    let (text, held_out) = text.split_at(text.len() * 9 / 10);
+    let raw = read_text(path)?;
+    let alphabet = Alphabet::of(&raw);
+    let mut text = alphabet.encode(&raw)?;
+    let held_out = Windows::of_numbers(text.split_off(text.len() * 9 / 10), CONTEXT)?;
+    let text = Windows::of_numbers(text, CONTEXT)?;
     for seed in seeds.iter().filter_map(|seed| seed.parse().ok()) {
         let mut init = Init::new().seed(seed);
         let (loss, took) = match kind.as_str() {
-            "gpt" => train(&mut gpt(alphabet.len(), &mut init), text, held_out, seed)?,
-            _ => train(&mut lstm(alphabet.len(), &mut init), text, held_out, seed)?,
+            "gpt" => train(&mut gpt(alphabet.len(), &mut init), &text, &held_out, seed)?,
+            _ => train(&mut lstm(alphabet.len(), &mut init), &text, &held_out, seed)?,
         };
         println!("chainrule {kind} seed {seed}: validation loss {loss:.4}, {took:.0} s");
     }

@@ -43,16 +43,12 @@ struct Wishes {
 
 impl Wishes {
     fn read() -> Wishes {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
-        let after = |name: &str| {
-            let at = arguments.iter().position(|argument| argument == name)?;
-            arguments.get(at + 1).cloned()
-        };
+        let epochs = common::after("--epochs").and_then(|number| number.to_str()?.parse().ok());
         Wishes {
-            data: after("--data").map(PathBuf::from),
-            out: after("--out").map_or_else(|| PathBuf::from("runs/digits"), PathBuf::from),
-            epochs: after("--epochs").and_then(|number| number.parse().ok()).unwrap_or(common::steps(6, 1) as u64),
-            resume: arguments.iter().any(|argument| argument == "--resume"),
+            data: common::data(),
+            out: common::after("--out").map_or_else(|| PathBuf::from("runs/digits"), PathBuf::from),
+            epochs: epochs.unwrap_or(common::steps(6, 1) as u64),
+            resume: std::env::args_os().any(|argument| argument == "--resume"),
         }
     }
 }

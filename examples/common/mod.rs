@@ -21,15 +21,14 @@ pub fn steps(long: usize, short: usize) -> usize {
     if quick() { short } else { long }
 }
 
+/// What stands after a name on the command line, where it stands there.
+pub fn after(name: &str) -> Option<std::ffi::OsString> {
+    std::env::args_os().skip(1).skip_while(|argument| argument != name).nth(1)
+}
+
 /// The file after `--data`, where one was named.
 pub fn data() -> Option<std::path::PathBuf> {
-    let mut arguments = std::env::args_os().skip(1);
-    while let Some(argument) = arguments.next() {
-        if argument == "--data" {
-            return arguments.next().map(Into::into);
-        }
-    }
-    None
+    after("--data").map(Into::into)
 }
 
 /// The share of rows whose largest score stands at the target, in percent.
