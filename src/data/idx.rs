@@ -119,22 +119,23 @@ pub struct Folder {
 /// ```
 #[track_caller]
 pub fn folder(path: impl AsRef<Path>) -> Result<Folder> {
-    let path = path.as_ref();
+    let (place, path) = (Place::of("idx", path.as_ref()), path.as_ref());
+    let find = |start: String, end| find(path, &start, end).map_err(|fault| place.error(fault));
     let part = |name: &str| -> Result<(PathBuf, PathBuf)> {
-        Ok((find(path, &format!("{name}-images"), "idx3-ubyte")?, find(path, &format!("{name}-labels"), "idx1-ubyte")?))
+        Ok((find(format!("{name}-images"), "idx3-ubyte")?, find(format!("{name}-labels"), "idx1-ubyte")?))
     };
     // All are looked for before the first is read.
     let (train, test) = (part("train")?, part("t10k")?);
     Ok(Folder { train: examples(train.0, train.1)?, test: examples(test.0, test.1)? })
 }
 
-fn find(folder: &Path, start: &str, end: &str) -> Result<PathBuf> {
+fn find(folder: &Path, start: &str, end: &str) -> Result<PathBuf, Fault> {
     let names = ["-", "."].into_iter().flat_map(|dash| ["", ".gz"].map(|packed| format!("{start}{dash}{end}{packed}")));
     let found = names.map(|name| folder.join(name)).find(|path| path.is_file());
     found.ok_or_else(|| {
         let what = format!("the folder has no file {start}-{end}, with or without .gz");
         let help = "it must hold the four files of images and labels; single files are read by idx::examples";
-        Place::of("idx", folder).error(foreign(what, help))
+        foreign(what, help)
     })
 }
 
