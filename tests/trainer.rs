@@ -11,7 +11,7 @@ use chainrule::{DType, ErrorKind, Random, Result, State, Tensor, cross_entropy, 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A folder of the test's own, removed at its end.
 struct Folder(PathBuf);
@@ -424,12 +424,12 @@ fn any_batch_will_do() -> Result<()> {
 }
 
 /// The training that is killed: everything that has a state.
-fn long_training(folder: &Path, resumed: bool, slow: bool) -> Result<History> {
+fn long_training(folder: &Path, resumed: bool, mut at_step: impl FnMut()) -> Result<History> {
     let train = Loader::new(Spots { count: 60 }, 6).shuffled(11).with_workers(2);
     let test = Loader::new(Spots { count: 20 }, 8);
     let (mut model, mut optimizer) = (model(), AdamW::new(0.01));
     let mut trainer = Trainer::supervised(cross_entropy)
-        .with_epochs(8)
+        .with_epochs(16)
         .with_schedule(OneCycle::new(0.02, 200))
         .with_plateau(Plateau::new().with_patience(2), Goal::highest("loss"))
         .with_validation(&test)
@@ -438,75 +438,85 @@ fn long_training(folder: &Path, resumed: bool, slow: bool) -> Result<History> {
         .with_average(0.9)
         .with_clip_norm(1.0)
         .with_accumulation(2)
-        .with_early_stop(EarlyStop::lowest("validation loss").with_patience(6))
+        .with_early_stop(EarlyStop::lowest("validation loss").with_patience(16))
         .with_folder(folder)
         .with_checkpoint_every(2)
         .with_progress(Progress::Quiet)
-        .with_callback(move |_: &View<Sequential>| {
-            if slow {
-                std::thread::sleep(Duration::from_millis(3));
-            }
-        });
+        .with_callback(move |_: &View<Sequential>| at_step());
     if resumed {
         trainer = trainer.resumed();
     }
     trainer.fit(&mut model, &mut optimizer, &train)
 }
 
-/// What the child of the next test does; alone it does nothing.
+/// How many calls after the one at which it may be killed a child goes on before it waits for that.
+const CHASE: u64 = 2;
+
+/// What the child of the next test does; alone it does nothing. At its given call it leaves a sign that it may be killed
+/// from now on, and shortly after that it waits: however fast the machine is, it is killed in the middle of its training.
 #[test]
 fn child_that_trains() {
     let Ok(folder) = std::env::var("CHAINRULE_TRAINER_CHILD") else { return };
-    long_training(Path::new(&folder), true, true).unwrap();
+    let (given, mut calls) = (std::env::var("CHAINRULE_TRAINER_CALLS").unwrap().parse::<u64>().ok(), 0);
+    let sign = sign_of(Path::new(&folder));
+    let at_step = || {
+        calls += 1;
+        if Some(calls) == given {
+            fs::write(&sign, "").unwrap();
+        }
+        while given.is_some_and(|given| calls == given + CHASE) {
+            std::thread::park();
+        }
+    };
+    long_training(Path::new(&folder), true, at_step).unwrap();
+}
+
+/// Where the child says that it may be killed.
+fn sign_of(folder: &Path) -> PathBuf {
+    folder.with_extension("sign")
 }
 
 /// Killed again and again, in the middle of epochs and of writing, and resumed each time: all files end with the bytes of
 /// a training that ran through.
 #[test]
 fn a_training_killed_at_any_moment_ends_with_the_same_bytes() -> Result<()> {
+    const KILLS: u64 = 12;
     let (whole, killed) = (Folder::new("whole"), Folder::new("killed"));
-    long_training(&whole.0, false, false)?;
-    let begun = Instant::now();
+    long_training(&whole.0, false, || ())?;
+    let sign = sign_of(&killed.0);
     let mut random = Random::new(std::process::id() as u64);
-    let (mut kills, mut in_the_middle, mut finished) = (0, 0, false);
-    while !finished {
-        assert!(begun.elapsed() < Duration::from_secs(300), "after {kills} kills it has not finished");
+    let mut in_the_middle = 0;
+    for round in 0..=KILLS {
+        // The last child runs to its end; the others take at most 6 of the 96 calls (80 steps, 16 ends of epochs) each.
+        let given = if round < KILLS { (1 + random.below(6 - CHASE)).to_string() } else { "none".to_string() };
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["child_that_trains", "--exact"])
             .env("CHAINRULE_TRAINER_CHILD", &killed.0)
+            .env("CHAINRULE_TRAINER_CALLS", given)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Long enough for some steps, and after enough kills it may run to its end.
-        let patience = Duration::from_millis(if kills < 12 { 30 + random.below(120) } else { 60_000 });
-        let started = Instant::now();
-        loop {
-            match child.try_wait().unwrap() {
-                Some(status) => {
-                    assert!(status.success(), "the child failed after {kills} kills");
-                    finished = true;
-                    break;
-                }
-                None if started.elapsed() >= patience => {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
-                    kills += 1;
-                    let last = killed.0.join("last.checkpoint");
-                    let has_loader =
-                        || Checkpoint::load(&last).is_ok_and(|last| last.names().any(|name| name == "loader"));
-                    in_the_middle += (last.exists() && has_loader()) as usize;
-                    break;
-                }
-                None => std::thread::sleep(Duration::from_millis(1)),
-            }
+        if round == KILLS {
+            assert!(child.wait().unwrap().success(), "the last child failed");
+            break;
         }
+        while !sign.exists() {
+            assert!(child.try_wait().unwrap().is_none(), "the child of round {round} ended by itself");
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        std::thread::sleep(Duration::from_micros(random.below(3000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        fs::remove_file(&sign).unwrap();
+        let last = killed.0.join("last.checkpoint");
+        let has_loader = |last: Checkpoint| last.names().any(|name| name == "loader");
+        in_the_middle += (last.exists() && Checkpoint::load(&last).is_ok_and(has_loader)) as usize;
     }
-    assert!(kills >= 3 && in_the_middle >= 1, "{kills} kills, {in_the_middle} of them in an epoch: that tests nothing");
+    assert!(in_the_middle >= 1, "none of {KILLS} checkpoints was made in an epoch: that tests nothing");
     for file in ["last.checkpoint", "best.checkpoint", "history.csv", "history.json", "curves.svg", "confusion.svg"] {
-        assert!(whole.bytes(file) == killed.bytes(file), "{file} has other bytes after {kills} kills");
+        assert!(whole.bytes(file) == killed.bytes(file), "{file} has other bytes after {KILLS} kills");
     }
-    println!("{kills} kills in {:.1} s", begun.elapsed().as_secs_f64());
     Ok(())
 }
 
