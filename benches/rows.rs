@@ -1,10 +1,12 @@
-//! Reductions, softmax and normalisations on one thread, beside a plain loop over the same bytes: `cargo bench --bench rows`.
+//! What goes through memory once, on one thread, beside a plain loop over the same bytes:
+//! `taskset -c 0 cargo bench --bench rows`, with part of a name to see only that.
 //!
-//! What reads only is held against a loop that reads, what writes as much as it reads against a copy. A closing table gives
-//! the best times and the share of the loop's speed. `CHAINRULE_BENCH=64` takes 64 M elements (from memory) for 4 M.
+//! What reads only is held against a loop that reads, what writes too against a copy. Every round runs every kernel and
+//! both loops once, and the least time of all rounds counts: whatever else the machine does meets all of them alike.
+//! Three sizes: 1/4 M elements (in the second-level cache), 4 M and 64 M; `CHAINRULE_BENCH=4,64` takes others.
+#![allow(missing_docs)] // a benchmark is no library
 
 use chainrule::{Rotary, Tensor, no_grad, threads};
-use criterion::{BenchmarkId, Criterion, Throughput};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -16,101 +18,126 @@ fn read(x: &[f32]) -> f32 {
             *lane += x;
         }
     }
-    lanes.iter().sum()
+    // Laid out before they are summed: else the compiler shuffles them in the loop.
+    black_box(lanes).iter().sum()
 }
 
 /// A kernel under test: its name, bytes read and written for each element, and the call.
-type Entry = (&'static str, usize, Box<dyn Fn()>);
-
-fn entries(millions: usize) -> Vec<Entry> {
-    let (rows, columns) = (millions << 10, 1 << 10);
-    let numbers: Vec<f32> = (0..rows * columns).map(|i| (i * 7919 % 1013) as f32 / 500.0 - 1.0).collect();
-    let source = numbers.clone();
-    let mut target = vec![0.0f32; numbers.len()];
-    let x = Tensor::from_vec(numbers, [rows, columns]).expect("sizes fit");
-    let (weight, bias) = (Tensor::ones([columns]), Tensor::zeros([columns]));
-    let call = |f: fn(&Tensor) -> Tensor| {
-        let x = x.clone();
-        Box::new(move || drop(black_box(f(&x)))) as Box<dyn Fn()>
-    };
-    let reading = source.clone();
-    let copying = std::cell::RefCell::new(move || {
-        target.copy_from_slice(black_box(&source));
-        black_box(target.last());
-    });
-    let (x_norm, x_rms) = (x.clone(), x.clone());
-    let scale = weight.clone();
-    vec![
-        (
-            "read loop",
-            4,
-            Box::new(move || {
-                black_box(read(&reading));
-            }),
-        ),
-        ("sum", 4, call(|x| x.sum())),
-        ("sum over rows", 4, call(|x| x.sum_over(1))),
-        ("sum over columns", 4, call(|x| x.sum_over(0))),
-        ("mean", 4, call(|x| x.mean())),
-        ("max", 4, call(|x| x.max())),
-        ("argmax over rows", 4, call(|x| x.argmax_over(1))),
-        ("norm", 4, call(|x| x.norm())),
-        ("var over rows", 4, call(|x| x.var_over(1))),
-        ("var over columns", 4, call(|x| x.var_over(0))),
-        ("logsumexp over rows", 4, call(|x| x.logsumexp_over(1))),
-        ("copy loop", 8, Box::new(move || (copying.borrow_mut())())),
-        ("softmax", 8, call(|x| x.softmax(1))),
-        ("softmax down", 8, call(|x| x.softmax(0))),
-        ("log_softmax", 8, call(|x| x.log_softmax(1))),
-        ("layer_norm", 8, Box::new(move || drop(black_box(x_norm.layer_norm(1, Some(&weight), Some(&bias), 1e-5))))),
-        ("rms_norm", 8, Box::new(move || drop(black_box(x_rms.rms_norm(1, Some(&scale), 1e-5))))),
-        ("rotary", 8, call(|x| x.reshape([-1, 1024, 64]).rotary(0, Rotary::new()))),
-        ("cumulative_sum", 8, call(|x| x.cumulative_sum(1))),
-    ]
+struct Entry {
+    name: &'static str,
+    bytes: usize,
+    run: Box<dyn FnMut()>,
+    best: Duration,
 }
 
-fn best(run: &dyn Fn()) -> Duration {
-    (0..15)
-        .map(|_| {
-            let start = Instant::now();
-            run();
-            start.elapsed()
-        })
-        .min()
-        .unwrap_or_default()
+const READ: &str = "read loop";
+const COPY: &str = "copy loop";
+
+fn entries(elements: usize) -> Vec<Entry> {
+    let (rows, columns) = (elements >> 10, 1 << 10);
+    let numbers: Vec<f32> = (0..elements).map(|i| (i * 7919 % 1013) as f32 / 500.0 - 1.0).collect();
+    let mut target = vec![0.0f32; elements];
+    let x = Tensor::from_vec(numbers, [rows, columns]).expect("sizes fit");
+    let (weight, bias) = (Tensor::ones([columns]), Tensor::zeros([columns]));
+    let mut entries = Vec::new();
+    let mut add = |name, bytes, run: Box<dyn FnMut()>| entries.push(Entry { name, bytes, run, best: Duration::MAX });
+    let call = |f: fn(&Tensor) -> Tensor| {
+        let x = x.clone();
+        Box::new(move || drop(black_box(f(&x)))) as Box<dyn FnMut()>
+    };
+    // The loops go over the same memory as the kernels.
+    let same = x.clone();
+    add(
+        READ,
+        4,
+        Box::new(move || {
+            let _ = black_box(same.with_slice(|x: &[f32]| read(x)));
+        }),
+    );
+    add("sum over rows", 4, call(|x| x.sum_over(1)));
+    add("sum over columns", 4, call(|x| x.sum_over(0)));
+    add("sum of all", 4, call(|x| x.sum()));
+    add("max over rows", 4, call(|x| x.max_over(1)));
+    add("max over columns", 4, call(|x| x.max_over(0)));
+    add("max of all", 4, call(|x| x.max()));
+    add("argmax over rows", 4, call(|x| x.argmax_over(1)));
+    add("argmax over columns", 4, call(|x| x.argmax_over(0)));
+    add("norm", 4, call(|x| x.norm()));
+    add("variance over rows", 4, call(|x| x.var_over(1)));
+    add("variance over columns", 4, call(|x| x.var_over(0)));
+    add("variance of all", 4, call(|x| x.var()));
+    add("logsumexp over rows", 4, call(|x| x.logsumexp_over(1)));
+    add("logsumexp over columns", 4, call(|x| x.logsumexp_over(0)));
+    let same = x.clone();
+    add(
+        COPY,
+        8,
+        Box::new(move || {
+            let _ = black_box(same.with_slice(|x: &[f32]| target.copy_from_slice(x)));
+            black_box(target.last());
+        }),
+    );
+    let other = x.clone();
+    add(
+        "add",
+        12,
+        Box::new({
+            let x = x.clone();
+            move || drop(black_box(&x + &other))
+        }),
+    );
+    add("times a number", 8, call(|x| x * 3.0));
+    add("relu", 8, call(|x| x.relu()));
+    add("exp", 8, call(|x| x.exp()));
+    add("sigmoid", 8, call(|x| x.sigmoid()));
+    add("tanh", 8, call(|x| x.tanh()));
+    add("gelu", 8, call(|x| x.gelu()));
+    add("silu", 8, call(|x| x.silu()));
+    add("sin", 8, call(|x| x.sin()));
+    add("softmax over rows", 8, call(|x| x.softmax(1)));
+    add("softmax over columns", 8, call(|x| x.softmax(0)));
+    add("log_softmax over rows", 8, call(|x| x.log_softmax(1)));
+    let scale = weight.clone();
+    let (norm, rms) = (x.clone(), x.clone());
+    add("layer_norm", 8, Box::new(move || drop(black_box(norm.layer_norm(1, Some(&weight), Some(&bias), 1e-5)))));
+    add("rms_norm", 8, Box::new(move || drop(black_box(rms.rms_norm(1, Some(&scale), 1e-5)))));
+    add("rotary", 8, call(|x| x.reshape([-1, 1024, 64]).rotary(0, Rotary::new())));
+    add("cumulative_sum", 8, call(|x| x.cumulative_sum(1)));
+    add("transposed copy", 8, call(|x| x.transpose(0, 1).contiguous()));
+    entries
 }
 
 fn main() {
-    let millions = std::env::var("CHAINRULE_BENCH").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
-    threads(1, || {
-        no_grad(|| {
-            let entries = entries(millions);
-            let elements = (millions << 20) as u64;
-            let quick = std::env::args().any(|argument| argument == "--table");
-            if !quick {
-                let mut criterion = Criterion::default()
-                    .sample_size(10)
-                    .warm_up_time(Duration::from_millis(200))
-                    .measurement_time(Duration::from_millis(600))
-                    .configure_from_args();
-                let mut group = criterion.benchmark_group("rows");
-                for (name, bytes, run) in &entries {
-                    group.throughput(Throughput::Bytes(elements * *bytes as u64));
-                    group.bench_function(BenchmarkId::new(*name, format!("{millions}M")), |b| b.iter(run));
+    let sizes = std::env::var("CHAINRULE_BENCH").unwrap_or("0.25,4,64".to_string());
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    for millions in sizes.split(',').filter_map(|size| size.parse::<f64>().ok()) {
+        let elements = ((millions * (1 << 20) as f64) as usize).max(1 << 10) >> 10 << 10;
+        let rounds = ((160 << 20) / elements).clamp(8, 300);
+        let mut entries = entries(elements);
+        let is_loop = |name: &str| name == READ || name == COPY;
+        entries.retain(|entry| {
+            wanted.is_empty() || is_loop(entry.name) || wanted.iter().any(|part| entry.name.contains(part.as_str()))
+        });
+        threads(1, || {
+            no_grad(|| {
+                for _ in 0..rounds {
+                    for entry in &mut entries {
+                        let start = Instant::now();
+                        (entry.run)();
+                        entry.best = entry.best.min(start.elapsed());
+                    }
                 }
-                group.finish();
+            })
+        });
+        println!("\n{millions} M elements, one thread{:>16}{:>10}{:>18}", "ns", "GB/s", "share of loop");
+        let mut roof = 0.0;
+        for entry in &entries {
+            let time = entry.best.as_secs_f64() * 1e9 / elements as f64;
+            let rate = entry.bytes as f64 / time;
+            if is_loop(entry.name) {
+                roof = rate;
             }
-            println!("\n{millions} M elements, one thread{:>20}{:>10}{:>18}", "ms", "GB/s", "share of loop");
-            let mut reference = Duration::ZERO;
-            for (name, bytes, run) in &entries {
-                let time = best(run);
-                if name.ends_with("loop") {
-                    reference = time;
-                }
-                let rate = (elements * *bytes as u64) as f64 / time.as_secs_f64() / 1e9;
-                let share = reference.as_secs_f64() / time.as_secs_f64() * 100.0;
-                println!("{name:<24}{:>22.2}{rate:>10.1}{share:>16.0} %", time.as_secs_f64() * 1e3);
-            }
-        })
-    });
+            println!("{:<26}{time:>18.3}{rate:>10.1}{:>16.0} %", entry.name, rate / roof * 100.0);
+        }
+    }
 }

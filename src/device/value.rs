@@ -29,27 +29,44 @@ pub struct Strided<'a, T> {
 impl Value {
     /// A new row-major value on the CPU; `fill` writes every element (it finds old numbers there, not zeros).
     pub fn build<T: Element>(shape: Shape, fill: impl FnOnce(&mut [T])) -> Result<Value, Fault> {
-        let mut buffer = Value::buffer::<T>(&shape)?;
-        fill(buffer.fresh(shape.count())?);
-        Ok(Value::of(buffer, shape, T::DTYPE))
+        let mut value = Value::blank::<T>(&shape);
+        // SAFETY: `blank` made it.
+        if let Some(out) = unsafe { Value::numbers(&mut value) } {
+            fill(out);
+        }
+        value
     }
     /// As [`build`](Value::build), where filling can fail.
     pub fn try_build<T: Element>(
         shape: Shape,
         fill: impl FnOnce(&mut [T]) -> Result<(), Fault>,
     ) -> Result<Value, Fault> {
-        let mut buffer = Value::buffer::<T>(&shape)?;
-        fill(buffer.fresh(shape.count())?)?;
-        Ok(Value::of(buffer, shape, T::DTYPE))
+        let mut value = Value::blank::<T>(&shape);
+        // SAFETY: `blank` made it.
+        let filled = unsafe { Value::numbers(&mut value) }.map(fill);
+        if let Some(Err(fault)) = filled {
+            value = Err(fault);
+        }
+        value
     }
-    // What stands before and after filling knows nothing of the loop that fills: it is compiled once, not for each loop.
+    // What stands before filling knows nothing of the loop that fills: it is compiled once, not for each loop.
+    /// A value whose numbers are still to be written.
     #[inline(never)]
-    fn buffer<T: Element>(shape: &Shape) -> Result<Buffer, Fault> {
-        Buffer::new(shape.count() * size_of::<T>())
+    fn blank<T: Element>(shape: &Shape) -> Result<Value, Fault> {
+        let mut buffer = Buffer::new(shape.count() * size_of::<T>())?;
+        buffer.fresh::<T>(shape.count())?;
+        Ok(Value(Arc::new(Stored { buffer, layout: Layout::contiguous(*shape), dtype: T::DTYPE })))
     }
+    /// The numbers of a blank value. (`Arc::get_mut` would ask by atomic operations whether it has one holder.)
+    ///
+    /// # Safety
+    /// [`blank`](Value::blank) made it just now: nobody else holds it.
     #[inline(never)]
-    fn of(buffer: Buffer, shape: Shape, dtype: DType) -> Value {
-        Value(Arc::new(Stored { buffer, layout: Layout::contiguous(shape), dtype }))
+    unsafe fn numbers<T: Element>(value: &mut Result<Value, Fault>) -> Option<&mut [T]> {
+        let value = value.as_mut().ok()?;
+        // SAFETY: there is one pointer to it, which is borrowed for writing here.
+        let stored = unsafe { &mut *Arc::as_ptr(&value.0).cast_mut() };
+        stored.buffer.elements_mut()
     }
     /// Numbers that stand in a buffer already, through a layout that lies inside of it.
     pub(in crate::device) fn within(buffer: Buffer, layout: Layout, dtype: DType) -> Result<Value, Fault> {

@@ -39,6 +39,11 @@ pub trait Float:
     fn nearest(self) -> Self;
     #[doc(hidden)]
     fn power_of_two(self) -> Self;
+    /// What makes a whole number's exponent stand in the lowest bits when it is added, and the power of two made of them.
+    #[doc(hidden)]
+    const EXPONENT: Self;
+    #[doc(hidden)]
+    fn power_of_exponent(self) -> Self;
     #[doc(hidden)]
     fn split(self) -> (Self, Self);
 }
@@ -80,6 +85,11 @@ macro_rules! float {
             fn power_of_two(self) -> $T {
                 <$T>::from_bits((self + ($shift + $bias)).to_bits() << $mantissa)
             }
+            const EXPONENT: $T = $shift + $bias;
+            #[inline(always)]
+            fn power_of_exponent(self) -> $T {
+                <$T>::from_bits(self.to_bits() << $mantissa)
+            }
             #[inline(always)]
             fn split(self) -> ($T, $T) {
                 const BIAS: $Bits = ($bias as $Bits) << $mantissa;
@@ -114,6 +124,14 @@ macro_rules! operators {
     )* };
 }
 operators!(Add add +, Sub sub -, Mul mul *, Div div /);
+
+impl<T: Float, const FUSED: bool> F<T, FUSED> {
+    /// e^x of a number that is not above 0.
+    #[inline(always)]
+    pub(crate) fn decay(self) -> Self {
+        mathematics::decay(self)
+    }
+}
 
 impl<T: Float, const FUSED: bool> Neg for F<T, FUSED> {
     type Output = Self;
@@ -212,6 +230,11 @@ impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
     #[inline(always)]
     fn power_of_two(self) -> Self {
         F(self.0.power_of_two())
+    }
+    #[inline(always)]
+    fn nearest_power(self, factor: f64) -> (Self, Self) {
+        let shifted = self.multiply_add(F(T::from_f64(factor)), F(T::EXPONENT));
+        (F(shifted.0 - T::EXPONENT), F(shifted.0.power_of_exponent()))
     }
     #[inline(always)]
     fn split(self) -> (Self, Self) {

@@ -2,7 +2,7 @@
 
 use crate::device::Random;
 use crate::error::{Error, Fault, Result};
-use crate::layout::{DType, Sizes};
+use crate::layout::{DType, SizeList, Sizes};
 use crate::tensor::Tensor;
 
 /// How the numbers of a new parameter are chosen.
@@ -145,7 +145,11 @@ impl Initial {
     /// Numbers of these sizes. Drawn in f32 unless the element type is f64, so that half types start where f32 would.
     #[track_caller]
     pub fn tensor(self, sizes: impl Sizes, dtype: DType, random: &mut Random) -> Tensor {
-        let sizes = sizes.sizes();
+        self.of_sizes(sizes.sizes(), dtype, random)
+    }
+    // Apart, so that it is compiled once and not for every way to write sizes.
+    #[track_caller]
+    fn of_sizes(self, sizes: SizeList, dtype: DType, random: &mut Random) -> Tensor {
         let uniform = |bound: f64, random: &mut Random| Tensor::uniform_of(dtype, &sizes, -bound..bound, random);
         let normal = |deviation: f64, random: &mut Random| Tensor::normal_of(dtype, &sizes, 0.0, deviation, random);
         let fans = || fans(sizes.shape().map_err(|fault| Error::new("initial", fault))?.as_ref());

@@ -25,23 +25,43 @@ pub fn pointwise<P: Formula<N>, const N: usize>(formula: P, inputs: [&Tensor; N]
 impl<P: Formula<N>, const N: usize> Pointwise<P, N> {
     /// The gradient as a program: its inputs are the formula's inputs (or its result), and last what arrives.
     fn program(&self, which: usize) -> Program {
-        match P::SLOPE {
-            Slope::Output => Program::trace(|| self.0.slope(Symbol::input(0)) * Symbol::input(1)),
-            Slope::Inputs => {
-                Program::trace(|| self.0.slopes(std::array::from_fn(Symbol::input))[which] * Symbol::input(N))
-            }
-            _ => Program::trace(|| {
-                let seeded = std::array::from_fn(|k| Dual {
-                    value: Symbol::input(k),
-                    tangent: (k == which).then(|| Symbol::input(N)),
-                });
-                self.0.value(seeded).tangent.unwrap_or(0.0.into())
-            }),
+        // constants decide, so that each formula has the one program that it needs
+        if const { matches!(P::SLOPE, Slope::Output) } {
+            Program::trace(|| self.0.slope(Symbol::input(0)) * Symbol::input(1))
+        } else if const { matches!(P::SLOPE, Slope::Inputs) } {
+            Program::trace(|| self.0.slopes(symbols::<N>())[which] * Symbol::input(N))
+        } else {
+            Program::trace(|| self.0.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()))
         }
     }
 }
 
 // What knows no formula stands in functions of its own, which are compiled once.
+
+/// The symbols of all inputs.
+fn symbols<const N: usize>() -> [Symbol; N] {
+    std::array::from_fn(Symbol::input)
+}
+
+/// The same as dual numbers: input `which` changes by what arrives.
+fn seeds<const N: usize>(which: usize) -> [Dual<Symbol>; N] {
+    std::array::from_fn(|k| Dual { value: Symbol::input(k), tangent: (k == which).then(|| Symbol::input(N)) })
+}
+
+/// The first `N` values.
+fn first<'a, const N: usize>(inputs: &[&'a Value]) -> [&'a Value; N] {
+    std::array::from_fn(|i| inputs[i])
+}
+
+fn rule(slope: Slope, inputs: usize, which: usize) -> &'static str {
+    match (slope, which) {
+        (Slope::Flat, _) => "∂L/∂x = 0",
+        (_, 0) if inputs == 1 => "∂L/∂x = ∂L/∂y · f′(x)",
+        (_, 0) => "∂L/∂x = ∂L/∂y · ∂f/∂x, the first operand",
+        (_, 1) => "∂L/∂x = ∂L/∂y · ∂f/∂x, the second operand",
+        _ => "∂L/∂x = ∂L/∂y · ∂f/∂x, the third operand",
+    }
+}
 
 /// Zeros that know where they come from, so that what is recorded can be differentiated again.
 fn zeros(arriving: &Tensor, which: usize, call: &Call<'_>) -> Tensor {
@@ -104,8 +124,7 @@ impl<P: Formula<N>, const N: usize> Op for Pointwise<P, N> {
         if P::ROUNDING && !inputs[0].dtype().is_float() {
             return one(inputs[0].clone());
         }
-        let inputs: [&Value; N] = std::array::from_fn(|i| inputs[i]);
-        one(on!(inputs[0].device(), formula(&self.0, inputs))?)
+        one(on!(inputs[0].device(), formula(&self.0, first(inputs)))?)
     }
     fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
         let arriving = &arriving[0];
@@ -114,12 +133,8 @@ impl<P: Formula<N>, const N: usize> Op for Pointwise<P, N> {
             return zeros(arriving, which, call);
         }
         if call.recorded() {
-            return recorded(
-                &self.program(which),
-                P::SLOPE == Slope::Output,
-                &self.0.parameters(),
-                (which, arriving, call),
-            );
+            let of_result = matches!(P::SLOPE, Slope::Output);
+            return recorded(&self.program(which), of_result, &self.0.parameters(), (which, arriving, call));
         }
         if const { matches!(P::SLOPE, Slope::Output) } {
             computed(arriving, call, &|arriving| {
@@ -147,13 +162,7 @@ impl<P: Formula<N>, const N: usize> Op for Pointwise<P, N> {
         }
     }
     fn rule(&self, which: usize) -> &'static str {
-        match (P::SLOPE, which) {
-            (Slope::Flat, _) => "∂L/∂x = 0",
-            (_, 0) if N == 1 => "∂L/∂x = ∂L/∂y · f′(x)",
-            (_, 0) => "∂L/∂x = ∂L/∂y · ∂f/∂x, the first operand",
-            (_, 1) => "∂L/∂x = ∂L/∂y · ∂f/∂x, the second operand",
-            _ => "∂L/∂x = ∂L/∂y · ∂f/∂x, the third operand",
-        }
+        rule(P::SLOPE, N, which)
     }
     fn differentiable(&self) -> Result<(), &'static str> {
         if P::TRUTH { Err("a comparison has no gradient: its result is true or false") } else { Ok(()) }

@@ -1,6 +1,7 @@
 //! The bits of integers, on the processor.
 
-use super::{Cpu, blocks};
+use super::Cpu;
+use super::blocks::{self, Loop};
 use crate::device::Value;
 use crate::device::bits::{Bits, Bitwise};
 use crate::error::Fault;
@@ -64,9 +65,15 @@ fn integers<T: Integer>(a: &Value, b: &Value, operation: Bitwise, result: DType)
 }
 
 fn each<T: Integer>(a: &Value, b: &Value, result: DType, f: impl Fn(T, T) -> T + Sync) -> Result<Value, Fault> {
-    blocks::run::<T>(&[a, b], result, &|inputs, out| {
+    blocks::run::<T>(&[a, b], result, &Each(f))
+}
+
+/// The loop over both.
+struct Each<F>(F);
+impl<T: Integer, F: Fn(T, T) -> T + Sync> Loop<T> for Each<F> {
+    fn run(&self, inputs: &[&[T]], out: &mut [T]) {
         for ((to, &a), &b) in out.iter_mut().zip(inputs[0]).zip(inputs[1]) {
-            *to = f(a, b);
+            *to = (self.0)(a, b);
         }
-    })
+    }
 }

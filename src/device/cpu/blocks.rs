@@ -21,8 +21,11 @@ const SMALL: usize = 64;
 /// The most operands of a loop: three inputs and what arrives.
 const MOST: usize = 4;
 
-/// A loop: operands as long as the result, and the result.
-type Loop<'a, T> = &'a (dyn Fn(&[&[T]], &mut [T]) + Sync);
+/// A loop: operands as long as the result, and the result. (A trait of our own: behind `dyn Fn` stand more functions,
+/// compiled for each loop.)
+pub(super) trait Loop<T>: Sync {
+    fn run(&self, inputs: &[&[T]], out: &mut [T]);
+}
 
 /// An element type that loops compute in.
 pub(super) trait Compute: Element {
@@ -70,7 +73,7 @@ compute! { f64 i64 i32 u8 }
 /// Runs a loop over operands that broadcast to the result, computing in `T` and storing in `result`: `T` itself, bool,
 /// or a narrower float.
 #[inline]
-pub(super) fn run<T: Compute>(operands: &[&Value], result: DType, kernel: Loop<'_, T>) -> Result<Value, Fault> {
+pub(super) fn run<T: Compute>(operands: &[&Value], result: DType, kernel: &dyn Loop<T>) -> Result<Value, Fault> {
     if result == T::DTYPE
         && let Some(value) = plain(operands, kernel)
     {
@@ -81,7 +84,7 @@ pub(super) fn run<T: Compute>(operands: &[&Value], result: DType, kernel: Loop<'
 
 /// Dense operands of one shape, which need no preparation.
 #[inline]
-fn plain<T: Compute>(operands: &[&Value], kernel: Loop<'_, T>) -> Option<Result<Value, Fault>> {
+fn plain<T: Compute>(operands: &[&Value], kernel: &dyn Loop<T>) -> Option<Result<Value, Fault>> {
     let shape = operands[0].shape();
     let mut slices: [&[T]; MOST] = [&[]; MOST];
     for (slice, operand) in slices.iter_mut().zip(operands) {
@@ -93,7 +96,7 @@ fn plain<T: Compute>(operands: &[&Value], kernel: Loop<'_, T>) -> Option<Result<
     let slices = &slices[..operands.len()];
     Some(Value::build::<T>(*shape, |out| {
         if out.len() <= CHUNK {
-            return kernel(slices, out);
+            return kernel.run(slices, out);
         }
         parallel::chunks(out, CHUNK, slices.len() + 1, |index, out| {
             let start = index * CHUNK;
@@ -101,13 +104,13 @@ fn plain<T: Compute>(operands: &[&Value], kernel: Loop<'_, T>) -> Option<Result<
             for (piece, slice) in pieces.iter_mut().zip(slices) {
                 *piece = &slice[start..start + out.len()];
             }
-            kernel(&pieces[..slices.len()], out);
+            kernel.run(&pieces[..slices.len()], out);
         });
     }))
 }
 
 #[inline(never)]
-fn general<T: Compute>(operands: &[&Value], result: DType, kernel: Loop<'_, T>) -> Result<Value, Fault> {
+fn general<T: Compute>(operands: &[&Value], result: DType, kernel: &dyn Loop<T>) -> Result<Value, Fault> {
     let mut shape = *operands[0].shape();
     for operand in &operands[1..] {
         shape = shape.broadcast(operand.shape())?;
@@ -288,7 +291,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Computes a result of the loop's own type.
-    fn fill_directly<T: Compute, const SIZE: usize>(&self, shape: Shape, kernel: Loop<'_, T>) -> Result<Value, Fault> {
+    fn fill_directly<T: Compute, const SIZE: usize>(&self, shape: Shape, kernel: &dyn Loop<T>) -> Result<Value, Fault> {
         let operands = self.operands::<T>()?;
         Value::build::<T>(shape, |out| {
             parallel::chunks(out, self.chunk, operands.len() + 1, |index, out| {
@@ -307,7 +310,7 @@ impl<'a> Walk<'a> {
     fn fill<T: Compute, O: Element>(
         &self,
         shape: Shape,
-        kernel: Loop<'_, T>,
+        kernel: &dyn Loop<T>,
         store: impl Fn(&[T], &mut [O]) + Sync,
     ) -> Result<Value, Fault> {
         let operands = self.operands::<T>()?;
@@ -398,7 +401,7 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
     }
 
     #[inline]
-    fn run(&self, count: usize, out: &mut [T], kernel: Loop<'_, T>) {
+    fn run(&self, count: usize, out: &mut [T], kernel: &dyn Loop<T>) {
         let mut slices: [&[T]; MOST] = [&[]; MOST];
         for (k, slice) in slices.iter_mut().enumerate().take(self.operands.len()) {
             *slice = match (self.direct[k], self.operands[k].source) {
@@ -406,6 +409,6 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
                 _ => &self.buffers[k][..count],
             };
         }
-        kernel(&slices[..self.operands.len()], out);
+        kernel.run(&slices[..self.operands.len()], out);
     }
 }

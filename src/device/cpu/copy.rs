@@ -5,6 +5,7 @@
 //! turned around in registers and on the stack so that both sides meet whole cache lines.
 
 use super::route::{Route, Stretch, TILE};
+use super::simd::{self, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::copy::Arrange;
 use crate::device::{Strided, Value};
@@ -244,6 +245,7 @@ unsafe fn turn<E: Copy + Default>(
     columns: usize,
 ) {
     let mut tile = [[E::default(); TILE]; TILE];
+    let registers = has_registers::<E>();
     for j in (0..columns).step_by(TILE) {
         let wide = TILE.min(columns - j);
         for i in (0..rows).step_by(TILE) {
@@ -252,7 +254,9 @@ unsafe fn turn<E: Copy + Default>(
             unsafe {
                 let from = source.offset(j as isize * source_step + i as isize);
                 let to = out.offset(i as isize * out_step + j as isize);
-                if wide == TILE && high == TILE {
+                if wide == TILE && high == TILE && registers {
+                    turn_tile(to, out_step, from, source_step);
+                } else if wide == TILE && high == TILE {
                     for b in 0..TILE {
                         let line = &*from.offset(b as isize * source_step).cast::<[E; TILE]>();
                         for (turned, &element) in tile.iter_mut().zip(line) {
@@ -273,6 +277,45 @@ unsafe fn turn<E: Copy + Default>(
         }
     }
 }
+
+/// Are tiles of these elements turned around in registers here?
+fn has_registers<E>() -> bool {
+    cfg!(target_arch = "x86_64") && matches!(size_of::<E>(), 4 | 8) && simd::level() >= SimdLevel::Avx2
+}
+
+/// One whole tile, where [`has_registers`] says so.
+///
+/// # Safety
+/// As for [`turn`]; the processor has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn turn_tile<E>(out: *mut E, out_step: isize, source: *const E, source_step: isize) {
+    use super::gemm::{transpose_4, transpose_8};
+    use std::arch::x86_64::*;
+    // Shuffles of floats move bits, whatever they mean.
+    let side = if size_of::<E>() == 4 { 8 } else { 4 };
+    for i in (0..TILE as isize).step_by(side) {
+        for j in (0..TILE as isize).step_by(side) {
+            // SAFETY: the tile's places, `side` neighbours at a time: 32 bytes.
+            unsafe {
+                let (from, to) = (source.offset(j * source_step + i), out.offset(i * out_step + j));
+                if size_of::<E>() == 4 {
+                    let rows = std::array::from_fn(|b| _mm256_loadu_ps(from.offset(b as isize * source_step).cast()));
+                    for (a, row) in transpose_8(rows).into_iter().enumerate() {
+                        _mm256_storeu_ps(to.offset(a as isize * out_step).cast(), row);
+                    }
+                } else {
+                    let rows = std::array::from_fn(|b| _mm256_loadu_pd(from.offset(b as isize * source_step).cast()));
+                    for (a, row) in transpose_4(rows).into_iter().enumerate() {
+                        _mm256_storeu_pd(to.offset(a as isize * out_step).cast(), row);
+                    }
+                }
+            }
+        }
+    }
+}
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn turn_tile<E>(_: *mut E, _: isize, _: *const E, _: isize) {}
 
 fn add_at<T: Element + Add<Output = T>>(base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault> {
     Value::try_build::<T>(*base.shape(), |out| {

@@ -4,7 +4,7 @@
 //! What walks strides, converts and cuts (`blocks.rs`) exists once for all formulas. bf16, f16 and booleans are converted
 //! in blocks that stay in the nearest cache.
 
-use super::blocks::{self, Compute};
+use super::blocks::{self, Loop};
 use super::cast::Half;
 use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
@@ -146,6 +146,36 @@ impl<T: Float, P: Formula<N>, const N: usize> Kernel for FromResult<'_, T, P, N>
     }
 }
 
+// What the blocks call: each starts a loop.
+
+struct Forwards<'a, P, const N: usize>(&'a P);
+impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for Forwards<'_, P, N> {
+    fn run(&self, inputs: &[&[T]], out: &mut [T]) {
+        simd::run(Forward::<T, P, N> { formula: self.0, inputs, out });
+    }
+}
+
+struct WholeForwards<'a, P, const N: usize>(&'a P);
+impl<T: Integral + Sync, P: Formula<N>, const N: usize> Loop<T> for WholeForwards<'_, P, N> {
+    fn run(&self, inputs: &[&[T]], out: &mut [T]) {
+        simd::run(WholeForward::<T, P, N> { formula: self.0, inputs, out });
+    }
+}
+
+struct Backwards<'a, P, const N: usize>(&'a P, usize);
+impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for Backwards<'_, P, N> {
+    fn run(&self, inputs: &[&[T]], out: &mut [T]) {
+        simd::run(Backward::<T, P, N> { formula: self.0, which: self.1, inputs, out });
+    }
+}
+
+struct FromResults<'a, P, const N: usize>(&'a P);
+impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for FromResults<'_, P, N> {
+    fn run(&self, inputs: &[&[T]], out: &mut [T]) {
+        simd::run(FromResult::<T, P, N> { formula: self.0, inputs, out });
+    }
+}
+
 /// The element type in which a formula's inputs meet; `inputs` are those that are no conditions.
 fn meeting(inputs: &[&Value], whole: bool) -> DType {
     let mut meeting = inputs[0].dtype();
@@ -155,12 +185,9 @@ fn meeting(inputs: &[&Value], whole: bool) -> DType {
     if whole || meeting.is_float() { meeting } else { DType::F32 }
 }
 
-fn whole<T: Integral + Compute, P: Formula<N>, const N: usize>(
-    formula: &P,
-    inputs: &[&Value],
-    result: DType,
-) -> Result<Value, Fault> {
-    blocks::run::<T>(inputs, result, &|inputs, out| simd::run(WholeForward::<T, P, N> { formula, inputs, out }))
+/// A gradient in the element type that it is wanted in.
+fn cast_to(gradient: Result<Value, Fault>, dtype: DType) -> Result<Value, Fault> {
+    Cpu.cast(&gradient?, dtype)
 }
 
 impl Elementwise for Cpu {
@@ -170,20 +197,17 @@ impl Elementwise for Cpu {
         let result = if P::TRUTH { DType::Bool } else { meeting };
         if P::WHOLE {
             match meeting {
-                DType::I64 => return whole::<i64, P, N>(formula, &inputs, result),
-                DType::I32 => return whole::<i32, P, N>(formula, &inputs, result),
-                DType::U8 | DType::Bool => return whole::<u8, P, N>(formula, &inputs, result),
+                DType::I64 => return blocks::run::<i64>(&inputs, result, &WholeForwards(formula)),
+                DType::I32 => return blocks::run::<i32>(&inputs, result, &WholeForwards(formula)),
+                DType::U8 | DType::Bool => return blocks::run::<u8>(&inputs, result, &WholeForwards(formula)),
                 _ => {}
             }
         }
-        let double = || {
-            blocks::run::<f64>(&inputs, result, &|inputs, out| simd::run(Forward::<f64, P, N> { formula, inputs, out }))
-        };
         // constants decide first, so that loops that nobody runs are not compiled
         if P::RARE || meeting == DType::F64 {
-            double()
+            blocks::run::<f64>(&inputs, result, &Forwards(formula))
         } else {
-            blocks::run::<f32>(&inputs, result, &|inputs, out| simd::run(Forward::<f32, P, N> { formula, inputs, out }))
+            blocks::run::<f32>(&inputs, result, &Forwards(formula))
         }
     }
 
@@ -200,19 +224,12 @@ impl Elementwise for Cpu {
         let mut operands = [arriving; 4];
         operands[..N].copy_from_slice(&inputs);
         let operands = &operands[..=N];
-        let double = || {
-            blocks::run::<f64>(operands, meeting, &|inputs, out| {
-                simd::run(Backward::<f64, P, N> { formula, which, inputs, out })
-            })
-        };
         let gradient = if P::RARE || meeting == DType::F64 {
-            double()
+            blocks::run::<f64>(operands, meeting, &Backwards(formula, which))
         } else {
-            blocks::run::<f32>(operands, meeting, &|inputs, out| {
-                simd::run(Backward::<f32, P, N> { formula, which, inputs, out })
-            })
-        }?;
-        self.cast(&gradient, dtype)
+            blocks::run::<f32>(operands, meeting, &Backwards(formula, which))
+        };
+        cast_to(gradient, dtype)
     }
 
     fn formula_gradient_of_result<P: Formula<N>, const N: usize>(
@@ -224,19 +241,12 @@ impl Elementwise for Cpu {
     ) -> Result<Value, Fault> {
         let operands = [result, arriving];
         let own = result.dtype();
-        let double = || {
-            blocks::run::<f64>(&operands, own, &|inputs, out| {
-                simd::run(FromResult::<f64, P, N> { formula, inputs, out })
-            })
-        };
         let gradient = if P::RARE || own == DType::F64 {
-            double()
+            blocks::run::<f64>(&operands, own, &FromResults(formula))
         } else {
-            blocks::run::<f32>(&operands, own, &|inputs, out| {
-                simd::run(FromResult::<f32, P, N> { formula, inputs, out })
-            })
-        }?;
-        self.cast(&gradient, dtype)
+            blocks::run::<f32>(&operands, own, &FromResults(formula))
+        };
+        cast_to(gradient, dtype)
     }
 
     fn update<U: Update<STATES>, const STATES: usize>(
@@ -246,28 +256,26 @@ impl Elementwise for Cpu {
         gradient: &Value,
         states: [&mut Value; STATES],
     ) -> Result<(), Fault> {
-        let dtype = parameter.dtype();
-        let compute = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
-        let same = states.iter().all(|state| state.shape() == parameter.shape() && state.dtype() == compute);
-        if !same || gradient.shape() != parameter.shape() || gradient.dtype() != dtype {
-            return Err(Fault::defect("an optimizer's states or gradient do not fit its parameter"));
-        }
-        let dense;
-        let gradient = match gradient.is_contiguous() {
-            true => gradient,
-            false => {
-                dense = self.contiguous(gradient)?;
-                &dense
-            }
-        };
-        match dtype {
-            DType::F64 => update_plain::<f64, U, STATES>(step, parameter, gradient, states),
-            DType::F32 => update_plain::<f32, U, STATES>(step, parameter, gradient, states),
-            DType::BF16 => update_half::<bf16, U, STATES>(step, parameter, gradient, states),
-            DType::F16 => update_half::<f16, U, STATES>(step, parameter, gradient, states),
-            _ => Err(Fault::defect(format!("{dtype} numbers cannot be learnt"))),
+        let step = StepOf::<U, STATES>(step);
+        match parameter.dtype() {
+            DType::F64 => update_plain::<f64, STATES>(&step, parameter, gradient, states),
+            DType::F32 => update_plain::<f32, STATES>(&step, parameter, gradient, states),
+            DType::BF16 => update_half::<bf16, STATES>(&step, parameter, gradient, states),
+            DType::F16 => update_half::<f16, STATES>(&step, parameter, gradient, states),
+            dtype => Err(Fault::defect(format!("{dtype} numbers cannot be learnt"))),
         }
     }
+}
+
+/// The gradient, dense; a fault where it or the states do not fit their parameter.
+fn fitting(parameter: &Value, gradient: &Value, states: &[&mut Value]) -> Result<Value, Fault> {
+    let dtype = parameter.dtype();
+    let compute = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let same = states.iter().all(|state| state.shape() == parameter.shape() && state.dtype() == compute);
+    if !same || gradient.shape() != parameter.shape() || gradient.dtype() != dtype {
+        return Err(Fault::defect("an optimizer's states or gradient do not fit its parameter"));
+    }
+    Cpu.contiguous(gradient)
 }
 
 /// The numbers of values that nobody else holds, for writing.
@@ -285,6 +293,19 @@ struct Step<'a, T, U, const STATES: usize> {
     gradient: &'a [T],
     states: [&'a mut [T]; STATES],
 }
+
+/// As many of each, for loops without checks.
+#[inline(always)]
+fn cut<T, const N: usize>(states: [&mut [T]; N], count: usize) -> [&mut [T]; N] {
+    states.map(|state| &mut state[..count])
+}
+
+/// Element `i` of every state.
+#[inline(always)]
+fn held<T: Float, const FUSED: bool, const N: usize>(states: &[&mut [T]; N], i: usize) -> [F<T, FUSED>; N] {
+    std::array::from_fn(|k| F(states[k][i]))
+}
+
 impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, T, U, STATES> {
     type Output = ();
     const WIDEST: SimdLevel = widest::<T>(false);
@@ -292,9 +313,9 @@ impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, T, U,
     fn run<const FUSED: bool>(self) {
         let count = self.parameter.len();
         let gradient = &self.gradient[..count];
-        let states = self.states.map(|state| &mut state[..count]);
+        let states = cut(self.states, count);
         for i in 0..count {
-            let before = std::array::from_fn(|k| F::<T, FUSED>(states[k][i]));
+            let before = held::<T, FUSED, STATES>(&states, i);
             let (parameter, after) = self.step.step(F(self.parameter[i]), F(gradient[i]), before);
             self.parameter[i] = parameter.0;
             for k in 0..STATES {
@@ -304,36 +325,49 @@ impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, T, U,
     }
 }
 
+/// A step's loop, known by pointer: what goes through values, halves and threads is compiled once for all of them.
+trait Steps<T, const STATES: usize>: Sync {
+    fn run(&self, parameter: &mut [T], gradient: &[T], states: [&mut [T]; STATES]);
+}
+
+struct StepOf<'a, U, const STATES: usize>(&'a U);
+impl<T: Float, U: Update<STATES>, const STATES: usize> Steps<T, STATES> for StepOf<'_, U, STATES> {
+    fn run(&self, parameter: &mut [T], gradient: &[T], states: [&mut [T]; STATES]) {
+        simd::run(Step { step: self.0, parameter, gradient, states });
+    }
+}
+
 /// Elements that one part of an update handles, and a block of half precision on its way to f32 and back.
 const PART: usize = 16 * 1024;
 const HALF_BLOCK: usize = 512;
 
 /// Steps on all cores: parameter and states are cut alike.
-fn update_plain<T: Float, U: Update<STATES>, const STATES: usize>(
-    step: &U,
+fn update_plain<T: Float, const STATES: usize>(
+    step: &dyn Steps<T, STATES>,
     parameter: &mut Value,
     gradient: &Value,
     states: [&mut Value; STATES],
 ) -> Result<(), Fault> {
+    let gradient = fitting(parameter, gradient, &states)?;
     let ([parameter], gradient) = (unshared::<T, 1>([parameter])?, gradient.dense::<T>()?);
     let states = unshared::<T, STATES>(states)?.map(|state| parallel::Pieces::new(state, PART));
     parallel::chunks(parameter, PART, STATES + 2, |index, parameter| {
         let gradient = &gradient[index * PART..][..parameter.len()];
         // SAFETY: each index is given out once, and no piece of a state is taken elsewhere.
-        let states = states.each_ref().map(|state| unsafe { state.get(index) });
-        simd::run(Step { step, parameter, gradient, states });
+        step.run(parameter, gradient, states.each_ref().map(|state| unsafe { state.get(index) }));
     });
     Ok(())
 }
 
 /// The same for a parameter in half precision: the step is taken in f32, in blocks that stay in the nearest cache, and the
 /// parameter is rounded once.
-fn update_half<H: Half, U: Update<STATES>, const STATES: usize>(
-    step: &U,
+fn update_half<H: Half, const STATES: usize>(
+    step: &dyn Steps<f32, STATES>,
     parameter: &mut Value,
     gradient: &Value,
     states: [&mut Value; STATES],
 ) -> Result<(), Fault> {
+    let gradient = fitting(parameter, gradient, &states)?;
     let ([parameter], gradient) = (unshared::<H, 1>([parameter])?, gradient.dense::<H>()?);
     let states = unshared::<f32, STATES>(states)?.map(|state| parallel::Pieces::new(state, PART));
     parallel::chunks(parameter, PART, STATES + 2, |index, parameter| {
@@ -347,8 +381,7 @@ fn update_half<H: Half, U: Update<STATES>, const STATES: usize>(
             let (wide, slope) = (&mut wide[..count], &mut slope[..count]);
             H::widen(parameter, wide);
             H::widen(gradient, slope);
-            let states = states.each_mut().map(|state| &mut state[block * HALF_BLOCK..][..count]);
-            simd::run(Step { step, parameter: wide, gradient: slope, states });
+            step.run(wide, slope, states.each_mut().map(|state| &mut state[block * HALF_BLOCK..][..count]));
             H::narrow(wide, parameter);
         }
     });

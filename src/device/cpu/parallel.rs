@@ -128,11 +128,16 @@ pub(in crate::device) fn together<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// What a thread does with its parts. (A trait of our own: behind `dyn Fn` stand more functions, compiled for each loop.)
+pub(super) trait Body: Sync {
+    fn run(&self, own: Parts<'_>);
+}
+
 /// Runs `body` on one thread or several, each with its parts of `0..parts`. `total` is about how many elements are
 /// touched in all. It knows the body by pointer only: else every loop would be compiled once for the caller's thread and
 /// once more for helpers.
 #[cfg(feature = "parallel")]
-fn share(parts: usize, total: usize, body: &(dyn Fn(Parts<'_>) + Sync)) {
+fn share(parts: usize, total: usize, body: &dyn Body) {
     let scope = SCOPE.get();
     if parts > 1 && (total >= SHORT || scope.surely) {
         let shares = if scope.surely { parts } else { parts.min(total / SHARE) };
@@ -158,34 +163,51 @@ fn share(parts: usize, total: usize, body: &(dyn Fn(Parts<'_>) + Sync)) {
             return;
         }
     }
-    body(Parts::all(parts));
+    body.run(Parts::all(parts));
 }
 
 /// All parts, for the one thread there is.
 #[cfg(not(feature = "parallel"))]
-type Parts<'a> = std::ops::Range<usize>;
+pub(super) type Parts<'a> = std::ops::Range<usize>;
 
 #[cfg(not(feature = "parallel"))]
-fn share(parts: usize, _total: usize, body: &(dyn Fn(Parts<'_>) + Sync)) {
-    body(0..parts);
+fn share(parts: usize, _total: usize, body: &dyn Body) {
+    body.run(0..parts);
 }
 
 /// Runs `work(part)` for every part in `0..parts`, in any order, perhaps at the same time.
 /// `cost` is about how many elements one part touches: little work stays on the caller's thread.
 #[inline]
 pub fn parts(parts: usize, cost: usize, work: impl Fn(usize) + Sync) {
-    share(parts, parts.saturating_mul(cost), &|own| own.for_each(&work));
+    share(parts, parts.saturating_mul(cost), &Each(work));
+}
+
+/// A call for each part.
+struct Each<F>(F);
+impl<F: Fn(usize) + Sync> Body for Each<F> {
+    fn run(&self, own: Parts<'_>) {
+        for part in own {
+            (self.0)(part);
+        }
+    }
 }
 
 /// As [`parts`], where each thread that helps makes itself a scratch first.
 pub fn parts_with<S>(parts: usize, cost: usize, scratch: impl Fn() -> S + Sync, work: impl Fn(&mut S, usize) + Sync) {
-    share(parts, parts.saturating_mul(cost), &|own| {
-        let mut own = own.peekable();
-        if own.peek().is_some() {
-            let mut scratch = scratch();
-            own.for_each(|part| work(&mut scratch, part));
+    share(parts, parts.saturating_mul(cost), &EachWith(scratch, work));
+}
+
+/// The same with a scratch.
+struct EachWith<A, F>(A, F);
+impl<S, A: Fn() -> S + Sync, F: Fn(&mut S, usize) + Sync> Body for EachWith<A, F> {
+    fn run(&self, mut own: Parts<'_>) {
+        let Some(first) = own.next() else { return };
+        let mut scratch = (self.0)();
+        (self.1)(&mut scratch, first);
+        for part in own {
+            (self.1)(&mut scratch, part);
         }
-    });
+    }
 }
 
 /// The results of all parts, in order.
@@ -201,12 +223,18 @@ pub fn collect<R: Send>(parts: usize, cost: usize, work: impl Fn(usize) -> R + S
 pub fn chunks<T: Send>(out: &mut [T], chunk: usize, cost: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     let total = out.len().saturating_mul(cost);
     let pieces = Pieces::new(out, chunk);
-    share(pieces.count(), total, &|own| {
+    share(pieces.count(), total, &EachPiece(pieces, work));
+}
+
+/// A call for each piece.
+struct EachPiece<'a, T, F>(Pieces<'a, T>, F);
+impl<T: Send, F: Fn(usize, &mut [T]) + Sync> Body for EachPiece<'_, T, F> {
+    fn run(&self, own: Parts<'_>) {
         for index in own {
             // SAFETY: each index is given out once.
-            work(index, unsafe { pieces.get(index) });
+            (self.1)(index, unsafe { self.0.get(index) });
         }
-    });
+    }
 }
 
 /// As [`chunks`], where each thread that helps makes itself a scratch first.
@@ -234,13 +262,19 @@ pub fn chunks_pair<T: Send, U: Send>(
 ) {
     let total = first.len().max(second.len()).saturating_mul(cost);
     let (first, second) = (Pieces::new(first, first_chunk), Pieces::new(second, second_chunk));
-    share(first.count().max(second.count()), total, &|own| {
+    share(first.count().max(second.count()), total, &EachPair(first, second, work));
+}
+
+/// A call for each pair of pieces.
+struct EachPair<'a, T, U, F>(Pieces<'a, T>, Pieces<'a, U>, F);
+impl<T: Send, U: Send, F: Fn(usize, &mut [T], &mut [U]) + Sync> Body for EachPair<'_, T, U, F> {
+    fn run(&self, own: Parts<'_>) {
         for index in own {
             // SAFETY: each index is given out once.
-            let (first, second) = unsafe { (first.get(index), second.get(index)) };
-            work(index, first, second);
+            let (first, second) = unsafe { (self.0.get(index), self.1.get(index)) };
+            (self.2)(index, first, second);
         }
-    });
+    }
 }
 
 /// As [`chunks_pair`], with three.

@@ -8,6 +8,7 @@
 //! call from outside its pool 12 to 40 µs. And rayon's waiting threads take up any other task of theirs meanwhile,
 //! which would then run inside our caller's scopes.
 
+use super::parallel::Body;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{dangling_mut, null_mut};
@@ -92,7 +93,7 @@ impl Iterator for Parts<'_> {
 
 /// Work on offer. It lives in its caller's stack frame, which waits until nobody holds it.
 struct Job<'a> {
-    body: &'a (dyn Fn(Parts<'_>) + Sync),
+    body: &'a dyn Body,
     share: Share,
     /// Helpers that hold the offer or work on it.
     open: AtomicUsize,
@@ -147,7 +148,7 @@ pub(super) enum Ask {
 
 /// Runs `body` on this thread and on up to `workers - 1` helpers, each with its own share of `parts`. The answer is how
 /// many helpers were asked.
-pub(super) fn run(parts: usize, workers: usize, ask: Ask, body: &(dyn Fn(Parts<'_>) + Sync)) -> usize {
+pub(super) fn run(parts: usize, workers: usize, ask: Ask, body: &dyn Body) -> usize {
     let wanted = workers.min(MOST) - 1;
     start(wanted, ask);
     let job = Job {
@@ -175,7 +176,7 @@ pub(super) fn run(parts: usize, workers: usize, ask: Ask, body: &(dyn Fn(Parts<'
             thread::yield_now();
         }
     }
-    let own = catch_unwind(AssertUnwindSafe(|| body(job.share.take(0))));
+    let own = catch_unwind(AssertUnwindSafe(|| body.run(job.share.take(0))));
     if own.is_err() {
         job.share.stop();
     }
@@ -188,13 +189,13 @@ pub(super) fn run(parts: usize, workers: usize, ask: Ask, body: &(dyn Fn(Parts<'
 }
 
 /// As [`run`], by rayon's pool: for work so long that the way there (some 12 to 40 µs) does not count.
-pub(super) fn run_in_pool(parts: usize, workers: usize, body: &(dyn Fn(Parts<'_>) + Sync)) {
+pub(super) fn run_in_pool(parts: usize, workers: usize, body: &dyn Body) {
     let share = &Share::new(parts, workers);
     rayon::in_place_scope(|scope| {
         for worker in 1..workers {
-            scope.spawn(move |_| super::parallel::within(1, || body(share.take(worker))));
+            scope.spawn(move |_| super::parallel::within(1, || body.run(share.take(worker))));
         }
-        body(share.take(0));
+        body.run(share.take(0));
     });
 }
 
@@ -246,7 +247,7 @@ impl Helper {
             // alive until we count ourselves out, below; after that we do not touch it.
             let job = unsafe { &*offer };
             job.begun.fetch_add(1, Release);
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (job.body)(job.share.take(worker)))) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.body.run(job.share.take(worker)))) {
                 job.share.stop();
                 job.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
             }

@@ -1,6 +1,6 @@
 //! The error function, its complement and its inverse.
 
-use super::exponential::exp;
+use super::exponential::{decay, exp};
 use super::logarithm::ln;
 use super::{Real, exact_product, if_less, polynomial};
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -86,7 +86,7 @@ pub(crate) fn erf<R: Real>(x: R) -> R {
         size,
         [-1.28717512e-1, -6.34846687e-1, -1.06777877e-1, 2.42546219e-2, -3.88396438e-3, 3.83197126e-4, -1.72853470e-5],
     );
-    let far = (-exp(exponent.multiply_add(size, -size)) + 1.0).with_sign_of(x);
+    let far = (-decay(exponent.multiply_add(size, -size)) + 1.0).with_sign_of(x);
     if_less(x.abs(), 0.927734375, near, far)
 }
 

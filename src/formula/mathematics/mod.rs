@@ -15,7 +15,7 @@ mod power;
 mod trigonometric;
 
 pub(crate) use error::{erf, erfc, erfinv};
-pub(crate) use exponential::{cosh, exp, exp2, expm1, sinh, tanh};
+pub(crate) use exponential::{cosh, decay, exp, exp2, expm1, sinh, tanh};
 pub(crate) use gamma::{lgamma, polygamma};
 pub(crate) use logarithm::{acosh, asinh, atanh, ln, log1p, log2, log10};
 pub(crate) use power::{cbrt, pow};
@@ -44,6 +44,8 @@ pub(super) trait Real: Arithmetic {
     fn nearest(self) -> Self;
     /// 2^self for a whole number that is a normal exponent.
     fn power_of_two(self) -> Self;
+    /// The whole n nearest to `self · factor`, and 2^n, where that is a normal exponent.
+    fn nearest_power(self, factor: f64) -> (Self, Self);
     /// (m, e) with self = m · 2^e and m in [√½, √2), for positive normal numbers.
     fn split(self) -> (Self, Self);
     /// In double precision.

@@ -308,6 +308,30 @@ fn powers_are_those_of_the_standard() {
 }
 
 #[test]
+fn decays_are_near_the_truth() {
+    let check = |decay: fn(f32) -> f32| {
+        let mut worst = (0, 0.0);
+        for x in points().map(|x| if x > 0.0 { -x } else { x }).chain((0..100_000).map(|i| i as f32 * -8.8e-4)) {
+            let exact = (x as f64).exp() as f32;
+            let want = if exact < f32::MIN_POSITIVE { 0.0 } else { exact };
+            // on the edge to what is subnormal either will do
+            let off = if want == f32::MIN_POSITIVE { 0 } else { ulps(decay(x), want) };
+            if off > worst.0 {
+                worst = (off, x);
+            }
+        }
+        assert!(worst.0 <= 1, "e^{:?}: {} ulp", worst.1, worst.0);
+        // NaN of any payload and sign
+        for bits in [0x7fc0_0000, 0x7fc0_0123, 0xffff_ffff_u32] {
+            assert!(decay(f32::from_bits(bits)).is_nan());
+        }
+    };
+    check(|x| F::<f32, false>(x).decay().0);
+    check(|x| F::<f32, true>(x).decay().0);
+    assert_eq!((F::<f64, false>(0.0).decay().0, F::<f64, false>(f64::NEG_INFINITY).decay().0), (1.0, 0.0));
+}
+
+#[test]
 fn angles_of_points() {
     let edges = [0.0, -0.0, 1.0, -1.0, 0.3, -7.5, 1e-40, 1e30, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
     for y in edges {

@@ -158,10 +158,10 @@ impl<T: Float> simd::Kernel for Weigh<'_, T> {
                 continue;
             }
             for score in row.iter_mut() {
-                *score = (*score - new).exponential::<FUSED>();
+                *score = (*score - new).decay::<FUSED>();
             }
             if new > *maximum {
-                let shrink = (*maximum - new).exponential::<FUSED>();
+                let shrink = (*maximum - new).decay::<FUSED>();
                 *sum *= shrink.wide();
                 for out in &mut self.out[i * self.width..][..self.width] {
                     *out *= shrink;
@@ -201,7 +201,7 @@ impl<T: Float> simd::Kernel for Reweigh<'_, T> {
     fn run<const FUSED: bool>(self) {
         for (i, (&maximum, &share)) in self.maxima.iter().zip(self.shares).enumerate() {
             for score in &mut self.scores[i * KEYS..][..self.columns] {
-                *score = (*score - maximum).exponential::<FUSED>() * share;
+                *score = (*score - maximum).decay::<FUSED>() * share;
             }
         }
     }

@@ -96,7 +96,7 @@ fn block<T: Real, const FUSED: bool>(
         for class in from..count.min(from + BLOCK) {
             let x = &x[class * inner..][..width];
             for ((part, &greatest), &x) in part.iter_mut().zip(&*greatest).zip(x) {
-                *part += (x - greatest).exponential::<FUSED>();
+                *part += (x - greatest).decay::<FUSED>();
             }
             if smooth {
                 let weight = all.weights.map_or(T::ONE, |weights| weights[class]);
@@ -159,7 +159,7 @@ impl<T: Real> simd::Kernel for Backward<'_, T> {
                 let share = if logarithms {
                     T::ZERO
                 } else {
-                    (x - slope.greatest).exponential::<FUSED>() * slope.share - slope.even * weight
+                    (x - slope.greatest).decay::<FUSED>() * slope.share - slope.even * weight
                 };
                 let own = if slope.class == class { slope.own } else { T::ZERO };
                 // A score that is not finite would make NaN of nothing where it does not count.

@@ -4,7 +4,7 @@ use super::{NONE, Row, Slope, Targets};
 use crate::device::Value;
 use crate::device::cpu::parallel;
 use crate::device::cpu::real::{LANES, Real, sum_of, total};
-use crate::device::cpu::reduce::{Bounded, Loops, greatest_of};
+use crate::device::cpu::reduce::{Bounded, Loops, greatest_known_of};
 use crate::device::cpu::rows::PIECE;
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::error::Fault;
@@ -65,10 +65,11 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
                 *out = Row { loss: self.targets.loss(class, 0.0, own, 0.0, length), greatest: T::ZERO, scale: T::ZERO };
                 continue;
             }
-            let greatest = greatest_of(x);
+            // A NaN is missed here and met in the sum.
+            let greatest = greatest_known_of(x);
             let mut sum = 0.0;
             for x in x.chunks(512) {
-                sum += sum_of(x, |x| (x - greatest).exponential::<FUSED>());
+                sum += sum_of(x, |x| (x - greatest).decay::<FUSED>());
             }
             let mut spread = 0.0;
             if self.targets.how.smoothing != 0.0 {
@@ -149,12 +150,12 @@ impl<T: Real> simd::Kernel for Backward<'_, T> {
             match self.targets.weights {
                 Some(weights) if self.targets.how.smoothing != 0.0 => {
                     for ((out, &x), &w) in out.iter_mut().zip(x).zip(weights) {
-                        *out = (x - greatest).exponential::<FUSED>() * share - even * w;
+                        *out = (x - greatest).decay::<FUSED>() * share - even * w;
                     }
                 }
                 _ => {
                     for (out, &x) in out.iter_mut().zip(x) {
-                        *out = (x - greatest).exponential::<FUSED>() * share - even;
+                        *out = (x - greatest).decay::<FUSED>() * share - even;
                     }
                 }
             }

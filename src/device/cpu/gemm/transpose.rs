@@ -71,7 +71,7 @@ turn!(turn_f64, blocks_f64, f64, 4, _mm256_loadu_pd, _mm256_storeu_pd, transpose
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn transpose_8(r: [__m256; 8]) -> [__m256; 8] {
+pub(in crate::device::cpu) fn transpose_8(r: [__m256; 8]) -> [__m256; 8] {
     let pairs: [__m256; 8] = std::array::from_fn(|i| {
         let (a, b) = (r[i & !1], r[i | 1]);
         if i & 1 == 0 { _mm256_unpacklo_ps(a, b) } else { _mm256_unpackhi_ps(a, b) }
@@ -90,7 +90,7 @@ pub(super) fn transpose_8(r: [__m256; 8]) -> [__m256; 8] {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn transpose_4(r: [__m256d; 4]) -> [__m256d; 4] {
+pub(in crate::device::cpu) fn transpose_4(r: [__m256d; 4]) -> [__m256d; 4] {
     let (a, b) = (_mm256_unpacklo_pd(r[0], r[1]), _mm256_unpackhi_pd(r[0], r[1]));
     let (c, d) = (_mm256_unpacklo_pd(r[2], r[3]), _mm256_unpackhi_pd(r[2], r[3]));
     [

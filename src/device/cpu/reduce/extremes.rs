@@ -2,6 +2,7 @@
 
 use super::fold::{Fold, WIDTH};
 use super::sums::is_nan;
+use crate::device::cpu::real::settled;
 use crate::layout::Element;
 use half::{bf16, f16};
 use std::marker::PhantomData;
@@ -57,9 +58,17 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
     fn better(held: T, x: T) -> T {
         if Self::is_better(held, x) { x } else { held }
     }
-    /// The best of some neighbours.
+    /// The best of some neighbours; NaN where there is one.
     #[inline(always)]
     fn best(values: &[T]) -> T {
+        let best = Self::best_known(values);
+        // They lie in the nearest cache now.
+        let any = values.iter().fold(false, |any, &x| any | is_nan(x));
+        if any { values.iter().copied().find(|&x| is_nan(x)).unwrap_or(best) } else { best }
+    }
+    /// The best of those that are numbers.
+    #[inline(always)]
+    fn best_known(values: &[T]) -> T {
         // Without a thought of NaN this is one instruction for a register of numbers; as many run beside each other as
         // hide its latency.
         let mut lanes = [Self::WORST; 64];
@@ -72,6 +81,7 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
         for (lane, &x) in lanes.iter_mut().zip(rest) {
             *lane = if Self::beyond(*lane, x) { x } else { *lane };
         }
+        let mut lanes = settled(&lanes);
         let mut width = 64;
         while width > 1 {
             width /= 2;
@@ -79,10 +89,7 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
                 lanes[k] = if Self::beyond(lanes[k], lanes[k + width]) { lanes[k + width] } else { lanes[k] };
             }
         }
-        let best = lanes[0];
-        // They lie in the nearest cache now.
-        let any = values.iter().fold(false, |any, &x| any | is_nan(x));
-        if any { values.iter().copied().find(|&x| is_nan(x)).unwrap_or(best) } else { best }
+        lanes[0]
     }
     #[inline(always)]
     fn rows(rows: &[&[T]], states: &mut [T]) {
@@ -160,10 +167,23 @@ impl<T: Bounded> Fold for Extreme<T> {
     }
 }
 
-/// The greatest of some neighbours; NaN where there is one.
+/// The greatest of those neighbours that are numbers.
 #[inline(always)]
-pub(in crate::device::cpu) fn greatest_of<T: Bounded>(values: &[T]) -> T {
-    Loop::<T, true>::best(values)
+pub(in crate::device::cpu) fn greatest_known_of<T: Bounded>(values: &[T]) -> T {
+    Loop::<T, true>::best_known(values)
+}
+
+/// Where the first number stands that `is` holds for, or 0. Many are asked at once: a search one by one takes as long as
+/// all the rest.
+#[inline(always)]
+fn first_where<T: Copy>(values: &[T], is: impl Fn(T) -> bool) -> usize {
+    const SPAN: usize = 64;
+    for (span, block) in values.chunks(SPAN).enumerate() {
+        if block.iter().fold(false, |any, &x| any | is(x)) {
+            return span * SPAN + block.iter().position(|&x| is(x)).unwrap_or(0);
+        }
+    }
+    0
 }
 
 /// Into each of `greatest` the greatest number of its column.
@@ -188,8 +208,8 @@ impl<T: Bounded> Fold for Place<T> {
         let best = self.0.best(values);
         // Only a block that has something better is searched.
         if self.0.is_better(state.0, best) && !is_nan(state.0) {
-            let first = values.iter().position(|&x| x == best || is_nan(x) && is_nan(best));
-            *state = (best, position + first.unwrap_or(0));
+            let first = if is_nan(best) { first_where(values, is_nan) } else { first_where(values, |x| x == best) };
+            *state = (best, position + first);
         }
     }
     #[inline(always)]

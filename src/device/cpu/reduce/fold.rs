@@ -42,6 +42,30 @@ pub(super) trait Fold: Copy + Sync {
 /// Makes results of states.
 pub(super) type Finish<'a, S, O> = &'a (dyn Fn(&[S], &mut [O]) + Sync);
 
+/// A fold known by pointer: what walks memory is compiled once for folds of the same item and state.
+trait Folding<I, S>: Sync {
+    fn empty(&self) -> S;
+    /// Any number of neighbours.
+    fn neighbours(&self, values: &[I], position: usize, state: &mut S);
+    fn rows(&self, rows: &[&[I]], position: usize, states: &mut [S]);
+    fn merge(&self, state: &mut S, later: &S);
+}
+
+impl<F: Fold> Folding<F::Item, F::State> for F {
+    fn empty(&self) -> F::State {
+        Fold::empty(self)
+    }
+    fn neighbours(&self, values: &[F::Item], position: usize, state: &mut F::State) {
+        simd::run(Block { fold: *self, values, position, state });
+    }
+    fn rows(&self, rows: &[&[F::Item]], position: usize, states: &mut [F::State]) {
+        simd::run(Rows { fold: *self, rows, position, states });
+    }
+    fn merge(&self, state: &mut F::State, later: &F::State) {
+        Fold::merge(self, state, later);
+    }
+}
+
 /// Folds for every place of `out`, which lies in the order of the kept axes; `finish` makes the results of states.
 pub(super) fn fold_into<F: Fold, O: Send>(
     data: &[F::Item],
@@ -51,18 +75,18 @@ pub(super) fn fold_into<F: Fold, O: Send>(
     finish: Finish<'_, F::State, O>,
 ) {
     match plan.widened() {
-        Some((times, wide, last)) => finish(&fold_wide(data, (times, &wide, &last), fold, out.len()), out),
-        None => fold_plan(data, plan, fold, out, finish),
+        Some((times, wide, last)) => finish(&fold_wide(data, (times, &wide, &last), &fold, out.len()), out),
+        None => fold_plan(data, plan, &fold, out, finish),
     }
 }
 
 /// Narrow rows, several of them taken as one.
-fn fold_wide<F: Fold>(
-    data: &[F::Item],
+fn fold_wide<I: Element, S: Copy + Send + Sync>(
+    data: &[I],
     (times, wide, last): (usize, &Plan, &Plan),
-    fold: F,
+    fold: &dyn Folding<I, S>,
     width: usize,
-) -> Vec<F::State> {
+) -> Vec<S> {
     let (mut total, mut states) = (vec![fold.empty(); width], vec![fold.empty(); width * times]);
     for (plan, out) in [(last, &mut total), (wide, &mut states)] {
         fold_plan(data, plan, fold, out, &|states, out| out.copy_from_slice(states));
@@ -71,7 +95,7 @@ fn fold_wide<F: Fold>(
     total
 }
 
-fn merge_all<F: Fold>(fold: F, total: &mut [F::State], parts: &[F::State]) {
+fn merge_all<I, S>(fold: &dyn Folding<I, S>, total: &mut [S], parts: &[S]) {
     for part in parts.chunks(total.len()) {
         for (state, later) in total.iter_mut().zip(part) {
             fold.merge(state, later);
@@ -79,7 +103,13 @@ fn merge_all<F: Fold>(fold: F, total: &mut [F::State], parts: &[F::State]) {
     }
 }
 
-fn fold_plan<F: Fold, O: Send>(data: &[F::Item], plan: &Plan, fold: F, out: &mut [O], finish: Finish<'_, F::State, O>) {
+fn fold_plan<I: Element, S: Copy + Send + Sync, O: Send>(
+    data: &[I],
+    plan: &Plan,
+    fold: &dyn Folding<I, S>,
+    out: &mut [O],
+    finish: Finish<'_, S, O>,
+) {
     let (outputs, folded) = (out.len(), plan.folded.count());
     if outputs == 0 {
         return;
@@ -145,15 +175,15 @@ impl<F: Fold> Kernel for Rows<'_, F> {
 }
 
 /// What is folded. Only the innermost loops are compiled for each instruction set.
-struct Piece<'a, F: Fold> {
-    data: &'a [F::Item],
+struct Piece<'a, I, S> {
+    data: &'a [I],
     plan: &'a Plan,
-    fold: F,
+    fold: &'a dyn Folding<I, S>,
 }
 
-impl<F: Fold> Piece<'_, F> {
+impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
     /// Few results of long sums: every part of the folded axes has its own states, put together in order.
-    fn in_parts(&self, outputs: usize, folded: usize, cuts: usize) -> Vec<F::State> {
+    fn in_parts(&self, outputs: usize, folded: usize, cuts: usize) -> Vec<S> {
         let length = folded.div_ceil(cuts);
         let mut parts = vec![self.fold.empty(); outputs * cuts];
         parallel::chunks(&mut parts, outputs, length, |part, out| {
@@ -166,18 +196,18 @@ impl<F: Fold> Piece<'_, F> {
     }
 
     /// A range of results over a range of what is folded, on one thread.
-    fn run(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[F::State])) {
+    fn run(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[S])) {
         match self.plan.way {
             Way::Rows => self.by_rows(outputs, folded, take),
             Way::Columns | Way::Gathered => self.by_columns(outputs, folded, take),
         }
     }
 
-    fn by_rows(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[F::State])) {
+    fn by_rows(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[S])) {
         let &Piece { data, plan, fold } = self;
         let (length, _) = plan.folded.inner();
         let mut starts = plan.kept.walk(outputs.start);
-        let mut buffer = [F::Item::default(); BLOCK];
+        let mut buffer = [I::default(); BLOCK];
         for output in outputs {
             let start = plan.start + starts.step();
             let mut state = fold.empty();
@@ -203,19 +233,19 @@ impl<F: Fold> Piece<'_, F> {
                     }
                     &buffer[..std::mem::take(&mut filled)]
                 };
-                simd::run(Block { fold, values, position: position - values.len(), state: &mut state });
+                fold.neighbours(values, position - values.len(), &mut state);
             }
             take(output, &[state]);
         }
     }
 
-    fn by_columns(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[F::State])) {
+    fn by_columns(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[S])) {
         let &Piece { data, plan, fold } = self;
         let gathered = plan.way == Way::Gathered;
         let (width, _) = plan.kept.inner();
         let mut states = [fold.empty(); WIDTH];
         // Where neighbours do not lie side by side, tiles are gathered first.
-        let mut tile = vec![F::Item::default(); if gathered { ROWS * TILE } else { 0 }];
+        let mut tile = vec![I::default(); if gathered { ROWS * TILE } else { 0 }];
         let mut columns = [0isize; TILE];
         let mut output = outputs.start;
         while output < outputs.end {
@@ -232,7 +262,7 @@ impl<F: Fold> Piece<'_, F> {
             let mut position = folded.start;
             while position < folded.end {
                 let count = ROWS.min(folded.end - position);
-                let mut rows: [&[F::Item]; ROWS] = [&[]; ROWS];
+                let mut rows: [&[I]; ROWS] = [&[]; ROWS];
                 if gathered {
                     for row in tile.chunks_mut(TILE).take(count) {
                         let offset = walk.step();
@@ -249,7 +279,7 @@ impl<F: Fold> Piece<'_, F> {
                         *row = &data[from..from + run];
                     }
                 }
-                simd::run(Rows { fold, rows: &rows[..count], position, states: &mut *states });
+                fold.rows(&rows[..count], position, states);
                 position += count;
             }
             take(output, states);

@@ -1,6 +1,6 @@
 //! `ln Σ e^x` without overflow: a running maximum and a running sum relative to it.
 
-use super::extremes::{Bounded, greatest_of, greatest_of_rows};
+use super::extremes::{Bounded, greatest_known_of, greatest_of_rows};
 use super::fold::{Fold, WIDTH};
 use crate::device::cpu::real::{Real, sum_of};
 use std::marker::PhantomData;
@@ -20,7 +20,8 @@ impl<T: Real> Exponentials<T> {
     /// The greatest number, and 1 / Σ e^(x - greatest) or its logarithm.
     pub(in crate::device::cpu) fn statistics(&self, logarithm: bool) -> (T, T) {
         // Where the greatest is infinite softmax is not defined: NaN, as in PyTorch.
-        (self.greatest, T::narrow(if logarithm { self.sum.ln() } else { 1.0 / self.sum }))
+        let sum = if self.greatest.magnitude() == T::INFINITY { f64::NAN } else { self.sum };
+        (self.greatest, T::narrow(if logarithm { sum.ln() } else { 1.0 / sum }))
     }
     /// What a number is measured from: the greatest, or 0 where that is infinite (else `∞ - ∞`).
     #[inline(always)]
@@ -30,13 +31,19 @@ impl<T: Real> Exponentials<T> {
     #[inline(always)]
     fn join(&mut self, later: Exponentials<T>) {
         let (mine, theirs) = (self.greatest, later.greatest);
-        let greatest = if mine > theirs || mine.wide().is_nan() { mine } else { theirs };
-        let base = Self::base(greatest).wide();
-        let scaled = |part: &Exponentials<T>| {
-            let from = Self::base(part.greatest).wide();
-            if from == base || part.sum == 0.0 { part.sum } else { part.sum * (from - base).exp() }
-        };
-        *self = Exponentials { greatest, sum: scaled(self) + scaled(&later) };
+        self.raise(if mine > theirs || mine.wide().is_nan() { mine } else { theirs });
+        let mut later = later;
+        later.raise(self.greatest);
+        self.sum += later.sum;
+    }
+    /// Measures the sum from another greatest number, which is not less.
+    #[inline(always)]
+    fn raise(&mut self, greatest: T) {
+        let (from, to) = (Self::base(self.greatest).wide(), Self::base(greatest).wide());
+        if from != to && self.sum != 0.0 {
+            self.sum *= (from - to).exp();
+        }
+        self.greatest = greatest;
     }
 }
 
@@ -52,23 +59,40 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
     }
     #[inline(always)]
     fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut Exponentials<T>) {
-        let greatest = greatest_of(values);
-        let base = Exponentials::base(greatest);
-        state.join(Exponentials { greatest, sum: sum_of(values, |x| (x - base).exponential::<FUSED>()) });
+        // A NaN is missed here and met in the sum.
+        let greatest = greatest_known_of(values);
+        if greatest > state.greatest {
+            state.raise(greatest);
+        }
+        state.sum += match state.greatest == T::INFINITY {
+            true => values.iter().fold(f64::INFINITY, |sum, x| sum + x.wide().abs()),
+            false => {
+                let base = Exponentials::base(state.greatest);
+                sum_of(values, |x| (x - base).decay::<FUSED>())
+            }
+        };
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Exponentials<T>]) {
         let width = states.len();
-        let (mut greatest, mut sums) = ([-T::INFINITY; WIDTH], [T::ZERO; WIDTH]);
-        let (greatest, sums) = (&mut greatest[..width], &mut sums[..width]);
+        let (mut greatest, mut bases, mut sums) = ([T::ZERO; WIDTH], [T::ZERO; WIDTH], [T::ZERO; WIDTH]);
+        let (greatest, bases, sums) = (&mut greatest[..width], &mut bases[..width], &mut sums[..width]);
+        for (greatest, state) in greatest.iter_mut().zip(&*states) {
+            *greatest = state.greatest;
+        }
         greatest_of_rows(rows, greatest);
+        for (base, &greatest) in bases.iter_mut().zip(&*greatest) {
+            *base = Exponentials::base(greatest);
+        }
         for row in rows {
-            for ((sum, &greatest), &x) in sums.iter_mut().zip(&*greatest).zip(*row) {
-                *sum += (x - Exponentials::base(greatest)).exponential::<FUSED>();
+            for ((sum, &base), &x) in sums.iter_mut().zip(&*bases).zip(*row) {
+                *sum += (x - base).decay::<FUSED>();
             }
         }
         for ((state, &greatest), &sum) in states.iter_mut().zip(&*greatest).zip(&*sums) {
-            state.join(Exponentials { greatest, sum: sum.wide() });
+            state.raise(greatest);
+            // Of a column with an infinity these were no powers below 1.
+            state.sum += if greatest == T::INFINITY { f64::INFINITY } else { sum.wide() };
         }
     }
     fn merge(&self, state: &mut Exponentials<T>, later: &Exponentials<T>) {

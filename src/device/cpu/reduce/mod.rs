@@ -15,7 +15,7 @@ use crate::device::copy::Arrange;
 use crate::device::reduce::Reduce;
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape, dispatch, dispatch_float};
-pub(super) use extremes::{Bounded, greatest_of};
+pub(super) use extremes::{Bounded, greatest_known_of};
 use extremes::{Extreme, Place};
 use fold::{Fold, fold_into};
 use logsumexp::{Exponentials, LogSumExp};

@@ -3,6 +3,7 @@
 use super::fold::{Fold, WIDTH};
 use crate::device::cpu::real::{LANES, Real, sum_of, total};
 use std::marker::PhantomData;
+use std::ops::Mul;
 
 /// How many numbers, their mean, and the sum of their squared deviations from it.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +53,30 @@ impl MaxOrNan for f64 {
     }
 }
 
-/// The moments of a block that lies in the first-level cache: two passes over it.
+/// Are sums about a number so far from the mean that their squares say little of the spread? Then they are taken again,
+/// about the mean that they tell.
+#[inline(always)]
+fn is_far<T: Mul<Output = T> + PartialOrd + Copy>(sum: T, squares: T, half_count: T) -> bool {
+    sum * sum > squares * half_count
+}
+
+/// The moments of a block: one visit, about the mean of its first few numbers.
 #[inline(always)]
 pub(in crate::device::cpu) fn moments_of<T: Real>(values: &[T]) -> Moments {
     let count = values.len() as f64;
-    let near = T::narrow(sum_of(values, |x| x) / count);
+    let first = &values[..values.len().min(LANES)];
+    let mut near = T::narrow(sum_of(first, |x| x) / first.len() as f64);
+    let (mut sum, mut squares) = sums_about(values, near);
+    if is_far(sum, squares, count * 0.5) {
+        near = T::narrow(near.wide() + sum / count);
+        (sum, squares) = sums_about(values, near);
+    }
+    Moments::about(near.wide(), count, sum, squares)
+}
+
+/// `Σ (x - near)` and `Σ (x - near)²`.
+#[inline(always)]
+fn sums_about<T: Real>(values: &[T], near: T) -> (f64, f64) {
     let (mut sums, mut squares) = ([T::ZERO; LANES], [T::ZERO; LANES]);
     let (blocks, rest) = values.as_chunks::<LANES>();
     for block in blocks {
@@ -71,7 +91,30 @@ pub(in crate::device::cpu) fn moments_of<T: Real>(values: &[T]) -> Moments {
         *sum += apart;
         *square += apart * apart;
     }
-    Moments::about(near.wide(), count, total(&sums), total(&squares))
+    (total(&sums), total(&squares))
+}
+
+/// The same of columns, added to what `sum` and `squares` hold; four rows at a time, so that these are seldom moved.
+#[inline(always)]
+fn rows_about<T: Real>(rows: &[&[T]], near: &[T], sum: &mut [T], squares: &mut [T]) {
+    let width = near.len();
+    let (sum, squares) = (&mut sum[..width], &mut squares[..width]);
+    let (fours, rest) = rows.as_chunks::<4>();
+    for [a, b, c, d] in fours {
+        let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
+        for j in 0..width {
+            let (a, b, c, d) = (a[j] - near[j], b[j] - near[j], c[j] - near[j], d[j] - near[j]);
+            sum[j] += (a + b) + (c + d);
+            squares[j] += (a * a + b * b) + (c * c + d * d);
+        }
+    }
+    for row in rest {
+        for (((sum, squares), &near), &x) in sum.iter_mut().zip(&mut *squares).zip(near).zip(*row) {
+            let apart = x - near;
+            *sum += apart;
+            *squares += apart * apart;
+        }
+    }
 }
 
 /// Mean and variance, for floats.
@@ -94,20 +137,23 @@ impl<T: Real> Fold for Spread<T> {
         let width = states.len();
         let (mut near, mut sum, mut squares) = ([T::ZERO; WIDTH], [T::ZERO; WIDTH], [T::ZERO; WIDTH]);
         let (near, sum, squares) = (&mut near[..width], &mut sum[..width], &mut squares[..width]);
-        for row in rows {
+        let first = &rows[..rows.len().min(4)];
+        let share = T::narrow(1.0 / first.len() as f64);
+        for row in first {
             for (near, &x) in near.iter_mut().zip(*row) {
-                *near += x;
+                *near += x * share;
             }
         }
-        for near in &mut *near {
-            *near = *near / count;
-        }
-        for row in rows {
-            for (((sum, squares), &near), &x) in sum.iter_mut().zip(&mut *squares).zip(&*near).zip(*row) {
-                let apart = x - near;
-                *sum += apart;
-                *squares += apart * apart;
+        rows_about(rows, near, sum, squares);
+        let half = T::narrow(rows.len() as f64 * 0.5);
+        let any = sum.iter().zip(&*squares).fold(false, |any, (&sum, &squares)| any | is_far(sum, squares, half));
+        if any {
+            for (near, sum) in near.iter_mut().zip(&mut *sum) {
+                *near += *sum / count;
+                *sum = T::ZERO;
             }
+            squares.fill(T::ZERO);
+            rows_about(rows, near, sum, squares);
         }
         for (((state, &near), &sum), &squares) in states.iter_mut().zip(&*near).zip(&*sum).zip(&*squares) {
             state.join(&Moments::about(near.wide(), rows.len() as f64, sum.wide(), squares.wide()));

@@ -118,6 +118,56 @@ fn the_spread_of_numbers_far_from_zero_is_right() {
 }
 
 #[test]
+fn the_spread_does_not_hang_on_what_stands_first() {
+    // The first numbers of a row, and the first rows of a column, are far from all others.
+    let mut list = numbers(64 * 2000);
+    list[..64 * 4].iter_mut().for_each(|x| *x += 3e4);
+    (0..64).for_each(|row| list[row * 2000..][..40].iter_mut().for_each(|x| *x -= 5e4));
+    let x = value(&[64, 2000], &list);
+    for axes in [&[0][..], &[1], &[0, 1]] {
+        let (variance, mean) = Cpu.variance(&x, axes, false, 0.0, false).unwrap();
+        let (variance, mean) = (variance.dense::<f32>().unwrap(), mean.dense::<f32>().unwrap());
+        for ((group, &variance), &mean) in groups(&x, axes).into_iter().zip(variance).zip(mean) {
+            let middle = group.iter().sum::<f64>() / group.len() as f64;
+            let want = group.iter().map(|x| (x - middle).powi(2)).sum::<f64>() / group.len() as f64;
+            assert!((variance as f64 - want).abs() < 1e-5 * want, "{axes:?}: {variance} for {want}");
+            assert!((mean as f64 - middle).abs() < 1e-5 * want.sqrt(), "{axes:?}: {mean} for {middle}");
+        }
+    }
+}
+
+#[test]
+fn exponentials_of_infinities_and_nan() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    // Rows: plain; with ∞; with ∞ and NaN, in one block and in two; all -∞; a maximum that grows and falls.
+    let row = |list: &[(usize, f32)]| {
+        let mut row = vec![0.25f32; 1200];
+        list.iter().for_each(|&(at, x)| row[at] = x);
+        row
+    };
+    let grows: Vec<f32> = (0..1200).map(|i| if i < 600 { i as f32 } else { 1200.0 - i as f32 }).collect();
+    let rows =
+        [row(&[]), row(&[(3, inf)]), row(&[(3, inf), (9, nan)]), row(&[(3, nan), (900, inf)]), vec![-inf; 1200], grows];
+    let x = value(&[rows.len(), 1200], &rows.concat());
+    let want = [0.25 + 1200f64.ln(), f64::INFINITY, f64::NAN, f64::NAN, f64::NEG_INFINITY];
+    for turned in [false, true] {
+        let x = if turned {
+            Cpu.contiguous(&x.with_layout(x.layout().permuted(&[1, 0])).unwrap()).unwrap()
+        } else {
+            x.clone()
+        };
+        let got = Cpu.logsumexp(&x, &[1 - turned as usize], false).unwrap();
+        let got = got.dense::<f32>().unwrap();
+        for (i, &want) in want.iter().enumerate() {
+            let same = got[i] as f64 == want || (got[i] as f64 - want).abs() < 1e-5 || got[i].is_nan() && want.is_nan();
+            assert!(same, "row {i}, turned {turned}: {} for {want}", got[i]);
+        }
+        let exact: f64 = rows[5].iter().map(|&x| (x as f64 - 600.0).exp()).sum::<f64>().ln() + 600.0;
+        assert!((got[5] as f64 - exact).abs() < 1e-4, "{} for {exact}", got[5]);
+    }
+}
+
+#[test]
 fn edges_are_those_of_pytorch() {
     let first = |v: Value| Cpu.cast(&v, DType::F64).unwrap().dense::<f64>().unwrap()[0];
     let empty = value(&[3, 0], &[]);

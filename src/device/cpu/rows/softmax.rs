@@ -4,7 +4,7 @@ use super::PIECE;
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::cpu::real::{LANES, Real, sum_of, total};
-use crate::device::cpu::reduce::{Bounded, Loops, exponentials, greatest_of};
+use crate::device::cpu::reduce::{Bounded, Loops, exponentials, greatest_known_of};
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::device::cpu::{Cpu, parallel};
 use crate::device::reduce::Reduce;
@@ -87,12 +87,13 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
         for out in self.out.chunks_mut(self.length.max(1)) {
             let from = (self.offset + walk.step()) as usize;
             let x = &self.data[from..from + out.len()];
-            let greatest = greatest_of(x);
+            // A NaN is missed here and met in the sum.
+            let greatest = greatest_known_of(x);
             match self.form {
                 Softmax::Plain => {
                     let mut sum = 0.0;
                     for (x, out) in x.chunks(512).zip(out.chunks_mut(512)) {
-                        sum += map_sum(x, out, |x| (x - greatest).exponential::<FUSED>());
+                        sum += map_sum(x, out, |x| (x - greatest).decay::<FUSED>());
                     }
                     let scale = T::narrow(1.0 / sum);
                     for out in out {
@@ -102,7 +103,7 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
                 Softmax::Logarithm => {
                     let mut sum = 0.0;
                     for x in x.chunks(512) {
-                        sum += sum_of(x, |x| (x - greatest).exponential::<FUSED>());
+                        sum += sum_of(x, |x| (x - greatest).decay::<FUSED>());
                     }
                     let logarithm = T::narrow(sum.ln());
                     for (out, &x) in out.iter_mut().zip(x) {
@@ -194,7 +195,7 @@ impl<T: Real> simd::Kernel for Below<'_, T> {
             match self.form {
                 Softmax::Plain => {
                     for ((out, &x), &(greatest, sum)) in each {
-                        *out = (x - greatest).exponential::<FUSED>() * sum;
+                        *out = (x - greatest).decay::<FUSED>() * sum;
                     }
                 }
                 Softmax::Logarithm => {
@@ -265,7 +266,7 @@ impl<T: Real> simd::Kernel for Backward<'_, T> {
                     }
                     let sum = T::narrow(sum);
                     for ((out, &y), &g) in out.iter_mut().zip(y).zip(g) {
-                        *out = g - y.exponential::<FUSED>() * sum;
+                        *out = g - y.decay::<FUSED>() * sum;
                     }
                 }
             }
@@ -344,7 +345,7 @@ impl<T: Real> simd::Kernel for BackwardBelow<'_, T> {
                 }
                 Softmax::Logarithm => {
                     for (((out, &y), &g), &sum) in each {
-                        *out = g - y.exponential::<FUSED>() * sum;
+                        *out = g - y.decay::<FUSED>() * sum;
                     }
                 }
             }
