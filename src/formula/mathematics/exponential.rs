@@ -148,11 +148,16 @@ pub(crate) fn tanh<R: Real>(x: R) -> R {
         let t = expm1_scaled(size + size, 0.0);
         return (t / (t + 2.0)).with_sign_of(x);
     }
-    // t = 1 - e^(-2 |x|) = (1 - 2^n) - 2^n (e^r - 1)
+    // (1 - e) / (1 + e) with e = e^(-2 |x|) = 2^n + 2^n (e^r - 1); away from 0 it is 1 - 2 e / (1 + e), whose error shrinks
+    // with e: slopes, 1 - tanh², are as good as they can be
     let twice = size * -2.0;
     let (n, power) = twice.nearest_power(LOG2_E);
     let (high, low) = ln_2::<R>();
-    let r = n.multiply_add(-low, n.multiply_add(-high, twice));
-    let t = expm1_near_zero(r).multiply_add(-power, -power + 1.0);
-    (t / (-t + 2.0)).with_sign_of(x)
+    let more = expm1_near_zero(n.multiply_add(-low, n.multiply_add(-high, twice)));
+    let near = size.less(R::from(0.6));
+    let choose = |a: R, b: R| R::choose(near, a, b);
+    let e = more.multiply_add(power, power);
+    let share = choose(more.multiply_add(-power, -power + 1.0), e + e) / more.multiply_add(power, power + 1.0);
+    // no choice between both results: the compiler would divide for each
+    share.multiply_add(choose(R::from(1.0), R::from(-1.0)), choose(R::from(0.0), R::from(1.0))).with_sign_of(x)
 }
