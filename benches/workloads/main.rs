@@ -72,7 +72,9 @@ fn main() -> Result<()> {
         operations::single(&workloads)
     })?;
     if let Some(peak) = measure::peak_memory() {
-        println!("{{\"fw\":\"chainrule\",\"work\":\"rss\",\"threads\":{count},\"peak_rss_mib\":{peak:.1},\"only\":\"{only}\"}}");
+        println!(
+            "{{\"fw\":\"chainrule\",\"work\":\"rss\",\"threads\":{count},\"peak_rss_mib\":{peak:.1},\"only\":\"{only}\"}}"
+        );
     }
     Ok(())
 }

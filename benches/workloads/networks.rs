@@ -94,9 +94,8 @@ fn digits(workloads: &Workloads) -> Result<()> {
     }
     .named();
     let mut adam = Adam::new(1e-3);
-    workloads.run("b_cnn_train", 4.0, || {
-        learn(&mut model, &mut adam, |model| cross_entropy(&model.forward(&x), &y))
-    })?;
+    workloads
+        .run("b_cnn_train", 4.0, || learn(&mut model, &mut adam, |model| cross_entropy(&model.forward(&x), &y)))?;
     model.freeze();
     workloads.run("b_cnn_infer", 2.5, || Ok(model.forward(&x)))
 }
