@@ -4,6 +4,7 @@ use chainrule::data::{
     Affine, Batch, Chance, Collate, Concat, Dataset, Example, Examples, Folds, Loader, Ragged, Rows, Scaling, Split,
     Statistics, Subset, Transform,
 };
+use chainrule::io::{npy, npz};
 use chainrule::{DType, Error, GridSample, Interpolation, Random, Resize, Result, State, Tensor, threads};
 use std::sync::Arc;
 
@@ -427,6 +428,45 @@ fn scalings_go_there_and_back() {
     assert!(Scaling::default().apply(&Tensor::ones([2])).checked().is_err());
     let none = Scaling::standard(&Tensor::ones([0, 2]), -1).unwrap();
     assert_eq!((none.shift(), none.divisor()), (&[0.0; 2][..], &[1.0; 2][..]));
+}
+
+#[test]
+fn examples_come_from_numpys_files() {
+    let folder = std::env::temp_dir().join(format!("chainrule-numpy-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (x, bytes) = (Tensor::new([[0.5f64, 1.0], [2.0, 3.0], [4.0, -1.0]]), Tensor::from([[1], [2], [255]]));
+    let archive = folder.join("set.npz");
+    let bytes = bytes.to_dtype(DType::U8);
+    let (labels, prices) = (Tensor::new([0i32, 2, 1]), Tensor::new([1.5f64, 2.5, 3.5]));
+    let arrays =
+        [("x", &x), ("bytes", &bytes), ("labels", &labels), ("prices", &prices), ("one", &Tensor::from([1.0]))];
+    npz::save(&archive, arrays).unwrap();
+    for (input, target, types) in [
+        ("x", "labels", (DType::F32, DType::I64)),
+        ("bytes", "prices", (DType::U8, DType::F32)),
+        ("labels", "bytes", (DType::I64, DType::I64)),
+    ] {
+        let examples = Examples::from_npz(&archive, input, target).unwrap();
+        assert_eq!((examples.input().dtype().unwrap(), examples.target().dtype().unwrap()), types);
+        assert_eq!(examples.len(), 3);
+    }
+    let examples = Examples::from_npz(&archive, "x", "labels").unwrap();
+    assert_eq!((examples.input(), examples.target()), (&x.to_dtype(DType::F32), &Tensor::from([0, 2, 1])));
+    for (input, target, words) in
+        [("x", "y", "no tensor named \"y\""), ("x", "one", "3 inputs and 1 targets"), ("none", "x", "none")]
+    {
+        let error = Examples::from_npz(&archive, input, target).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("set.npz"), "{error}");
+    }
+    let (first, second) = (folder.join("x.npy"), folder.join("y.npy"));
+    npy::save(&first, &x).unwrap();
+    npy::save(&second, &labels).unwrap();
+    let same = Examples::from_npy(&first, &second).unwrap();
+    assert_eq!((same.input(), same.target()), (examples.input(), examples.target()));
+    npy::save(&second, &Tensor::from([1])).unwrap();
+    let error = Examples::from_npy(&first, &second).unwrap_err();
+    assert!(error.to_string().contains("y.npy") && error.location().file().ends_with("data.rs"), "{error}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Data bent in a thousand ways, arrays of IDX and tables of CSV: no panic, no hang, no more memory than its size explains.
+//! Data bent in a thousand ways, arrays of IDX, tables of CSV, pictures: no panic, no hang, no more memory than its size explains.
 //!
 //! As `hostile_files`: some seconds by default, more by `CHAINRULE_FUZZ`, and a third must get past the outer structure.
 
@@ -191,6 +191,205 @@ mod compressed {
         // What is honest is read, however much smaller it became.
         let honest = [&[0, 0, 8, 1, 0, 16, 0, 0][..], &vec![7; 1 << 20]].concat();
         assert!(read_idx(&pack(&honest)).is_none());
+    }
+}
+
+#[cfg(feature = "images")]
+mod pictures {
+    use super::*;
+    use archive::crc32;
+    use bend::hold_within;
+    use chainrule::data::image;
+    use miniz_oxide::deflate::compress_to_vec_zlib;
+    use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
+
+    fn fixtures(end: &str) -> Vec<Vec<u8>> {
+        let mut paths: Vec<_> =
+            fs::read_dir("tests/fixtures/pictures").unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|own| own == end));
+        paths.sort();
+        paths.iter().map(|path| fs::read(path).unwrap()).collect()
+    }
+
+    fn read_picture(bytes: &[u8]) -> Option<Error> {
+        match image::from_bytes(bytes) {
+            Ok(picture) => {
+                let [channels, height, width] = picture.dims().unwrap();
+                assert!(matches!(channels, 1 | 3));
+                assert_eq!(picture.to_vec::<u8>().unwrap().len(), channels * height * width);
+                None
+            }
+            Err(error) => Some(error),
+        }
+    }
+
+    type Chunk = ([u8; 4], Vec<u8>);
+
+    /// The chunks of a sound PNG, what is packed in one piece.
+    fn chunks(file: &[u8]) -> Vec<Chunk> {
+        let (mut chunks, mut at): (Vec<Chunk>, _) = (Vec::new(), 8);
+        while at < file.len() {
+            let length = u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+            let name: [u8; 4] = file[at + 4..at + 8].try_into().unwrap();
+            let data = &file[at + 8..at + 8 + length];
+            match chunks.last_mut() {
+                Some((last, packed)) if *last == name && &name == b"IDAT" => packed.extend(data),
+                _ => chunks.push((name, data.to_vec())),
+            }
+            at += 12 + length;
+        }
+        chunks
+    }
+
+    fn joined(chunks: &[Chunk]) -> Vec<u8> {
+        let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+        for (name, data) in chunks {
+            let summed = [&name[..], data].concat();
+            file.extend((data.len() as u32).to_be_bytes());
+            file.extend(&summed);
+            file.extend(crc32(&summed).to_be_bytes());
+        }
+        file
+    }
+
+    /// Changes the file, its chunks, what they hold, the rows that are packed in it; checksums are mended but for the first.
+    fn bend_png(random: &mut Random, file: &[u8]) -> Vec<u8> {
+        let mut chunks = chunks(file);
+        let place = random.below(chunks.len());
+        match random.below(8) {
+            0 => {
+                let mut file = file.to_vec();
+                bend(random, &mut file);
+                return file;
+            }
+            1 => bend(random, &mut chunks[place].1),
+            2 => {
+                // Other chunks, or in another order.
+                let other = random.below(chunks.len());
+                match random.below(4) {
+                    0 => drop(chunks.remove(place)),
+                    1 => chunks.swap(place, other),
+                    2 => {
+                        let copy = chunks[other].clone();
+                        chunks.insert(place, copy);
+                    }
+                    _ => {
+                        let names: [&[u8; 4]; 6] = [b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"NEWS"];
+                        chunks[place].0 = *random.one(&names);
+                    }
+                }
+            }
+            3 | 4 => {
+                // A size, or what a pixel is made of.
+                let header = &mut chunks[0].1;
+                let at = random.below(9);
+                match at {
+                    0 => header[random.below(8)] = random.bits() as u8,
+                    1 | 2 => header[4 * at - 1] = random.below(40) as u8,
+                    _ => {
+                        header[8] = *random.one(&[&1, &2, &4, &8, &16, &3]);
+                        header[9] = random.below(8) as u8;
+                        header[12] = random.below(3) as u8;
+                    }
+                }
+            }
+            _ => {
+                let packed = &mut chunks.iter_mut().find(|(name, _)| name == b"IDAT").unwrap().1;
+                if random.below(3) == 0 {
+                    bend(random, packed);
+                } else {
+                    let mut rows = decompress_to_vec_zlib_with_limit(packed, 1 << 16).unwrap();
+                    let size = rows.len();
+                    bend(random, &mut rows);
+                    if random.below(4) > 0 {
+                        rows.resize(size, 1);
+                    }
+                    *packed = compress_to_vec_zlib(&rows, 6);
+                }
+            }
+        }
+        joined(&chunks)
+    }
+
+    /// A byte of deflate makes at most 1032, and each of them eight pixels of one bit.
+    const OF_A_BYTE: usize = 1032 * 10;
+
+    #[test]
+    fn png_files() {
+        hold_within(OF_A_BYTE, "png", fixtures("png"), bend_png, read_picture, |error| {
+            ["neither a PNG", "ends before its last chunk", "does not have its checksum", "begins with the chunk"]
+                .iter()
+                .any(|words| error.contains(words))
+        });
+    }
+
+    /// Changes bytes of the tables, of the frame, or of the packed pixels.
+    fn bend_jpeg(random: &mut Random, file: &[u8]) -> Vec<u8> {
+        let mut file = file.to_vec();
+        let marks = |file: &[u8], wanted: fn(u8) -> bool| -> Vec<usize> {
+            (0..file.len() - 1).filter(|&at| file[at] == 0xff && wanted(file[at + 1])).collect()
+        };
+        match random.below(6) {
+            0 => bend(random, &mut file),
+            1 => {
+                // A frame: precision, sizes, how its components are sampled.
+                let frame = marks(&file, |mark| matches!(mark, 0xc0..=0xc2))[0];
+                let at = frame + 4 + random.below(12);
+                let any = random.bits() as u8;
+                file[at] = *random.one(&[&0, &1, &2, &8, &0x11, &0x22, &0x41, &0x44, &0xff, &any]);
+            }
+            2 => {
+                // A mark becomes another.
+                let marks = marks(&file, |mark| mark >= 0xc0);
+                let at = marks[random.below(marks.len())];
+                file[at + 1] = *random.one(&[&0xc0, &0xc2, &0xc4, &0xd0, &0xd9, &0xda, &0xdb, &0xdd, &0xee]);
+            }
+            3 => {
+                // A table, or the header of a scan.
+                let tables = marks(&file, |mark| matches!(mark, 0xc4 | 0xda | 0xdb | 0xdd));
+                let at = tables[random.below(tables.len())] + 2 + random.below(20);
+                if at < file.len() {
+                    file[at] = random.bits() as u8;
+                }
+            }
+            _ => {
+                let scan = marks(&file, |mark| mark == 0xda)[0] + 12;
+                let mut pixels = file.split_off(scan);
+                bend(random, &mut pixels);
+                file.extend(pixels);
+            }
+        }
+        file
+    }
+
+    /// A bit makes a block of 64 pixels at least; of each there are three bytes, and as many coefficients on the way.
+    const OF_A_BLOCK: usize = 8 * 64 * 3 * 6;
+
+    #[test]
+    fn jpeg_files() {
+        hold_within(OF_A_BLOCK, "jpeg", fixtures("jpg"), bend_jpeg, read_picture, |error| {
+            error.contains("neither a PNG")
+        });
+    }
+
+    #[test]
+    fn a_bomb_is_small() {
+        let header = |width: u32, height: u32| {
+            let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+            (*b"IHDR", header)
+        };
+        let (end, zeros) = ((*b"IEND", Vec::new()), (*b"IDAT", compress_to_vec_zlib(&vec![0; 16 << 20], 6)));
+        for (width, height) in [(8000, 8000), (u32::MAX, u32::MAX), (1, u32::MAX), (20_000, 20_000), (10, 10)] {
+            let file = joined(&[header(width, height), zeros.clone(), end.clone()]);
+            let (outcome, most) = most_during(|| guard::guarded(|| read_picture(&file)));
+            assert!(outcome.unwrap().is_some(), "a bomb of {width} times {height} is read");
+            assert!(most < 1 << 20, "{most} bytes for {}", file.len());
+        }
+        // What is honest is read, however much smaller it became.
+        let rows = vec![0; 1024 * (1 + 3 * 1024)];
+        assert!(
+            read_picture(&joined(&[header(1024, 1024), (*b"IDAT", compress_to_vec_zlib(&rows, 6)), end])).is_none()
+        );
     }
 }
 

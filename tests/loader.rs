@@ -1,9 +1,11 @@
 //! Loaders: batches depend on seed and epoch only, and whatever goes wrong with an item is an error that names it.
 
 use chainrule::data::{
-    Balanced, ByLength, Chance, Dataset, Examples, Listed, Loader, Order, Rows, Shuffled, Stratified, Weighted,
+    Balanced, Batch, ByLength, Chance, Dataset, Examples, Listed, Loader, Order, Rows, Shuffled, Stratified, Weighted,
 };
-use chainrule::{Error, Fault, Random, Result, State, Tensor, detect_anomalies, is_recording, thread_count, threads};
+use chainrule::{
+    DType, Error, Fault, Random, Result, State, Tensor, detect_anomalies, is_recording, thread_count, threads,
+};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
@@ -73,6 +75,67 @@ fn batches_do_not_depend_on_the_process() {
     let own = Loader::new(items(23, |_| Ok(())), 4).shuffled(3);
     let expected = format!("{:?}", numbers(&own, 5));
     assert!(["1", "2", "5"].iter().all(|threads| run(threads) == expected));
+}
+
+/// Not a test: what the test below runs in a process where a thread asks for more stack than there are addresses.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[test]
+#[ignore = "run by another"]
+fn child_without_threads() {
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err(), "a thread can be started: that tests nothing");
+    let loader = Loader::new(items(23, |_| Ok(())), 4).shuffled(3);
+    assert_eq!(numbers(&loader.clone().with_workers(3), 1), numbers(&loader, 1));
+    // Its errors are those of a loader without workers.
+    let failing = Loader::new(items(4, |index| if index == 2 { panic!("no third") } else { Ok(()) }), 1);
+    assert_eq!(outcomes(&failing.clone().with_workers(2)), outcomes(&failing));
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[test]
+fn where_no_thread_can_be_started_it_loads_without() {
+    let child = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["child_without_threads", "--exact", "--ignored", "--test-threads=1"])
+        .env("RUST_MIN_STACK", (1u64 << 60).to_string())
+        .env("CHAINRULE_THREADS", "1")
+        .output()
+        .expect("a process");
+    let said = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn a_function_over_batches_sees_them_whole_and_draws_its_own() {
+    let examples = Examples::new(&Tensor::arange(23).reshape([23, 1]), &Tensor::arange(23)).unwrap();
+    let marked = examples.clone().map_batches(|batch, chance| {
+        let (size, number) = (batch.target.count()? as f64, chance.uniform());
+        Ok(Batch { input: batch.input.to_dtype(DType::F64) * 0.0 + number, target: batch.target * 100.0 + size })
+    });
+    assert_eq!((marked.len(), marked.dataset().len()), (23, 23));
+    let loader = Loader::new(marked, 5).shuffled(2);
+    let all = |workers, epoch| -> Vec<(f64, Vec<f64>)> {
+        let batches = loader.clone().with_workers(workers).epoch(epoch);
+        let pair = |batch: Batch| (batch.input.mean().item().unwrap(), batch.target.to_vec().unwrap());
+        batches.map(|batch| pair(batch.unwrap())).collect()
+    };
+    let first = all(0, 0);
+    assert_eq!(first, all(3, 0));
+    let plain = Loader::new(examples, 5).shuffled(2);
+    for ((_, targets), batch) in first.iter().zip(plain.epoch(0)) {
+        let plain = batch.unwrap().target.to_vec::<f64>().unwrap();
+        assert_eq!(*targets, plain.iter().map(|x| 100.0 * x + plain.len() as f64).collect::<Vec<_>>());
+    }
+    // Another number for each batch of each epoch.
+    let mut drawn: Vec<f64> = first.iter().chain(&all(0, 1)).map(|(number, _)| *number).collect();
+    drawn.sort_by(f64::total_cmp);
+    drawn.dedup();
+    assert_eq!(drawn.len(), 10);
+    // What goes wrong names the batch.
+    let failing = Loader::new(
+        Rows::new(&Tensor::arange(4)).unwrap().map_batches(|_, _| Err(Error::new("mix", Fault::value("no", "")))),
+        2,
+    );
+    let error = failing.epoch(0).next().unwrap().unwrap_err();
+    assert!(error.what().contains("batch 0 of epoch 0 (items 0, 1): no"), "{error}");
 }
 
 #[test]

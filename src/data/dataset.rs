@@ -1,7 +1,7 @@
 //! What gives items by number.
 
 use super::progress::watched;
-use super::{Collate, Input, Mapped, Transform, Transformed};
+use super::{Collate, Input, Mapped, MappedBatches, Transform, Transformed};
 use crate::device::Random;
 use crate::error::Result;
 use std::sync::Arc;
@@ -73,6 +73,43 @@ pub trait Dataset: Send + Sync {
     {
         Mapped::new(self, function)
     }
+    /// Whole batches, each changed by a function: what mixes examples with each other. It comes last, since what is asked for
+    /// item by item does not pass through it. What it leaves to chance it draws from a stream of this batch in this epoch.
+    ///
+    /// ```
+    /// use chainrule::data::{Batch, Dataset, Examples, Loader};
+    /// use chainrule::{DType, Tensor, cross_entropy};
+    /// let examples = Examples::new(&Tensor::ones([8, 3, 32, 32]), &Tensor::arange(8))?;
+    ///
+    /// // Mixup: of each pair of images a part of one and the rest of the other, and of their classes likewise. A shuffled
+    /// // batch from its end is as good as another batch.
+    /// let mixed = examples.clone().map_batches(|Batch { input, target }, chance| {
+    ///     let share = chance.uniform();
+    ///     let mix = |x: &Tensor| share * x + (1.0 - share) * x.flip(0);
+    ///     Ok(Batch { input: mix(&input), target: mix(&target.one_hot(8).to_dtype(DType::F32)) })
+    /// });
+    /// let batch = Loader::new(mixed, 4).shuffled(7).with_workers(2).epoch(0).next().unwrap()?;
+    /// assert_eq!(batch.target.dims()?, [4, 8]);
+    /// assert!(cross_entropy(&Tensor::zeros([4, 8]), &batch.target).item()? > 2.0);
+    ///
+    /// // Cutmix: a part of each image gives way to the same part of another.
+    /// let cut = examples.map_batches(|Batch { input, target }, chance| {
+    ///     let [top, left] = [0, 0].map(|_| chance.below(17) as usize);
+    ///     let part = (.., .., top..top + 16, left..left + 16);
+    ///     let input = input.slice_assign(part.clone(), &input.flip(0).slice(part));
+    ///     let target = target.one_hot(8).to_dtype(DType::F32);
+    ///     Ok(Batch { input, target: 0.75 * &target + 0.25 * target.flip(0) })
+    /// });
+    /// assert_eq!(Loader::new(cut, 4).epoch(0).next().unwrap()?.input.dims()?, [4, 3, 32, 32]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    fn map_batches<F>(self, function: F) -> MappedBatches<Self, F>
+    where
+        Self: Sized,
+        F: Fn(<Self::Item as Collate>::Batch, &mut Random) -> Result<<Self::Item as Collate>::Batch> + Send + Sync,
+    {
+        MappedBatches::new(self, function)
+    }
     /// These items, their images changed by a [`Transform`]: those of a batch at once.
     ///
     /// ```
@@ -136,6 +173,19 @@ impl Chance {
             streams[pair[1]] = streams[pair[1]].stream(before);
         }
         streams
+    }
+    /// The stream of a batch as a whole, by the items that are in it.
+    ///
+    /// ```
+    /// use chainrule::data::Chance;
+    /// let chance = Chance::new(7, 0);
+    /// assert_eq!(chance.of_together(&[3, 5]), chance.of_together(&[3, 5]));
+    /// assert_ne!(chance.of_together(&[3, 5]), chance.of_together(&[5, 3]));
+    /// ```
+    pub fn of_together(&self, indices: &[usize]) -> Random {
+        let epoch = mixed(self.seed, self.epoch);
+        let own = mixed(epoch, self.turn);
+        Random::new(indices.iter().fold(own, |sum, &index| mixed(sum, index as u64))).stream(2)
     }
     /// The stream of what concerns the whole epoch, such as its order.
     pub fn of_all(&self) -> Random {

@@ -4,7 +4,11 @@ use super::subset::no_item;
 use super::{Chance, Collate, Dataset, Input};
 use crate::device::Random;
 use crate::error::{Error, Fault, Result};
+use crate::io::place::Place;
+use crate::io::{npy, npz};
+use crate::layout::DType;
 use crate::tensor::Tensor;
+use std::path::Path;
 
 /// The rows of a tensor, its first axis, as items.
 ///
@@ -122,6 +126,53 @@ impl Examples {
         }
         Ok(Examples { input, target })
     }
+    /// Examples that NumPy saved as two arrays of one archive (`numpy.savez("set.npz", x=x, y=y)`, compressed or not), given
+    /// the names of both.
+    ///
+    /// ```
+    /// use chainrule::data::{Dataset, Examples};
+    /// use chainrule::{Tensor, io::npz};
+    /// let path = std::env::temp_dir().join("chainrule-examples.npz");
+    /// npz::save(&path, [("x", &Tensor::zeros([150, 4])), ("y", &Tensor::zeros([150]))])?;
+    /// let examples = Examples::from_npz(&path, "x", "y")?;
+    /// assert_eq!(examples.len(), 150);
+    /// assert!(Examples::from_npz(&path, "x", "label").unwrap_err().to_string().contains("label"));
+    /// # std::fs::remove_file(&path).ok();
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    ///
+    /// Floats become f32, since NumPy's are f64 unless somebody says otherwise and models are f32; whole numbers become i64,
+    /// but for inputs that are bytes: those stay.
+    #[track_caller]
+    pub fn from_npz(path: impl AsRef<Path>, input: &str, target: &str) -> Result<Examples> {
+        let arrays = npz::load(&path)?;
+        let pair = || Examples::of_arrays(arrays.get(input)?, arrays.get(target)?);
+        pair().map_err(of_file(Place::of("npz", path.as_ref())))
+    }
+    /// Examples that NumPy saved as two files (`numpy.save`): the inputs, and the targets. Types as for
+    /// [`from_npz`](Examples::from_npz).
+    ///
+    /// ```
+    /// use chainrule::data::{Dataset, Examples};
+    /// use chainrule::{Tensor, io::npy};
+    /// let (x, y) = (std::env::temp_dir().join("chainrule-x.npy"), std::env::temp_dir().join("chainrule-y.npy"));
+    /// npy::save(&x, &Tensor::zeros([150, 4]))?;
+    /// npy::save(&y, &Tensor::zeros([150]))?;
+    /// assert_eq!(Examples::from_npy(&x, &y)?.len(), 150);
+    /// # std::fs::remove_file(&x).ok();
+    /// # std::fs::remove_file(&y).ok();
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn from_npy(inputs: impl AsRef<Path>, targets: impl AsRef<Path>) -> Result<Examples> {
+        let (input, target) = (npy::load(inputs)?, npy::load(&targets)?);
+        Examples::of_arrays(&input, &target).map_err(of_file(Place::of("npy", targets.as_ref())))
+    }
+    fn of_arrays(input: &Tensor, target: &Tensor) -> Result<Examples> {
+        let wanted = |dtype: DType| if dtype.is_float() { DType::F32 } else { DType::I64 };
+        let kept = if input.dtype()? == DType::U8 { DType::U8 } else { wanted(input.dtype()?) };
+        Examples::new(&input.to_dtype(kept), &target.to_dtype(wanted(target.dtype()?)))
+    }
     /// All inputs.
     pub fn input(&self) -> &Tensor {
         self.input.tensor()
@@ -130,6 +181,11 @@ impl Examples {
     pub fn target(&self) -> &Tensor {
         self.target.tensor()
     }
+}
+
+/// What is wrong with the arrays of a file names the file.
+fn of_file(place: Place) -> impl Fn(Error) -> Error {
+    move |error| place.error(Fault::new(error.kind(), error.what(), error.help()))
 }
 
 impl Dataset for Examples {

@@ -25,6 +25,9 @@ mod csv;
 mod dataset;
 mod examples;
 pub mod idx;
+#[cfg(feature = "images")]
+#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
+pub mod image;
 mod loader;
 mod mapped;
 mod order;
@@ -47,7 +50,7 @@ pub use csv::Csv;
 pub use dataset::{Chance, Dataset};
 pub use examples::{Batch, Example, Examples, Rows};
 pub use loader::{Epoch, Loader};
-pub use mapped::Mapped;
+pub use mapped::{Mapped, MappedBatches};
 pub use order::{InOrder, Listed, Order, Shuffled};
 pub use padded::{Padded, Ragged};
 pub use sampling::{Balanced, ByLength, Stratified, Weighted};

@@ -28,6 +28,8 @@ pub mod npz;
 pub(crate) mod numbers;
 mod pickle;
 pub(crate) mod place;
+#[cfg(any(feature = "images", feature = "tensorboard"))]
+pub(crate) mod png;
 pub mod pytorch;
 pub mod safetensors;
 pub(crate) mod source;

@@ -346,7 +346,7 @@ pub(crate) fn inflate(_: &[u8], _: u64) -> Result<Vec<u8>, Fault> {
 
 /// Between fast and small: what zip programs take when they are not told.
 #[cfg(feature = "deflate")]
-const LEVEL: u8 = 6;
+pub(super) const LEVEL: u8 = 6;
 
 #[cfg(feature = "deflate")]
 fn deflate(bytes: &[u8]) -> Result<Vec<u8>, Fault> {

@@ -97,6 +97,18 @@ pub fn hold(
     read: Read,
     is_outer: fn(&str) -> bool,
 ) {
+    hold_within(16, format, seeds, bend, read, is_outer);
+}
+
+/// The same where a byte of a file may explain so many in memory.
+pub fn hold_within(
+    times: usize,
+    format: &'static str,
+    seeds: Vec<Vec<u8>>,
+    bend: fn(&mut Random, &[u8]) -> Vec<u8>,
+    read: Read,
+    is_outer: fn(&str) -> bool,
+) {
     for seed in &seeds {
         assert!(read(seed).is_none(), "{format}: {:?}", read(seed));
     }
@@ -116,7 +128,7 @@ pub fn hold(
                 path
             };
             let error = outcome.unwrap_or_else(|panic| panic!("{format}: {panic}; the file is {:?}", kept()));
-            let allowed = 16 * file.len() + (2 << 20);
+            let allowed = times * file.len() + (2 << 20);
             assert!(most <= allowed, "{format}: {most} bytes for {}; the file is {:?}", file.len(), kept());
             assert!(start.elapsed() < Duration::from_secs(10), "{format}: the file {:?} takes too long", kept());
             sound += error.is_none() as usize;

@@ -1,7 +1,6 @@
 //! Event files: what TensorBoard shows, written by hand: records with checksums around small messages.
 
 mod message;
-mod png;
 
 use super::{Trainer, View};
 use crate::error::{Error, ErrorKind, Fault, Result};
@@ -101,7 +100,7 @@ impl EventFile {
         }
         let rows = no_grad(|| image.reshape([channels, height, width]).permute([1, 2, 0])).to_vec::<f64>()?;
         let pixels: Vec<u8> = rows.iter().map(|number| (number.clamp(0.0, 1.0) * 255.0).round() as u8).collect();
-        let png = png::encode(width, height, channels, &pixels);
+        let png = crate::io::png::encode(width, height, channels, &pixels);
         let image = Message::new().integer(1, height as u64).integer(2, width as u64).integer(3, channels as u64);
         self.value(step, Message::new().bytes(1, tag.as_bytes()).message(4, image.bytes(4, &png)))
     }

@@ -1,9 +1,9 @@
-//! Pictures as PNG files, not compressed: small ones, for a look.
+//! Pictures as PNG files: what is drawn for a look, and what is kept as data.
 
-use super::message::remainder;
+use super::zip::crc32;
 
 /// Rows of pixels of 1 or 3 channels.
-pub(super) fn encode(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(width: usize, height: usize, channels: usize, pixels: &[u8]) -> Vec<u8> {
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut header = Vec::new();
     header.extend_from_slice(&(width as u32).to_be_bytes());
@@ -16,7 +16,7 @@ pub(super) fn encode(width: usize, height: usize, channels: usize, pixels: &[u8]
         rows.push(0); // no filter
         rows.extend_from_slice(row);
     }
-    chunk(&mut png, b"IDAT", &stored(&rows));
+    chunk(&mut png, b"IDAT", &packed(&rows));
     chunk(&mut png, b"IEND", &[]);
     png
 }
@@ -26,12 +26,19 @@ fn chunk(png: &mut Vec<u8>, name: &[u8; 4], bytes: &[u8]) {
     let begin = png.len();
     png.extend_from_slice(name);
     png.extend_from_slice(bytes);
-    let sum = remainder(png.get(begin..).unwrap_or_default(), 0xedb8_8320);
+    let sum = !crc32(!0, png.get(begin..).unwrap_or_default());
     png.extend_from_slice(&sum.to_be_bytes());
 }
 
+/// A zlib stream, compressed.
+#[cfg(feature = "deflate")]
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    miniz_oxide::deflate::compress_to_vec_zlib(bytes, super::zip::LEVEL)
+}
+
 /// A zlib stream of blocks that are not compressed.
-fn stored(bytes: &[u8]) -> Vec<u8> {
+#[cfg(not(feature = "deflate"))]
+fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut stream = vec![0x78, 0x01];
     let blocks = bytes.chunks(u16::MAX as usize);
     let last = blocks.len();
