@@ -5,7 +5,7 @@ use chainrule::io::Checkpoint;
 use chainrule::nn::{BatchNorm2d, Conv2d, Dropout, Flatten, Init, Layer, Linear, Module, Relu, Sequential};
 use chainrule::optim::schedule::{Cosine, Exponential, OneCycle, Plateau, Schedule};
 use chainrule::optim::{Adam, AdamW, Ema, Optimizer, Sgd};
-use chainrule::train::metrics::{Accuracy, Confusion, Perplexity, RocAuc};
+use chainrule::train::metrics::{Accuracy, Confusion, Perplexity, Regression, RocAuc};
 use chainrule::train::{EarlyStop, Flow, Goal, History, Outcome, Progress, Trainer, View, evaluate, predict};
 use chainrule::{DType, ErrorKind, Random, Result, State, Tensor, cross_entropy, evaluating, mse_loss, no_grad};
 use std::fs;
@@ -127,6 +127,82 @@ fn it_is_the_loop_by_hand() -> Result<()> {
     assert!((history.of("loss")[0] - first).abs() < 1e-12);
     assert_eq!((history.epochs().len(), history.epochs()[2].step), (3, 24));
     assert!(history.last("accuracy")? > 0.5, "\n{history}");
+    Ok(())
+}
+
+#[test]
+fn long_epochs_are_validated_on_their_way() -> Result<()> {
+    // Ten steps an epoch; validated after 3, 6, 9, 12, ..., and after 10 and 20 with the epochs.
+    let train = Loader::new(points(50)?, 5).shuffled(1);
+    let (other, mut seen) = (Loader::new(points(20)?, 6), Vec::new());
+    let fit = |trainer: Trainer<Linear, Batch>| -> Result<(Linear, History)> {
+        let (mut model, mut optimizer) = (line(), Sgd::new(0.05));
+        let history = trainer.with_epochs(2).fit(&mut model, &mut optimizer, &train)?;
+        Ok((model, history))
+    };
+    let (plain, history) = fit(quiet().with_validation(&other))?;
+    assert!(history.between().is_empty());
+    let trainer = quiet().with_validation(&other).with_metric(Regression::new()).with_validation_every(3);
+    let trainer = trainer.with_callback(|view: &View<Linear>| {
+        let validated = view.history.between().last().filter(|record| record.step == view.step && !view.is_epoch);
+        seen.extend(validated.map(|record| (record.step, view.model.weight.to_vec::<f32>().unwrap())));
+    });
+    let (model, looked) = fit(trainer)?;
+    // Looking changes nothing.
+    assert_eq!(model.tensors()?, plain.tensors()?);
+    assert_eq!(looked.of("validation loss"), history.of("validation loss"));
+    assert_eq!(looked.steps(), history.steps());
+    let places: Vec<_> = looked.between().iter().map(|record| (record.epoch, record.step)).collect();
+    assert_eq!(places, [(1, 3), (1, 6), (1, 9), (2, 12), (2, 15), (2, 18)]);
+    let first = &looked.between()[0].measures;
+    let names: Vec<&str> = first.iter().map(|(name, _)| name).collect();
+    assert_eq!((names[..2].to_vec(), names[names.len() - 1]), (vec!["loss", "validation loss"], "rate"));
+    let mean = history.steps()[..3].iter().map(|(_, loss)| loss).sum::<f64>() / 3.0;
+    assert!((first.get("loss")? - mean).abs() < 1e-12);
+    // It is what an evaluation of the model at that step says.
+    assert_eq!(seen.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [3, 6, 9, 12, 15, 18]);
+    assert_eq!(looked.best().map(|(epoch, measure, _)| (epoch, measure)), Some((2, "validation loss")));
+    let json = looked.json();
+    assert!(json.contains("\"between\": [\n    {\"epoch\": 1, \"step\": 3,"), "{json}");
+    assert!(!history.json().contains("between"));
+
+    // The best may stand in the middle of an epoch: a rate so high that each step is worse than the one before.
+    let (mut model, mut optimizer) = (line(), Sgd::new(1.5));
+    let trainer = quiet().with_validation(&other).with_validation_every(1).with_best_kept();
+    let history = trainer.with_epochs(1).fit(&mut model, &mut optimizer, &train)?;
+    let least = history.between().iter().map(|record| record.measures.get("validation loss").unwrap());
+    let least = least.fold(f64::INFINITY, f64::min);
+    assert!(least < history.last("validation loss")?, "{history}");
+    assert_eq!(history.best(), Some((1, "validation loss", least)));
+    assert_eq!(quiet().evaluate(&model, &other)?.get("loss")?, least);
+
+    let error = fit(quiet().with_validation_every(3)).unwrap_err();
+    assert!(error.to_string().contains("nothing to validate on"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn other_sets_are_judged_beside_the_validation() -> Result<()> {
+    let (train, test) = (Loader::new(Spots { count: 40 }, 8).shuffled(1), Loader::new(Spots { count: 12 }, 8));
+    let (mut trained, mut optimizer) = (model(), AdamW::new(0.01));
+    let mut trainer = Trainer::supervised(cross_entropy)
+        .with_progress(Progress::Quiet)
+        .with_validation(&test)
+        .with_evaluation("training", &train)
+        .with_metric(Accuracy::new())
+        .with_epochs(2);
+    let history = trainer.fit(&mut trained, &mut optimizer, &train)?;
+    let (on_train, on_test) = (trainer.evaluate(&trained, &train)?, trainer.evaluate(&trained, &test)?);
+    for (name, expected) in [
+        ("training loss", on_train.get("loss")?),
+        ("training accuracy", on_train.get("accuracy")?),
+        ("validation loss", on_test.get("loss")?),
+        ("accuracy", on_test.get("accuracy")?),
+    ] {
+        assert_eq!(history.last(name)?, expected, "{name}");
+    }
+    // Dropout and moments of batches are in the one and not in the other.
+    assert_ne!(history.last("loss")?, history.last("training loss")?);
     Ok(())
 }
 
@@ -433,6 +509,8 @@ fn long_training(folder: &Path, resumed: bool, mut at_step: impl FnMut()) -> Res
         .with_schedule(OneCycle::new(0.02, 200))
         .with_plateau(Plateau::new().with_patience(2), Goal::highest("loss"))
         .with_validation(&test)
+        .with_validation_every(2)
+        .with_evaluation("training", &train)
         .with_metric(Confusion::new(4))
         .with_metric(RocAuc::one_vs_rest(4).with_softmax())
         .with_average(0.9)

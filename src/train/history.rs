@@ -87,6 +87,7 @@ pub struct EpochRecord {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub(super) epochs: Vec<EpochRecord>,
+    pub(super) between: Vec<EpochRecord>,
     pub(super) steps: Thinned,
     pub(super) best: Option<(u64, String, f64)>,
     pub(super) stopped: Option<String>,
@@ -96,6 +97,12 @@ impl History {
     /// The epochs so far.
     pub fn epochs(&self) -> &[EpochRecord] {
         &self.epochs
+    }
+    /// What validation said between the steps of epochs, where it was to (see
+    /// [`Trainer::with_validation_every`](super::Trainer::with_validation_every)). Each has the number of its epoch; its
+    /// "loss" is the mean over that epoch so far.
+    pub fn between(&self) -> &[EpochRecord] {
+        &self.between
     }
     /// What the last epoch says of a measure.
     #[track_caller]
@@ -169,25 +176,29 @@ impl History {
     pub fn json(&self) -> String {
         let text = |text: &str| crate::io::json_text(text);
         let number = |number: f64| if number.is_finite() { format!("{number:?}") } else { "null".to_string() };
-        let epochs: Vec<String> = self
-            .epochs
-            .iter()
-            .map(|record| {
+        let list = |records: &[EpochRecord]| -> String {
+            let lines = records.iter().map(|record| {
                 let named = record.measures.iter().map(|(name, n)| format!("{}: {}", text(name), number(n)));
                 let measures = named.collect::<Vec<_>>().join(", ");
                 let (epoch, step) = (record.epoch, record.step);
                 format!("    {{\"epoch\": {epoch}, \"step\": {step}, \"measures\": {{{measures}}}}}")
-            })
-            .collect();
+            });
+            lines.collect::<Vec<_>>().join(",\n")
+        };
+        let epochs = list(&self.epochs);
+        let between = match self.between.as_slice() {
+            [] => String::new(),
+            records => format!("  \"between\": [\n{}\n  ],\n", list(records)),
+        };
         let steps: Vec<String> =
             self.steps.points.iter().map(|(step, loss)| format!("[{step}, {}]", number(*loss))).collect();
         let best = self.best().map_or("null".to_string(), |(epoch, measure, best)| {
             format!("{{\"epoch\": {epoch}, \"measure\": {}, \"value\": {}}}", text(measure), number(best))
         });
         let stopped = self.stopped().map_or("null".to_string(), text);
-        let (epochs, steps) = (epochs.join(",\n"), steps.join(", "));
+        let steps = steps.join(", ");
         format!(
-            "{{\n  \"epochs\": [\n{epochs}\n  ],\n  \"best\": {best},\n  \"stopped\": {stopped},\n  \"steps\": [{steps}]\n}}\n"
+            "{{\n  \"epochs\": [\n{epochs}\n  ],\n{between}  \"best\": {best},\n  \"stopped\": {stopped},\n  \"steps\": [{steps}]\n}}\n"
         )
     }
     /// The losses and the other measures as curves, those between 0 and 1 together.
@@ -198,8 +209,12 @@ impl History {
     /// ```
     pub fn curves(&self) -> Picture {
         let along = |measure: &str| -> Vec<(f64, f64)> {
-            let numbers = self.epochs.iter().zip(self.of(measure));
-            numbers.map(|(record, number)| (record.step as f64, number)).collect()
+            // Means of the training are over whole epochs.
+            let between = if measure == "loss" { &[] } else { self.between.as_slice() };
+            let mut records: Vec<&EpochRecord> = self.epochs.iter().chain(between).collect();
+            records.sort_by_key(|record| record.step);
+            let number = |record: &EpochRecord| record.measures.get(measure).unwrap_or(f64::NAN);
+            records.iter().map(|record| (record.step as f64, number(record))).collect()
         };
         let (losses, others): (Vec<&str>, Vec<&str>) =
             self.names().into_iter().filter(|name| *name != "rate").partition(|name| name.ends_with("loss"));
@@ -243,18 +258,25 @@ impl History {
         self.curves().save(folder.join("curves.svg"))
     }
     pub(super) fn state(&self) -> Result<State> {
-        let mut epochs = Vec::with_capacity(self.epochs.len());
-        for record in &self.epochs {
-            let mut tree = State::tree();
-            tree.insert("epoch", State::Integer(record.epoch as i64))?;
-            tree.insert("step", State::Integer(record.step as i64))?;
-            let named = record.measures.iter();
-            let pair = |(name, number): (&str, f64)| State::List(vec![State::Text(name.into()), State::Number(number)]);
-            tree.insert("measures", State::List(named.map(pair).collect()))?;
-            epochs.push(tree);
-        }
+        let records = |records: &[EpochRecord]| -> Result<State> {
+            let mut trees = Vec::with_capacity(records.len());
+            for record in records {
+                let mut tree = State::tree();
+                tree.insert("epoch", State::Integer(record.epoch as i64))?;
+                tree.insert("step", State::Integer(record.step as i64))?;
+                let named = record.measures.iter();
+                let pair =
+                    |(name, number): (&str, f64)| State::List(vec![State::Text(name.into()), State::Number(number)]);
+                tree.insert("measures", State::List(named.map(pair).collect()))?;
+                trees.push(tree);
+            }
+            Ok(State::List(trees))
+        };
         let mut state = State::tree();
-        state.insert("epochs", State::List(epochs))?;
+        state.insert("epochs", records(&self.epochs)?)?;
+        if !self.between.is_empty() {
+            state.insert("between", records(&self.between)?)?;
+        }
         state.insert("steps", self.steps.state()?)?;
         if let Some((epoch, measure, number)) = self.best() {
             let best = vec![State::Integer(epoch as i64), State::Text(measure.to_string()), State::Number(number)];
@@ -263,28 +285,33 @@ impl History {
         Ok(state)
     }
     pub(super) fn from_state(state: &State) -> Result<History> {
-        let mut epochs = Vec::new();
-        for tree in state.get("epochs")?.list()? {
-            let mut measures = Measures::default();
-            for pair in tree.get("measures")?.list()? {
-                let [name, number] = pair.list()? else { return Err(foreign()) };
-                measures.push(name.text()?, number.number()?);
+        let records = |trees: &State| -> Result<Vec<EpochRecord>> {
+            let mut records = Vec::new();
+            for tree in trees.list()? {
+                let mut measures = Measures::default();
+                for pair in tree.get("measures")?.list()? {
+                    let [name, number] = pair.list()? else { return Err(foreign()) };
+                    measures.push(name.text()?, number.number()?);
+                }
+                let count = |name: &str| Ok::<u64, Error>(tree.get(name)?.integer()?.max(0) as u64);
+                records.push(EpochRecord { epoch: count("epoch")?, step: count("step")?, measures });
             }
-            let count = |name: &str| Ok::<u64, Error>(tree.get(name)?.integer()?.max(0) as u64);
-            epochs.push(EpochRecord { epoch: count("epoch")?, step: count("step")?, measures });
-        }
-        let best = match state {
-            State::Tree(tree) => tree.get("best"),
+            Ok(records)
+        };
+        let perhaps = |name: &str| match state {
+            State::Tree(tree) => tree.get(name),
             _ => None,
         };
-        let best = match best.map(State::list).transpose()? {
+        let epochs = records(state.get("epochs")?)?;
+        let between = perhaps("between").map(records).transpose()?.unwrap_or_default();
+        let best = match perhaps("best").map(State::list).transpose()? {
             Some([epoch, measure, number]) => {
                 Some((epoch.integer()?.max(0) as u64, measure.text()?.to_string(), number.number()?))
             }
             Some(_) => return Err(foreign()),
             None => None,
         };
-        Ok(History { epochs, steps: Thinned::from_state(state.get("steps")?)?, best, stopped: None })
+        Ok(History { epochs, between, steps: Thinned::from_state(state.get("steps")?)?, best, stopped: None })
     }
 }
 

@@ -4,7 +4,7 @@ use super::history::{EpochRecord, shown};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// What is shown of a training, on standard error.
+/// What is shown of a training, on standard error: nothing of it mixes with what the program prints.
 ///
 /// ```
 /// use chainrule::nn::{Layer, Linear};
@@ -19,7 +19,7 @@ pub enum Progress {
     /// A bar where standard error is a terminal, a line for each epoch where it is not.
     #[default]
     Auto,
-    /// A line that shows batch, loss, rate and time left, as it changes.
+    /// A line that shows batch, loss, items a second and time left, drawn anew at most ten times a second.
     Bar,
     /// A line for each epoch.
     Lines,
@@ -46,6 +46,8 @@ pub(super) struct Reporter {
     last: String,
     /// How long the batches of this epoch took.
     trained: Duration,
+    /// The steps so far, where a step takes several batches.
+    pub(super) steps: Option<u64>,
 }
 
 /// What a bar shows.
@@ -55,6 +57,8 @@ struct Moment<'m> {
     epochs: u64,
     batch: u64,
     batches: u64,
+    /// Steps, where they are fewer than batches.
+    steps: Option<u64>,
     loss: f64,
     /// Items in a second.
     speed: f64,
@@ -67,7 +71,7 @@ struct Moment<'m> {
 impl Reporter {
     pub(super) fn new(progress: Progress, epochs: u64, batches: u64) -> Reporter {
         let progress = match progress {
-            Progress::Auto if std::io::stderr().is_terminal() => Progress::Bar,
+            Progress::Auto if is_drawn_on() => Progress::Bar,
             Progress::Auto => Progress::Lines,
             other => other,
         };
@@ -82,6 +86,7 @@ impl Reporter {
             open: false,
             last: String::new(),
             trained: Duration::ZERO,
+            steps: None,
         }
     }
     /// An epoch begins with this batch.
@@ -104,6 +109,7 @@ impl Reporter {
             epochs: self.epochs,
             batch,
             batches: self.batches,
+            steps: self.steps,
             loss,
             speed: self.items as f64 / elapsed.max(1e-9),
             left: elapsed / (batch - self.from.min(batch)).max(1) as f64 * still as f64,
@@ -130,6 +136,15 @@ impl Reporter {
             grouped(speed)
         ));
     }
+    /// The model was validated between two steps, which took so long.
+    pub(super) fn look(&mut self, record: &EpochRecord, is_best: bool, took: Duration) {
+        self.begun += took;
+        let measures = record.measures.iter().filter(|(name, _)| *name != "rate" && *name != "loss");
+        let measures: Vec<String> = measures.map(|(name, number)| format!("{name} {}", shown(number))).collect();
+        self.last = measures.get(1).or(measures.first()).cloned().unwrap_or_default();
+        let best = if is_best { "  best" } else { "" };
+        self.note(&format!("step {}  {}{best}", grouped(record.step as f64), measures.join("  ")));
+    }
     /// A line that stays.
     pub(super) fn note(&mut self, text: &str) {
         if self.progress == Progress::Quiet {
@@ -155,6 +170,11 @@ impl Drop for Reporter {
     }
 }
 
+/// Is standard error a terminal on which a line can be drawn anew?
+fn is_drawn_on() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
+}
+
 /// How wide the terminal is, where it says so.
 fn width() -> usize {
     std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(80)
@@ -162,9 +182,10 @@ fn width() -> usize {
 
 /// The bar as text, shorter than `width`: what does not fit is left out from the end, the bar itself takes what is left.
 fn line(moment: &Moment<'_>, width: usize) -> String {
-    let Moment { epoch, epochs, batch, batches, loss, speed, left, last } = *moment;
+    let Moment { epoch, epochs, batch, batches, steps, loss, speed, left, last } = *moment;
     let start = format!("epoch {:>digits$}/{epochs} ", epoch, digits = epochs.to_string().len());
-    let count = format!(" {batch:>digits$}/{batches}", digits = batches.to_string().len());
+    let steps = steps.map_or(String::new(), |steps| format!(" (step {steps})"));
+    let count = format!(" {batch:>digits$}/{batches}{steps}", digits = batches.to_string().len());
     let mut parts =
         vec![format!("loss {}", shown(loss)), format!("{}/s", grouped(speed)), format!("{} left", clock(left))];
     if !last.is_empty() {
@@ -229,8 +250,17 @@ mod tests {
     #[test]
     fn a_bar_fits_its_line() {
         let last = "validation loss 0.2  accuracy 0.95";
-        let moment =
-            Moment { epoch: 2, epochs: 10, batch: 123, batches: 469, loss: 0.12345, speed: 12345.6, left: 75.2, last };
+        let moment = Moment {
+            epoch: 2,
+            epochs: 10,
+            batch: 123,
+            batches: 469,
+            steps: None,
+            loss: 0.12345,
+            speed: 12345.6,
+            left: 75.2,
+            last,
+        };
         assert_eq!(
             line(&moment, 120),
             "epoch  2/10 ━━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 123/469  loss 0.1235  12 346/s  1:15 left  (validation loss 0.2  accuracy 0.95)"
@@ -240,6 +270,8 @@ mod tests {
             "epoch  2/10 ━━━━━━╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 123/469  loss 0.1235  12 346/s  1:15 left"
         );
         assert_eq!(line(&moment, 45), "epoch  2/10  123/469  loss 0.1235  12 346/s");
+        let text = line(&Moment { steps: Some(148), ..moment.clone() }, 60);
+        assert_eq!(text, "epoch  2/10  123/469 (step 148)  loss 0.1235  12 346/s");
         for width in 0..200 {
             for batches in [0, 1, 469] {
                 let text = line(&Moment { batches, ..moment.clone() }, width);

@@ -15,6 +15,7 @@ use crate::nn::Module;
 use crate::optim::Optimizer;
 use crate::optim::schedule::{Plateau, Schedule, Scheduler};
 use crate::tensor::{Gradients, State, detect_anomalies};
+use std::time::Instant;
 
 /// A training on its way.
 pub(super) struct Run<'t, 'a, M, B> {
@@ -68,6 +69,10 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
             }
             None => None,
         };
+        if trainer.validated_every.is_some() && trainer.validation.is_none() {
+            let what = "validation is wanted every few steps, and there is nothing to validate on";
+            return Err(fault(Fault::value(what, "give a loader: with_validation(&loader)")));
+        }
         let mut run = Run {
             epoch: 0,
             step: 0,
@@ -168,7 +173,12 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
             if let Err(what) = self.update(model, optimizer, std::mem::take(&mut group))? {
                 return Err(self.anomaly(model, &batch, &snapshot, place, &what));
             }
+            reporter.steps = (self.trainer.accumulation > 1).then_some(self.step);
             reporter.batch(self.epoch + 1, place, batch.batch_size(), loss);
+            // The last step of an epoch is validated with the epoch.
+            if self.trainer.validated_every.is_some_and(|every| self.step.is_multiple_of(every)) && !is_last {
+                self.look(model, optimizer, reporter)?;
+            }
             if let Flow::Stop = self.tell(model, optimizer, false, loss)? {
                 return Ok(Flow::Stop);
             }
@@ -253,6 +263,48 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         }
     }
 
+    /// The validation of the model, or of its average.
+    fn validate(&mut self, model: &M) -> Result<Measures> {
+        let Some(validation) = &self.trainer.validation else { return Ok(Measures::default()) };
+        let batches = validation();
+        let judged = self.average.as_ref().and_then(|average| average.model()).unwrap_or(model);
+        self.trainer.judged(judged, "validation loss", batches)
+    }
+
+    /// The same on the other sets; names of sets stand in front of those of measures.
+    fn evaluate_others(&mut self, model: &M) -> Result<Measures> {
+        let mut measures = Measures::default();
+        let others: Vec<_> = self.trainer.others.iter().map(|(name, set)| (name.clone(), set())).collect();
+        for (name, batches) in others {
+            let judged = self.average.as_ref().and_then(|average| average.model()).unwrap_or(model);
+            for (measure, number) in self.trainer.judged(judged, "loss", batches)?.iter() {
+                measures.push(&format!("{name} {measure}"), number);
+            }
+        }
+        Ok(measures)
+    }
+
+    /// Validation between two steps of an epoch.
+    fn look(&mut self, model: &M, optimizer: &dyn Optimizer, reporter: &mut Reporter) -> Result<()> {
+        let begun = Instant::now();
+        let mut measures = Measures::default();
+        measures.push("loss", self.loss.value()?);
+        let found = self.validate(model)?;
+        // A mean over a part of an epoch is not held against those over whole ones.
+        let is_judged = found.get(self.goal.measure()).is_ok();
+        measures.extend(found);
+        measures.push("rate", optimizer.rate());
+        let is_best = is_judged && self.best.see(&self.goal, 0.0, self.epoch + 1, &measures)?;
+        if is_best {
+            let number = measures.get(self.goal.measure())?;
+            self.history.best = Some((self.epoch + 1, self.goal.measure().to_string(), number));
+        }
+        let record = EpochRecord { epoch: self.epoch + 1, step: self.step, measures };
+        reporter.look(&record, is_best, begun.elapsed());
+        self.history.between.push(record);
+        if is_best { self.keep_best(model) } else { Ok(()) }
+    }
+
     fn end_of_epoch(&mut self, model: &mut M, optimizer: &mut dyn Optimizer, reporter: &mut Reporter) -> Result<Flow> {
         if self.loss.weight == 0.0 {
             let help = "its dataset is empty, or smaller than a batch while drop_last leaves that out";
@@ -265,11 +317,10 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         if let Some(average) = &mut self.average {
             average.epoch(self.epoch, model)?;
         }
-        if let Some(validation) = &self.trainer.validation {
-            let batches = validation();
-            let judged = self.average.as_ref().and_then(|average| average.model()).unwrap_or(model);
-            measures.extend(self.trainer.judged(judged, "validation loss", batches)?);
-        }
+        // Validation comes last: the pictures of metrics are of what they saw last.
+        let others = self.evaluate_others(model)?;
+        measures.extend(self.validate(model)?);
+        measures.extend(others);
         measures.push("rate", optimizer.rate());
         if let (Some(scheduler), Some((_, Pace::Epoch))) = (&mut self.scheduler, &self.trainer.schedule) {
             scheduler.step(optimizer);

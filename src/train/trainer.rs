@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 /// Batches of a set, one after another.
 pub(super) type Batches<'a, B> = Box<dyn Iterator<Item = Result<B>> + 'a>;
+/// Begins to go through a set.
+type Set<'a, B> = Box<dyn Fn() -> Batches<'a, B> + 'a>;
 /// Judges a batch.
 type Judge<'a, M, B> = Box<dyn Fn(&M, &B) -> Outcome + 'a>;
 /// Begins an average of a model.
@@ -57,7 +59,10 @@ pub struct Trainer<'a, M, B> {
     pub(super) epochs: u64,
     pub(super) schedule: Option<(Shared, Pace)>,
     pub(super) plateau: Option<(Plateau, Goal)>,
-    pub(super) validation: Option<Box<dyn Fn() -> Batches<'a, B> + 'a>>,
+    pub(super) validation: Option<Set<'a, B>>,
+    pub(super) validated_every: Option<u64>,
+    /// Other sets that are judged after each epoch, by name.
+    pub(super) others: Vec<(String, Set<'a, B>)>,
     pub(super) metrics: Vec<Box<dyn Metric + 'a>>,
     pub(super) clip: Option<Clip>,
     pub(super) accumulation: usize,
@@ -163,6 +168,8 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
             schedule: None,
             plateau: None,
             validation: None,
+            validated_every: None,
+            others: Vec::new(),
             metrics: Vec::new(),
             clip: None,
             accumulation: 1,
@@ -212,6 +219,53 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
         D::Item: Collate<Batch = B>,
     {
         Trainer { validation: Some(Box::new(move || Box::new(loader.epoch(0)))), ..self }
+    }
+    /// Validates every so many steps too, not only after each epoch: for epochs that are long. What is found stands in
+    /// [`History::between`], is drawn with the curves, and may be the best; early stop and plateaus go by epochs all the same.
+    ///
+    /// ```
+    /// use chainrule::data::{Examples, Loader};
+    /// use chainrule::nn::{Init, Linear};
+    /// use chainrule::optim::Sgd;
+    /// use chainrule::train::{Progress, Trainer};
+    /// use chainrule::{Tensor, mse_loss};
+    /// let loader = Loader::new(Examples::new(&Tensor::ones([50, 3]), &Tensor::ones([50, 1]))?, 5);
+    /// let mut trainer = Trainer::supervised(mse_loss).with_progress(Progress::Quiet);
+    /// trainer = trainer.with_validation(&loader).with_validation_every(4);
+    /// let mut model = Linear::new(3, 1, &mut Init::new().seed(1));
+    /// let history = trainer.fit(&mut model, &mut Sgd::new(0.01), &loader)?;
+    /// assert_eq!(history.between().iter().map(|record| record.step).collect::<Vec<_>>(), [4, 8]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn with_validation_every(self, steps: u64) -> Self {
+        Trainer { validated_every: Some(steps.max(1)), ..self }
+    }
+    /// After each epoch the model is judged on these batches too. Their measures have the name in front: with "training" for
+    /// a loader of the training set (or of a part of it), "training loss" and "training accuracy" stand beside those of the
+    /// validation, of the same model and without dropout.
+    ///
+    /// ```
+    /// use chainrule::data::{Examples, Loader};
+    /// use chainrule::nn::{Init, Linear};
+    /// use chainrule::optim::Sgd;
+    /// use chainrule::train::metrics::Regression;
+    /// use chainrule::train::{Progress, Trainer};
+    /// use chainrule::{Tensor, mse_loss};
+    /// let loader = Loader::new(Examples::new(&Tensor::ones([50, 3]), &Tensor::ones([50, 1]))?, 5);
+    /// let mut trainer = Trainer::supervised(mse_loss).with_progress(Progress::Quiet);
+    /// trainer = trainer.with_evaluation("training", &loader).with_metric(Regression::new());
+    /// let mut model = Linear::new(3, 1, &mut Init::new().seed(1));
+    /// let history = trainer.fit(&mut model, &mut Sgd::new(0.01), &loader)?;
+    /// assert!(history.last("training loss")? > 0.0 && history.last("training mean absolute error")? > 0.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn with_evaluation<D>(mut self, name: &str, loader: &'a Loader<D>) -> Self
+    where
+        D: Dataset + 'static,
+        D::Item: Collate<Batch = B>,
+    {
+        self.others.push((name.to_string(), Box::new(move || Box::new(loader.epoch(0)))));
+        self
     }
     /// One more metric of the validation. Its measures stand in the history by their names.
     pub fn with_metric(mut self, metric: impl Metric + 'a) -> Self {
