@@ -7,9 +7,12 @@
 mod architectures;
 #[path = "models/recipe.rs"]
 mod recipe;
+#[path = "common/recipes.rs"]
+mod recipes;
 
 use chainrule::io::{Tensors, safetensors};
 use chainrule::nn::{Init, Layer, Module};
+use chainrule::optim::Core;
 use chainrule::optim::schedule::Schedule;
 use chainrule::{DType, Result, Tensor};
 use serde_json::Value;
@@ -109,12 +112,13 @@ impl Run {
             }
         };
         let mut model = self.model(dtype);
-        let mut optimizer =
-            recipe::optimizer(self.text("optimizer"), &self.record["hyper"]).expect("a known optimizer");
+        let hyper = &self.record["hyper"];
+        let set = |core: &mut Core| recipes::settings(hyper).into_iter().for_each(|(setting, x)| core.set(setting, x));
+        let mut optimizer = recipes::optimizer(self.text("optimizer"), hyper, set).expect("a known optimizer");
         let extra = &self.record["extra"];
         let mut scheduler = extra["scheduler"]
             .as_str()
-            .map(|name| recipe::schedule(name, &extra["args"]).expect("a known schedule").start(&mut *optimizer));
+            .map(|name| recipes::schedule(name, &extra["args"]).expect("a known schedule").start(&mut *optimizer));
         let batches = self.record["batches"].as_u64().expect("a count") as usize;
         let (losses, norms) = (self.list("loss_f64"), self.list("grad_norm_f64"));
         for (step, (their_loss, their_norm)) in losses.into_iter().zip(norms).enumerate() {

@@ -8,6 +8,8 @@
 mod guard;
 #[path = "reference/mod.rs"]
 mod names;
+#[path = "common/recipes.rs"]
+mod recipes;
 #[path = "reference/store.rs"]
 mod store;
 

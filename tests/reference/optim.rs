@@ -1,9 +1,8 @@
 //! Reference names of the family `optim`: trajectories of optimizers, clipped gradients.
 
 use super::*;
-use chainrule::optim::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Group, Lbfgs, NAdam, Optimizer, RAdam, RmsProp, Rule, Setting, Sgd,
-};
+use crate::recipes;
+use chainrule::optim::{Group, Lbfgs, Optimizer};
 use chainrule::{Error, Parameter};
 
 pub fn call(case: &Case) -> Option<Results> {
@@ -13,70 +12,18 @@ pub fn call(case: &Case) -> Option<Results> {
     if case.op == "lbfgs" {
         return Some(minimise(case).unwrap_or_else(|error| vec![Tensor::failed(error)]));
     }
-    let group = &case.attributes["groups"][0];
-    let flag = |name: &str| group[name].as_bool().unwrap_or(false);
-    let optimizer = match case.op {
-        "sgd" => {
-            let mut sgd = Sgd::new(1e-3);
-            sgd = if flag("nesterov") { sgd.with_momentum(0.5).nesterov() } else { sgd };
-            build(if flag("maximize") { sgd.maximize() } else { sgd }, case)
-        }
-        "adam" => {
-            let adam = if flag("amsgrad") { Adam::new(1e-3).amsgrad() } else { Adam::new(1e-3) };
-            build(if flag("maximize") { adam.maximize() } else { adam }, case)
-        }
-        "adamw" => {
-            let adam = if flag("amsgrad") { AdamW::new(1e-3).amsgrad() } else { AdamW::new(1e-3) };
-            build(if flag("maximize") { adam.maximize() } else { adam }, case)
-        }
-        "rmsprop" => {
-            let rmsprop = if flag("centered") { RmsProp::new(1e-2).centered() } else { RmsProp::new(1e-2) };
-            build(if flag("maximize") { rmsprop.maximize() } else { rmsprop }, case)
-        }
-        "adagrad" => build(if flag("maximize") { Adagrad::new(1e-2).maximize() } else { Adagrad::new(1e-2) }, case),
-        "adadelta" => build(if flag("maximize") { Adadelta::new(1.0).maximize() } else { Adadelta::new(1.0) }, case),
-        "adamax" => build(if flag("maximize") { Adamax::new(2e-3).maximize() } else { Adamax::new(2e-3) }, case),
-        "nadam" => {
-            let nadam = if flag("decoupled_weight_decay") { NAdam::new(2e-3).decoupled() } else { NAdam::new(2e-3) };
-            build(if flag("maximize") { nadam.maximize() } else { nadam }, case)
-        }
-        "radam" => {
-            let radam = if flag("decoupled_weight_decay") { RAdam::new(1e-3).decoupled() } else { RAdam::new(1e-3) };
-            build(if flag("maximize") { radam.maximize() } else { radam }, case)
-        }
-        _ => return None,
-    };
-    Some(follow(case, optimizer).unwrap_or_else(|error| vec![Tensor::failed(error)]))
-}
-
-/// The optimizer with the groups of the case: one for each parameter, named by its number.
-fn build<R: Rule + 'static>(mut rule: R, case: &Case) -> Box<dyn Optimizer> {
-    for given in case.attributes["groups"].as_array().expect("groups") {
-        for index in given["params"].as_array().expect("indices") {
-            let mut group = Group::matching(index.to_string());
-            for (name, value) in given.as_object().expect("a group is an object") {
-                let settings: &[Setting] = match name.as_str() {
-                    "lr" => &[Setting::Rate],
-                    "momentum" => &[Setting::Momentum],
-                    "dampening" => &[Setting::Dampening],
-                    "betas" => &[Setting::Beta1, Setting::Beta2],
-                    "eps" => &[Setting::Epsilon],
-                    "weight_decay" => &[Setting::WeightDecay],
-                    "alpha" | "rho" => &[Setting::Smoothing],
-                    "lr_decay" => &[Setting::RateDecay],
-                    "momentum_decay" => &[Setting::MomentumDecay],
-                    // PyTorch reads `initial_accumulator_value` from the constructor alone, and a group's has no effect
-                    _ => continue,
-                };
-                for (at, setting) in settings.iter().enumerate() {
-                    let number = value.as_f64().or(value[at].as_f64()).expect("a number");
-                    group = group.with(*setting, number);
-                }
+    // One group for each parameter, named by its number.
+    let groups = case.attributes["groups"].as_array()?;
+    let optimizer = recipes::optimizer(case.op, &groups[0], |core| {
+        for given in groups {
+            for index in given["params"].as_array().expect("indices") {
+                let group = Group::matching(index.to_string());
+                let settings = recipes::settings(given).into_iter();
+                core.add_group(settings.fold(group, |group, (setting, number)| group.with(setting, number)));
             }
-            rule.core_mut().add_group(group);
         }
-    }
-    Box::new(rule)
+    })?;
+    Some(follow(case, optimizer).unwrap_or_else(|error| vec![Tensor::failed(error)]))
 }
 
 /// Every parameter after each step.
