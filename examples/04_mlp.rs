@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example 04_mlp
-//! cargo run --release --example 04_mlp -- --data points.csv     # lines of numbers, the last one the class: 0, 1, ...
+//! cargo run --release --example 04_mlp -- --data points.csv     # with a header; the last column is the class
 //! ```
 //!
 //! It prints (the points are made here; the picture shows what the model says of each place):
@@ -19,10 +19,12 @@
 
 mod common;
 
+use chainrule::data::builtin::spirals;
+use chainrule::data::{Examples, Table};
 use chainrule::loss::cross_entropy;
 use chainrule::nn::{Init, Layer, Linear, Module};
 use chainrule::optim::{Adam, Optimizer};
-use chainrule::{Error, Fault, Random, Result, Tensor, module, no_grad};
+use chainrule::{Error, Fault, Result, Tensor, module, no_grad};
 
 /// Two hidden layers of 64.
 struct Mlp {
@@ -50,44 +52,20 @@ impl Layer for Mlp {
     }
 }
 
-/// Points on two arms that wind around each other, and the arm of each.
-fn spirals(count: usize, seed: u64) -> Result<(Tensor, Tensor)> {
-    let mut random = Random::new(seed);
-    let (mut points, mut arms) = (Vec::new(), Vec::new());
-    for i in 0..count {
-        let (arm, along) = ((i % 2) as f64, random.uniform());
-        let angle = 9.0 * along + arm * std::f64::consts::PI;
-        let mut noise = || 0.06 * (random.uniform() - 0.5);
-        points.extend([(along * angle.cos() + noise()) as f32, (along * angle.sin() + noise()) as f32]);
-        arms.push(i64::from(i % 2 == 1));
-    }
-    Ok((Tensor::from_vec(points, [count, 2])?, Tensor::from_vec(arms, [count])?))
-}
-
-/// Points of a file: lines of numbers with commas between them, the last one the class.
-fn read(path: &std::path::Path) -> Result<(Tensor, Tensor)> {
-    let fail = |what: String| Error::new("read", Fault::value(what, "each line is: number,number,...,class"));
-    let text = std::fs::read_to_string(path).map_err(|error| fail(format!("{}: {error}", path.display())))?;
-    let (mut points, mut classes, mut width) = (Vec::new(), Vec::new(), 0);
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let wrong = || fail(format!("line {} is no row of numbers", number + 1));
-        let (row, class) = line.rsplit_once(',').ok_or_else(wrong)?;
-        let before = points.len();
-        for field in row.split(',') {
-            points.push(field.trim().parse::<f32>().map_err(|_| wrong())?);
-        }
-        width = points.len() - before;
-        classes.push(class.trim().parse::<i64>().map_err(|_| wrong())?);
-    }
-    let count = classes.len();
-    Ok((Tensor::from_vec(points, [count, width])?, Tensor::from_vec(classes, [count])?))
+/// Points of a table: the last column is the class, by number or by name, all others are numbers.
+fn read(path: &std::path::Path) -> Result<Examples> {
+    let table = Table::read(path)?;
+    let columns = table.names().split_last();
+    let (class, numbers) = columns.ok_or_else(|| Error::new("read", Fault::value("a table without columns", "")))?;
+    Examples::new(&table.numbers(numbers)?, table.categories(class)?.codes())
 }
 
 fn main() -> Result<()> {
-    let (x, y) = match common::data() {
+    let examples = match common::data() {
         Some(path) => read(&path)?,
-        None => spirals(600, 1)?,
+        None => spirals(600, 2, 0.02, 1)?,
     };
+    let (x, y) = (examples.input(), examples.target());
     let [_, inputs] = x.dims()?;
     let classes = y.max().item()? as usize + 1;
 
@@ -95,18 +73,18 @@ fn main() -> Result<()> {
     let mut optimizer = Adam::new(0.01);
     let steps = common::steps(1000, 200);
     for step in 0..=steps {
-        let scores = model.forward(&x);
-        let loss = cross_entropy(&scores, &y);
+        let scores = model.forward(x);
+        let loss = cross_entropy(&scores, y);
         optimizer.step(&mut model, &loss.backward()?)?;
         if step % (steps / 4) == 0 {
-            println!("step {step:4}   loss {:.4}   accuracy {:.1} %", loss.item()?, common::accuracy(&scores, &y)?);
+            println!("step {step:4}   loss {:.4}   accuracy {:.1} %", loss.item()?, common::accuracy(&scores, y)?);
         }
     }
 
     if inputs == 2 && classes == 2 {
         draw(&model)?;
     }
-    let right = common::accuracy(&no_grad(|| model.forward(&x)), &y)?;
+    let right = common::accuracy(&no_grad(|| model.forward(x)), y)?;
     println!("accuracy {right:.1} %");
     assert!(common::data().is_some() || right > 95.0, "the spirals were not told apart");
     Ok(())
