@@ -191,11 +191,12 @@ impl Dataset for Folder {
 /// More folders inside each other are taken for a link that leads back.
 const DEEPEST: usize = 64;
 
+/// The classes, and the files with the numbers of their classes.
+type Found = (Vec<String>, Vec<(PathBuf, usize)>);
 /// What is wrong, and with which file if not with the folder itself.
 type Wrong = (Option<PathBuf>, Fault);
 
-/// The classes, and the files with the numbers of their classes.
-fn list(root: &Path) -> Result<(Vec<String>, Vec<(PathBuf, usize)>), Wrong> {
+fn list(root: &Path) -> Result<Found, Wrong> {
     let (mut classes, mut files) = (Vec::new(), Vec::new());
     let mut entries = entries(root).map_err(|fault| (None, fault))?;
     entries.retain(|path| path.is_dir());

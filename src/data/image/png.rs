@@ -123,8 +123,11 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The first chunk: its name, what it holds, and what follows if its checksum is right.
-fn chunk(file: &[u8]) -> Option<(&[u8; 4], &[u8], Option<&[u8]>)> {
+/// A chunk: its name, what it holds, and what follows if its checksum is right.
+type Chunk<'a> = (&'a [u8; 4], &'a [u8], Option<&'a [u8]>);
+
+/// The first chunk.
+fn chunk(file: &[u8]) -> Option<Chunk<'_>> {
     let (length, rest) = file.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
     let (name, _) = rest.split_first_chunk::<4>()?;
