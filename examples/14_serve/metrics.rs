@@ -115,6 +115,8 @@ impl Metrics {
         let _ = writeln!(page, "batches_total {}", self.batches.count());
         let _ = writeln!(page, "connections_turned_away_total {}", self.turned_away.load(Relaxed));
         let _ = writeln!(page, "connections {connections}\nrequests_waiting {waiting}");
+        let tensors = chainrule::device::memory();
+        let _ = writeln!(page, "tensor_bytes {}\ntensor_bytes_idle {}", tensors.in_use, tensors.idle());
         if let Some(bytes) = resident() {
             let _ = writeln!(page, "resident_bytes {bytes}");
         }
