@@ -15,6 +15,18 @@ pub enum SimdLevel {
     Avx512,
 }
 
+/// Asks for the memory behind a pointer, which need not be any: only a hint.
+#[inline(always)]
+pub(super) fn prefetch<T>(pointer: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, which never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(pointer.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = pointer;
+}
+
 /// A loop to be compiled for each level. `run` must be `#[inline(always)]`, so that it takes on its caller's features.
 /// `FUSED` says that a fused multiply-add is one instruction here.
 pub trait Kernel: Sized {

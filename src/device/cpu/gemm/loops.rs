@@ -29,8 +29,14 @@ pub(super) fn even(total: usize, most: usize) -> usize {
     total.div_ceil(total.div_ceil(most).max(1)).max(1)
 }
 
-/// A packed operand is worth it when each element is read by at least this many tiles.
+/// A packed panel of A is worth it when at least this many panels of B read it.
 const WORTH_PACKING: usize = 4;
+
+/// So few tiles read each element of B that it is not packed, however far apart its rows are.
+const FEW: usize = 8;
+
+/// Bytes of a page of memory.
+const PAGE: usize = 4096;
 
 /// Multiply-adds that a part should have at least, so that handing it out does not cost more than it brings.
 const PART: usize = 1 << 18;
@@ -162,9 +168,12 @@ impl<T: Real> Block<'_, T> {
         self.product.right.pack(lines, shared, self.panel_width(panel), to);
     }
 
-    /// Few tiles read each element of B: then packing costs more than it brings.
+    /// Is packing worth less than it costs? So it is where few tiles read each element, or where rows of B are short: the
+    /// next ones are asked for in time, and some share a page.
     fn reads_b_in_place(&self, tiles: usize) -> bool {
-        tiles < WORTH_PACKING && self.product.right.in_place().is_some_and(|right| right.line == 1)
+        let near = |step: isize| step.unsigned_abs() * size_of::<T>() < PAGE;
+        let in_place = self.product.right.in_place();
+        in_place.is_some_and(|right| right.line == 1 && (tiles < FEW || near(right.shared)))
     }
 
     /// LOOP 2: one panel of A with some panels of B.
@@ -180,7 +189,7 @@ impl<T: Real> Block<'_, T> {
         let Block { product, kernel, depth, position, .. } = *self;
         scratch::left(|scratch| {
             let a = match product.left.in_place() {
-                Some(left) if panels.len() < WORTH_PACKING => Panel {
+                Some(left) if panels.len() < WORTH_PACKING || left.lines_keep_apart() => Panel {
                     start: left.start.wrapping_offset(row as isize * left.line + position as isize * left.shared),
                     line: left.line,
                     step: left.shared,

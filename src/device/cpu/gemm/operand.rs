@@ -1,6 +1,7 @@
 //! How a product reads its operands: in place, or packed into panels.
 
 use super::kernel::Real;
+use crate::device::cpu::simd;
 use crate::error::Fault;
 use crate::layout::Element;
 use half::{bf16, f16};
@@ -33,6 +34,10 @@ pub(crate) struct InPlace<'a, T> {
 unsafe impl<T: Sync> Sync for InPlace<'_, T> {}
 
 impl<T> InPlace<'_, T> {
+    /// Are lines dense, and so far apart that many of them find room in the first-level cache at the same time?
+    pub(super) fn lines_keep_apart(&self) -> bool {
+        self.shared == 1 && !(self.line.unsigned_abs() * size_of::<T>()).is_multiple_of(4096)
+    }
     /// From a later line on.
     pub(super) fn after_line(&self, line: usize) -> Self {
         InPlace { start: self.start.wrapping_offset(line as isize * self.line), ..*self }
@@ -111,18 +116,38 @@ impl Widen<f32> for f16 {
     }
 }
 
+/// Shared positions that are asked for before they are copied.
+const AHEAD: isize = 8;
+
+/// Copies to the beginning of `to`, in blocks that the compiler knows.
+#[inline(always)]
+fn copy_short<T: Copy>(from: &[T], to: &mut [T]) {
+    let (blocks, rest) = from.as_chunks::<16>();
+    let (to_blocks, to_rest) = to[..from.len()].as_chunks_mut::<16>();
+    for (to, from) in to_blocks.iter_mut().zip(blocks) {
+        *to = *from;
+    }
+    to_rest.copy_from_slice(rest);
+}
+
 impl<T: Real, S: Widen<T>> Operand<T> for Lines<'_, S> {
     fn pack(&self, lines: Range<usize>, shared: Range<usize>, width: usize, panel: &mut [T]) {
         if lines.is_empty() || shared.is_empty() {
             return;
         }
         let count = lines.len();
-        // Lines that lie side by side: every shared position is a short copy.
+        // Lines that lie side by side: every shared position is a short copy. The next ones are asked for meanwhile.
         if self.line == 1 {
             for (position, row) in shared.zip(panel.chunks_exact_mut(width)) {
                 let from = self.position(lines.start, position);
-                for (to, &value) in row.iter_mut().zip(&self.data[from..from + count]) {
-                    *to = value.widen();
+                let soon = self.data.as_ptr().wrapping_add(from).wrapping_offset(AHEAD * self.shared);
+                for line in (0..count).step_by(64 / size_of::<S>()) {
+                    simd::prefetch(soon.wrapping_add(line));
+                }
+                let from = &self.data[from..from + count];
+                match S::same(from) {
+                    Some(from) => copy_short(from, row),
+                    None => row.iter_mut().zip(from).for_each(|(to, value)| *to = value.widen()),
                 }
             }
             return;

@@ -5,6 +5,7 @@
 //! so every number of rows has its own code.
 
 use super::kernel::{Kernel, Tile};
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// One instantiation of `$tile<R, V>` per number of rows and vectors: `[V - 1][R - 1]`.
@@ -12,9 +13,21 @@ macro_rules! by_size {
     ($tile:ident; $($R:literal)*) => { [[$($tile::<$R, 1>),*], [$($tile::<$R, 2>),*]] };
 }
 
+/// Positions of B that are asked for before they are needed.
+const AHEAD: isize = 8;
+
+/// The same pointer, of which the compiler no longer knows where it came from.
+#[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written through it")]
+fn opaque<T>(mut pointer: *const T) -> *const T {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags)) };
+    pointer
+}
+
 macro_rules! tile {
     (
-        $(#[$about:meta])* $name:ident, $kernel:ident: $T:ident in $vector:ident of $lanes:literal, $features:literal, rows $rows:literal,
+        $(#[$about:meta])* $name:ident, $sum:ident, $kernel:ident: $T:ident in $vector:ident of $lanes:literal, $features:literal, rows $rows:literal,
         depth $depth:literal, block $block:literal, $zero:ident $load:ident $set:ident $fma:ident $multiply:ident $add:ident,
         store($pointer:ident, $value:ident, $left:ident, $t:ident) $store:block,
         load_c($from:ident, $there:ident) $load_c:block, sizes $($R:literal)*
@@ -22,24 +35,19 @@ macro_rules! tile {
         $(#[$about])*
         #[target_feature(enable = $features)]
         unsafe fn $name<const R: usize, const V: usize>($t: &Tile<$T>) {
-            let mut sums = [[$zero(); V]; R];
-            let (mut a, mut b) = ($t.a, $t.b);
-            for _ in 0..$t.depth {
-                let mut row_of_b = [$zero(); V];
+            for r in 0..R {
                 for v in 0..V {
-                    // SAFETY: each position of the panel can be read as far as it is wide.
-                    row_of_b[v] = unsafe { $load(b.add(v * $lanes)) };
+                    // C is wanted when all is summed; only a hint, so an address beyond C does no harm.
+                    _mm_prefetch::<_MM_HINT_T0>($t.c.wrapping_add(r * $t.c_row + v * $lanes).cast());
                 }
-                for r in 0..R {
-                    // SAFETY: row `r` is one of the tile's.
-                    let number = $set(unsafe { *a.offset(r as isize * $t.a_row) });
-                    for v in 0..V {
-                        sums[r][v] = $fma(number, row_of_b[v], sums[r][v]);
-                    }
-                }
-                a = a.wrapping_offset($t.a_step);
-                b = b.wrapping_offset($t.b_step);
             }
+            // SAFETY: as the caller vouches; a packed panel of A is what `packed` asks for.
+            let sums = unsafe {
+                match $t.a_row == 1 && $t.a_step == R as isize {
+                    true => $sum::<R, V, true>($t),
+                    false => $sum::<R, V, false>($t),
+                }
+            };
             let alpha = $set($t.alpha);
             for r in 0..R {
                 for v in 0..V {
@@ -57,6 +65,40 @@ macro_rules! tile {
                     }
                 }
             }
+        }
+
+        /// The sums of a tile. Where A is packed the compiler knows its steps.
+        #[target_feature(enable = $features)]
+        #[inline]
+        unsafe fn $sum<const R: usize, const V: usize, const PACKED: bool>(t: &Tile<$T>) -> [[$vector; V]; R] {
+            let (row, step) = if PACKED { (1, R as isize) } else { (t.a_row, t.a_step) };
+            let mut sums = [[$zero(); V]; R];
+            // Four rows to a pointer, none known to follow from another or from the last position: else each row's address
+            // is computed from that of the row before, or kept in memory, and the multiplications wait for it.
+            let mut a: [*const $T; 4] = std::array::from_fn(|four| t.a.wrapping_offset(4 * four as isize * row));
+            let (mut b, mut soon) = (t.b, t.b.wrapping_offset(AHEAD * t.b_step));
+            for _ in 0..t.depth {
+                let mut row_of_b = [$zero(); V];
+                for v in 0..V {
+                    // SAFETY: each position of the panel can be read as far as it is wide.
+                    row_of_b[v] = unsafe { $load(b.add(v * $lanes)) };
+                    _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(v * $lanes).cast());
+                }
+                for r in 0..R {
+                    // SAFETY: row `r` is one of the tile's.
+                    let number = $set(unsafe { *a[r / 4].offset((r % 4) as isize * row) });
+                    for v in 0..V {
+                        sums[r][v] = $fma(number, row_of_b[v], sums[r][v]);
+                    }
+                }
+                for a in &mut a {
+                    *a = a.wrapping_offset(step);
+                    *a = if PACKED { *a } else { opaque(*a) };
+                }
+                b = b.wrapping_offset(t.b_step);
+                soon = soon.wrapping_offset(t.b_step);
+            }
+            sums
         }
 
         pub(super) const $kernel: Kernel<$T> = Kernel {
@@ -85,7 +127,7 @@ fn mask(count: usize, lanes: usize) -> u32 {
 
 tile! {
     /// 14 × 32 sums of f32.
-    tile_512_f32, AVX512_F32: f32 in __m512 of 16, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma", rows 14,
+    tile_512_f32, sum_512_f32, AVX512_F32: f32 in __m512 of 16, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma", rows 14,
     depth 384, block 1024, _mm512_setzero_ps _mm512_loadu_ps _mm512_set1_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_add_ps,
     store(pointer, value, left, t) { _mm512_mask_storeu_ps(pointer, mask(left, 16) as u16, value) },
     load_c(from, there) { _mm512_maskz_loadu_ps(mask(there, 16) as u16, from) },
@@ -94,7 +136,7 @@ tile! {
 
 tile! {
     /// 14 × 16 sums of f64.
-    tile_512_f64, AVX512_F64: f64 in __m512d of 8, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma", rows 14,
+    tile_512_f64, sum_512_f64, AVX512_F64: f64 in __m512d of 8, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma", rows 14,
     depth 256, block 512, _mm512_setzero_pd _mm512_loadu_pd _mm512_set1_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd,
     store(pointer, value, left, t) { _mm512_mask_storeu_pd(pointer, mask(left, 8) as u8, value) },
     load_c(from, there) { _mm512_maskz_loadu_pd(mask(there, 8) as u8, from) },
@@ -103,7 +145,7 @@ tile! {
 
 tile! {
     /// 6 × 16 sums of f32.
-    tile_256_f32, AVX2_F32: f32 in __m256 of 8, "avx2,fma", rows 6,
+    tile_256_f32, sum_256_f32, AVX2_F32: f32 in __m256 of 8, "avx2,fma", rows 6,
     depth 384, block 1024, _mm256_setzero_ps _mm256_loadu_ps _mm256_set1_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_add_ps,
     store(pointer, value, left, t) {
         if left >= 8 { _mm256_storeu_ps(pointer, value) } else { _mm256_maskstore_ps(pointer, lanes_f32(left), value) }
@@ -116,7 +158,7 @@ tile! {
 
 tile! {
     /// 6 × 8 sums of f64.
-    tile_256_f64, AVX2_F64: f64 in __m256d of 4, "avx2,fma", rows 6,
+    tile_256_f64, sum_256_f64, AVX2_F64: f64 in __m256d of 4, "avx2,fma", rows 6,
     depth 256, block 512, _mm256_setzero_pd _mm256_loadu_pd _mm256_set1_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_add_pd,
     store(pointer, value, left, t) {
         if left >= 4 { _mm256_storeu_pd(pointer, value) } else { _mm256_maskstore_pd(pointer, lanes_f64(left), value) }
