@@ -9,6 +9,7 @@ mod float;
 mod mathematics;
 mod number;
 mod symbol;
+mod text;
 mod whole;
 
 pub use definition::{Formula, Slope, Update};
@@ -18,4 +19,6 @@ pub use number::*;
 pub use symbol::{
     Binary, Comparison, Function, Instruction, Operator, Program, Register, Symbol, SymbolicBool, SymbolicScalar,
 };
+pub use text::Written;
+pub(crate) use text::number as short_number;
 pub use whole::{Integral, Whole};

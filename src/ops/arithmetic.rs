@@ -8,6 +8,7 @@ use crate::device::elementwise::Elementwise;
 use crate::device::reduce::Reduce;
 use crate::device::{Value, on};
 use crate::error::Fault;
+use crate::formula::{Program, Symbol, Written};
 use crate::formula_struct;
 use crate::layout::DType;
 use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one, pointwise};
@@ -79,6 +80,22 @@ impl Op for Pair {
             (Pair::Div, _) => "∂L/∂b = -∂L/∂c · a / b²",
         }
     }
+    fn formula(&self, gradient_of: Option<usize>) -> Option<Written> {
+        let [a, b, arriving] = [0, 1, 2].map(|k| move || Symbol::input(k));
+        let program = Program::trace(|| match (self, gradient_of) {
+            (Pair::Add, None) => a() + b(),
+            (Pair::Sub, None) => a() - b(),
+            (Pair::Mul, None) => a() * b(),
+            (Pair::Div, None) => a() / b(),
+            (Pair::Add, Some(_)) | (Pair::Sub, Some(0)) => arriving(),
+            (Pair::Sub, Some(_)) => -arriving(),
+            (Pair::Mul, Some(0)) => arriving() * b(),
+            (Pair::Mul, Some(_)) => arriving() * a(),
+            (Pair::Div, Some(0)) => arriving() / b(),
+            (Pair::Div, Some(_)) => -arriving() * (a() / b() / b()),
+        });
+        Some(Written { program, parameters: Vec::new(), of_result: false })
+    }
     fn roles(&self) -> &'static [&'static str] {
         &["left", "right"]
     }
@@ -129,6 +146,20 @@ impl Op for Affine {
     }
     fn rule(&self, _: usize) -> &'static str {
         if self.scale == 1.0 { "∂L/∂x = ∂L/∂y" } else { "∂L/∂x = ∂L/∂y · c" }
+    }
+    fn formula(&self, gradient_of: Option<usize>) -> Option<Written> {
+        let Affine { scale, shift, .. } = *self;
+        let program = Program::trace(|| {
+            let scaled = |x: Symbol| if scale == 1.0 { x } else { x * scale };
+            match gradient_of {
+                None if shift == 0.0 => scaled(Symbol::input(0)),
+                None if scale == -1.0 => Symbol::from(shift) - Symbol::input(0),
+                None if shift < 0.0 => scaled(Symbol::input(0)) - -shift,
+                None => scaled(Symbol::input(0)) + shift,
+                Some(_) => scaled(Symbol::input(1)),
+            }
+        });
+        Some(Written { program, parameters: Vec::new(), of_result: false })
     }
     fn roles(&self) -> &'static [&'static str] {
         &["input"]

@@ -5,7 +5,7 @@ use crate::device::{Value, on};
 use crate::error::Fault;
 use crate::formula::{
     Binary, Comparison, Dual, F, Formula, Function, Instruction, Number, Operator, Program, Register, Slope, Symbol,
-    functions,
+    Written, functions,
 };
 use crate::layout::DType;
 use crate::op::{Call, InputGradients, Keep, Op, Outputs, Saves, Wanted, apply, one};
@@ -163,6 +163,15 @@ impl<P: Formula<N>, const N: usize> Op for Pointwise<P, N> {
     }
     fn rule(&self, which: usize) -> &'static str {
         rule(P::SLOPE, N, which)
+    }
+    fn formula(&self, gradient_of: Option<usize>) -> Option<Written> {
+        let program = match gradient_of {
+            None => Program::trace(|| self.0.value(std::array::from_fn(Symbol::input))),
+            Some(which) if which < N && !matches!(P::SLOPE, Slope::Flat) => self.program(which),
+            Some(_) => return None,
+        };
+        let of_result = gradient_of.is_some() && P::SLOPE == Slope::Output;
+        Some(Written { program, parameters: self.0.parameters(), of_result })
     }
     fn differentiable(&self) -> Result<(), &'static str> {
         if P::TRUTH { Err("a comparison has no gradient: its result is true or false") } else { Ok(()) }

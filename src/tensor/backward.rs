@@ -80,6 +80,13 @@ pub(crate) struct Walk<'a> {
     pub(crate) recorded: bool,
     /// Does the graph stay for another walk?
     pub(crate) keep: bool,
+    /// Who looks on.
+    pub(crate) watch: Option<&'a dyn Watch>,
+}
+
+/// Sees every node that a walk takes: what arrived for its results, and what goes on to its inputs.
+pub(crate) trait Watch {
+    fn see(&self, node: &Arc<Node>, arrived: &[Option<Tensor>], passed: &[(usize, Tensor)]);
 }
 
 /// What a walk found.
@@ -124,6 +131,9 @@ impl Walk<'_> {
                 }
             }
             if node.is_leaf() {
+                if let Some(watch) = self.watch {
+                    watch.see(&node, &arrived, &[]);
+                }
                 if self.targets.is_none()
                     && node.op().name() != SEED
                     && let Some(gradient) = arrived.into_iter().next().flatten()
@@ -136,7 +146,12 @@ impl Walk<'_> {
             if self.targets.is_some() && !(0..node.edges().len()).any(wanted) {
                 continue;
             }
-            for (which, gradient) in self.gradients(&node, arrived, &wanted, at)? {
+            let seen = self.watch.map(|watch| (watch, arrived.clone()));
+            let gradients = self.gradients(&node, arrived, &wanted, at)?;
+            if let Some((watch, arrived)) = seen {
+                watch.see(&node, &arrived, &gradients);
+            }
+            for (which, gradient) in gradients {
                 if let Some((to, output)) = node.edges()[which].history.tracked() {
                     queue.arrive(to, output, gradient);
                 }
@@ -288,7 +303,7 @@ pub(super) fn through_definition(
         output.value()?;
     }
     let sought: SmallVec<[(u64, usize); 3]> = targets.iter().copied().filter(|target| target.0 != 0).collect();
-    let walk = Walk { targets: Some(&sought), recorded: true, keep: true };
+    let walk = Walk { targets: Some(&sought), recorded: true, keep: true, watch: None };
     let mut found = walk.from(&roots, node.location())?.targets.into_iter();
     Ok(Some(targets.iter().map(|target| if target.0 != 0 { found.next().flatten() } else { None }).collect()))
 }
@@ -524,12 +539,19 @@ fn recorded_seed(seed: Tensor, at: Place) -> Result<Tensor> {
     Ok(Tensor::with_history(value, History::Node { node, output: 0 }))
 }
 
+/// One walk from a single number, seen by `watch`; the graph is kept.
+pub(super) fn watched(root: &Tensor, watch: &dyn Watch, at: Place) -> Result<Gradients> {
+    let walk = Walk { targets: None, recorded: false, keep: true, watch: Some(watch) };
+    let found = walk.from(&[(root, seed(root, None, at)?)], at)?;
+    Ok(Gradients { entries: found.leaves, cuts: found.cuts })
+}
+
 fn leaves(roots: &[(&Tensor, Tensor)], recorded: bool, keep: bool, at: Place) -> Result<Gradients> {
     let mut seeded: SmallVec<[(&Tensor, Tensor); 1]> = SmallVec::new();
     for (root, seed) in roots {
         seeded.push((root, if recorded { recorded_seed(seed.clone(), at)? } else { seed.clone() }));
     }
-    let found = Walk { targets: None, recorded, keep }.from(&seeded, at)?;
+    let found = Walk { targets: None, recorded, keep, watch: None }.from(&seeded, at)?;
     Ok(Gradients { entries: found.leaves, cuts: found.cuts })
 }
 
@@ -542,7 +564,7 @@ fn chosen(root: &Tensor, targets: &[&Tensor], recorded: bool, keep: bool, at: Pl
         let (node, output) = target.history().tracked().ok_or_else(|| not_reached(which, target, &[], at))?;
         sought.push((node.id, output));
     }
-    let found = Walk { targets: Some(&sought), recorded, keep }.from(&[(root, start)], at)?;
+    let found = Walk { targets: Some(&sought), recorded, keep, watch: None }.from(&[(root, start)], at)?;
     let cuts = found.cuts;
     let each = found.targets.into_iter().zip(targets).enumerate();
     each.map(|(which, (gradient, target))| gradient.ok_or_else(|| not_reached(which, target, &cuts, at))).collect()

@@ -150,7 +150,7 @@ impl Op for Checkpoint {
                 edge.push(input);
             }
             let result = with_modes(|modes| modes.recording = true, || self.replay(&edge))?;
-            let walk = Walk { targets: Some(&targets), recorded: call.recorded(), keep: call.recorded() };
+            let walk = Walk { targets: Some(&targets), recorded: call.recorded(), keep: call.recorded(), watch: None };
             let found = walk.from(&[(&result, arriving[0].clone())], std::panic::Location::caller())?;
             let mut found = found.targets.into_iter();
             Ok((0..call.inputs()).map(|which| if wanted.has(which) { found.next().flatten() } else { None }).collect())

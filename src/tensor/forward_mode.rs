@@ -125,7 +125,7 @@ pub(super) fn tangent_from_gradients(name: &'static str, tangents: &[Option<Tens
             }
             let roots: Vec<(&Tensor, Tensor)> =
                 roots.iter().map(|(gradient, tangent)| (gradient, tangent.clone())).collect();
-            let walk = Walk { targets: Some(&targets), recorded: false, keep: true };
+            let walk = Walk { targets: Some(&targets), recorded: false, keep: true, watch: None };
             let found = walk.from(&roots, call.node.location())?;
             let results = found.targets.into_iter().zip(call.node.results());
             results

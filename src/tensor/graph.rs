@@ -314,4 +314,10 @@ impl Op for Leaf {
     fn label(&self) -> Option<Arc<str>> {
         self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+    fn take_label(&self, name: &str) -> bool {
+        let mut own = self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = own.is_none();
+        own.get_or_insert_with(|| name.into());
+        free
+    }
 }

@@ -23,6 +23,7 @@ mod read;
 mod record;
 mod scopes;
 mod state;
+mod visits;
 
 pub use apply::{apply, apply_all, apply_many, apply_slice};
 pub(crate) use apply::{refused, refused_as};
@@ -39,6 +40,7 @@ pub use record::{Recording, Source, Step, record};
 pub(crate) use scopes::apart;
 pub use scopes::{detect_anomalies, evaluating, is_recording, is_training, no_grad, training};
 pub use state::State;
+pub use visits::Visit;
 
 #[cfg(test)]
 mod tests;

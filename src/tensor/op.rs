@@ -5,6 +5,7 @@ use super::forward_mode;
 use super::graph::{History, Node, Saved};
 use crate::device::Value;
 use crate::error::{Error, Fault};
+use crate::formula::Written;
 use crate::layout::{DType, Shape};
 use smallvec::SmallVec;
 use std::fmt;
@@ -76,6 +77,12 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
     fn saves(&self, which: usize) -> Saves;
     /// The rule as a student would write it: "∂L/∂A = ∂L/∂C · Bᵀ".
     fn rule(&self, which: usize) -> &'static str;
+    /// The formula of a pointwise operation; or, for `gradient_of` an input, the product that is passed on to it: of the
+    /// operands (or the result) and, as the last input, of what arrived. For those who read operations, not for computing.
+    fn formula(&self, gradient_of: Option<usize>) -> Option<Written> {
+        let _ = gradient_of;
+        None
+    }
     /// Why there is no gradient, for an operation that has none.
     fn differentiable(&self) -> Result<(), &'static str> {
         Ok(())
@@ -102,6 +109,12 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
     /// The name that this operation gives its result.
     fn label(&self) -> Option<Arc<str>> {
         None
+    }
+    /// Takes a name where it has none and can hold one: a leaf.
+    #[doc(hidden)]
+    fn take_label(&self, name: &str) -> bool {
+        let _ = name;
+        false
     }
 }
 

@@ -204,7 +204,7 @@ impl Tensor {
             Device::Cpu => self.clone(),
         }
     }
-    /// The same tensor with a name, for errors and pictures.
+    /// The same tensor with a name, for errors and pictures. A variable without a name takes it itself, wherever it is held.
     ///
     /// ```
     /// use chainrule::Tensor;
@@ -215,6 +215,12 @@ impl Tensor {
     #[track_caller]
     pub fn named(&self, name: &str) -> Tensor {
         let Ok(value) = &self.value else { return self.clone() };
+        if let History::Node { node, .. } = &self.history
+            && node.is_leaf()
+            && node.op().take_label(name)
+        {
+            return self.clone();
+        }
         if self.history.tracked().is_some() {
             return apply(Identity { label: Some(name.into()), hook: None }, [self]);
         }

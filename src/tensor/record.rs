@@ -93,12 +93,16 @@ impl Recording {
     pub fn source_of(&self, tensor: &Tensor) -> Source {
         self.source(tensor.history())
     }
+    /// Which step a node belongs to.
+    pub(super) fn step_of(&self, node: &Node) -> Option<usize> {
+        self.steps.binary_search_by_key(&node.id, |step| step.node.id).ok()
+    }
     fn source(&self, history: &History) -> Source {
         match history {
-            History::Node { node, output } => match self.steps.binary_search_by_key(&node.id, |step| step.node.id) {
-                Ok(step) => Source::Step { step, output: *output as usize },
-                Err(_) if node.is_leaf() => Source::Leaf { id: node.id, name: history.name() },
-                Err(_) => Source::Data,
+            History::Node { node, output } => match self.step_of(node) {
+                Some(step) => Source::Step { step, output: *output as usize },
+                None if node.is_leaf() => Source::Leaf { id: node.id, name: history.name() },
+                None => Source::Data,
             },
             History::Frozen(node) if node.is_leaf() => Source::Leaf { id: node.id, name: history.name() },
             _ => Source::Data,

@@ -87,7 +87,7 @@ impl Picture {
 }
 
 /// A text as XML takes it.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
