@@ -91,7 +91,7 @@ fn of_gradients(trace: &Trace) -> Vec<Finding> {
     let Some(middle) = ordered.get(ordered.len() / 2).copied() else { return findings };
     for (leaf, size) in sizes {
         let text = match size {
-            size if size == 0.0 => "its gradient is 0 everywhere: it learns nothing from this batch".to_string(),
+            0.0 => "its gradient is 0 everywhere: it learns nothing from this batch".to_string(),
             size if size > middle * FAR => {
                 format!("its gradient is {} times the middle one: it explodes", short_number(size / middle))
             }
