@@ -187,9 +187,16 @@ fn errors_name_the_file_and_say_what_to_do() {
     error("21 times 13 pixels, 272 may be", large);
     #[cfg(unix)]
     {
-        std::os::unix::fs::symlink(&place.0, place.0.join("empty/back")).unwrap();
-        let around = image::folder(&place.0).unwrap_err();
-        assert!(around.kind() == ErrorKind::Io, "{around}");
+        for back in [place.0.clone(), place.0.join("empty")] {
+            let link = place.0.join("empty/back");
+            std::os::unix::fs::symlink(back, &link).unwrap();
+            error("folders inside each other", image::folder(&place.0).unwrap_err());
+            fs::remove_file(link).unwrap();
+        }
+        // A link to pictures elsewhere is followed.
+        std::os::unix::fs::symlink(Path::new(PICTURES).canonicalize().unwrap(), place.0.join("linked")).unwrap();
+        let all = image::folder(&place.0).unwrap();
+        assert_eq!((all.classes(), all.len()), (&["empty".to_string(), "linked".to_string()][..], 4 + 28));
     }
 }
 

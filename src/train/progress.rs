@@ -271,7 +271,7 @@ mod tests {
         );
         assert_eq!(line(&moment, 45), "epoch  2/10  123/469  loss 0.1235  12 346/s");
         let text = line(&Moment { steps: Some(148), ..moment.clone() }, 60);
-        assert_eq!(text, "epoch  2/10  123/469 (step 148)  loss 0.1235  12 346/s");
+        assert_eq!(text, "epoch  2/10 ━╌╌╌╌ 123/469 (step 148)  loss 0.1235  12 346/s");
         for width in 0..200 {
             for batches in [0, 1, 469] {
                 let text = line(&Moment { batches, ..moment.clone() }, width);

@@ -188,8 +188,9 @@ impl Dataset for Folder {
     }
 }
 
-/// More folders inside each other are taken for a link that leads back.
-const DEEPEST: usize = 64;
+/// More folders inside each other are taken for a link that leads back. (Systems follow some forty links, and then say that
+/// nothing is there.)
+const DEEPEST: usize = 32;
 
 /// The classes, and the files with the numbers of their classes.
 type Found = (Vec<String>, Vec<(PathBuf, usize)>);
@@ -198,9 +199,8 @@ type Wrong = (Option<PathBuf>, Fault);
 
 fn list(root: &Path) -> Result<Found, Wrong> {
     let (mut classes, mut files) = (Vec::new(), Vec::new());
-    let mut entries = entries(root).map_err(|fault| (None, fault))?;
-    entries.retain(|path| path.is_dir());
-    for path in entries {
+    let entries = entries(root).map_err(|fault| (None, fault))?;
+    for (path, _) in entries.into_iter().filter(|(_, is_folder)| *is_folder) {
         let before = files.len();
         below(&path, classes.len(), 1, &mut files)?;
         if files.len() == before {
@@ -223,8 +223,8 @@ fn below(folder: &Path, class: usize, depth: usize, files: &mut Vec<(PathBuf, us
         let what = format!("more than {DEEPEST} folders inside each other");
         return Err(inside(foreign(what, "remove the link that leads back to a folder above")));
     }
-    for path in entries(folder).map_err(inside)? {
-        if path.is_dir() {
+    for (path, is_folder) in entries(folder).map_err(inside)? {
+        if is_folder {
             below(&path, class, depth + 1, files)?;
         } else if is_picture(&path) {
             files.push((path, class));
@@ -233,16 +233,21 @@ fn below(folder: &Path, class: usize, depth: usize, files: &mut Vec<(PathBuf, us
     Ok(())
 }
 
-/// What is in a folder and not hidden, sorted by name.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+/// What is in a folder and not hidden, sorted by name; and whether it is a folder, or a link to one.
+fn entries(folder: &Path) -> Result<Vec<(PathBuf, bool)>, Fault> {
     let failed = |error| system("the folder cannot be read", &error);
-    let mut names = Vec::new();
+    let mut entries = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
-        names.push(entry.map_err(failed)?.file_name());
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            let kind = entry.file_type().map_err(failed)?;
+            let path = entry.path();
+            let is_folder = if kind.is_symlink() { path.is_dir() } else { kind.is_dir() };
+            entries.push((path, is_folder));
+        }
     }
-    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
-    names.sort();
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    entries.sort_by(|(a, _), (b, _)| a.file_name().cmp(&b.file_name()));
+    Ok(entries)
 }
 
 fn is_picture(path: &Path) -> bool {

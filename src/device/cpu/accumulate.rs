@@ -146,3 +146,42 @@ fn add_into<T: Element + Add<Output = T>>(sum: &mut Value, term: &Value) -> Resu
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value<T: Element>(numbers: &[T]) -> Value {
+        let shape = Shape::new(&[numbers.len()]).expect("a shape");
+        Value::build::<T>(shape, |out| out.copy_from_slice(numbers)).expect("a value")
+    }
+
+    #[test]
+    fn the_first_that_is_not_finite_is_found_wherever_it_stands() {
+        for count in [0, 1, 17, PART - 1, PART, PART + 1, 3 * PART + 5] {
+            let mut numbers: Vec<f32> = (0..count).map(|i| f32::MAX / (1 + i) as f32).collect();
+            assert_eq!(Cpu.first_not_finite(&value(&numbers)).expect("an answer"), None);
+            for at in [0, count / 2, PART.min(count), count].into_iter().filter_map(|at| at.checked_sub(1)) {
+                for bad in [f32::INFINITY, f32::NEG_INFINITY] {
+                    let good = std::mem::replace(&mut numbers[at], bad);
+                    let found = Cpu.first_not_finite(&value(&numbers)).expect("an answer");
+                    assert_eq!(found, Some((at, f64::from(bad))), "{count}");
+                    numbers[at] = good;
+                }
+                let mut double = vec![1.0; count];
+                double[at..].fill(f64::NAN);
+                let found = Cpu.first_not_finite(&value(&double)).expect("an answer");
+                assert!(found.is_some_and(|(place, number)| place == at && number.is_nan()), "{count}");
+            }
+        }
+    }
+
+    #[test]
+    fn squares_of_whole_numbers_are_summed_exactly() {
+        for count in [0, 1, LANES - 1, LANES, LANES + 1, CHUNK + 7] {
+            let numbers: Vec<f32> = (0..count).map(|i| (i % 100) as f32 - 50.0).collect();
+            let sum = numbers.iter().map(|x| f64::from(x * x)).sum::<f64>();
+            assert_eq!(Cpu.sum_of_squares(&value(&numbers)).expect("a sum"), sum, "{count}");
+        }
+    }
+}
