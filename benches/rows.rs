@@ -35,7 +35,14 @@ const COPY: &str = "copy loop";
 
 fn entries(elements: usize) -> Vec<Entry> {
     let (rows, columns) = (elements >> 10, 1 << 10);
-    let numbers: Vec<f32> = (0..elements).map(|i| (i * 7919 % 1013) as f32 / 500.0 - 1.0).collect();
+    // Without a pattern: sums that go down columns would meet a slope in one.
+    let mut state = 1u64;
+    let numbers: Vec<f32> = (0..elements)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect();
     let mut target = vec![0.0f32; elements];
     let x = Tensor::from_vec(numbers, [rows, columns]).expect("sizes fit");
     let (weight, bias) = (Tensor::ones([columns]), Tensor::zeros([columns]));

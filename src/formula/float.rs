@@ -44,6 +44,11 @@ pub trait Float:
     const EXPONENT: Self;
     #[doc(hidden)]
     fn power_of_exponent(self) -> Self;
+    /// What makes a whole number stand in the lowest bits when it is added, and the addition of those bits to an exponent.
+    #[doc(hidden)]
+    const SHIFT: Self;
+    #[doc(hidden)]
+    fn add_to_exponent(self, shifted: Self, more: i32) -> Self;
     #[doc(hidden)]
     fn split(self) -> (Self, Self);
 }
@@ -89,6 +94,12 @@ macro_rules! float {
             #[inline(always)]
             fn power_of_exponent(self) -> $T {
                 <$T>::from_bits(self.to_bits() << $mantissa)
+            }
+            const SHIFT: $T = $shift;
+            #[inline(always)]
+            fn add_to_exponent(self, shifted: $T, more: i32) -> $T {
+                let more = (more as $Bits) << $mantissa;
+                <$T>::from_bits(self.to_bits().wrapping_add(shifted.to_bits() << $mantissa).wrapping_add(more))
             }
             #[inline(always)]
             fn split(self) -> ($T, $T) {
@@ -235,6 +246,15 @@ impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
     fn nearest_power(self, factor: f64) -> (Self, Self) {
         let shifted = self.multiply_add(F(T::from_f64(factor)), F(T::EXPONENT));
         (F(shifted.0 - T::EXPONENT), F(shifted.0.power_of_exponent()))
+    }
+    #[inline(always)]
+    fn nearest_shifted(self, factor: f64) -> (Self, Self) {
+        let shifted = self.multiply_add(F(T::from_f64(factor)), F(T::SHIFT));
+        (F(shifted.0 - T::SHIFT), shifted)
+    }
+    #[inline(always)]
+    fn times_power(self, shifted: Self, more: i32) -> Self {
+        F(self.0.add_to_exponent(shifted.0, more))
     }
     #[inline(always)]
     fn split(self) -> (Self, Self) {

@@ -196,9 +196,11 @@ unsafe fn run<E: Copy + Send + Default>(route: &Route, out: *mut E, source: *con
         && let Some(across) = route.axes().iter().position(|stretch| stretch.from == 1)
     {
         let wide = route.axes()[across];
+        let turn =
+            Turn { out_step: wide.to, source_step: inner.from, way: Way::of::<E>(), far: route.bytes::<E>() >= FAR };
         route.blocks(across, |to, from, rows, columns| {
             // SAFETY: the block's places are places of the route.
-            unsafe { turn(out.at(to), wide.to, source.at(from), inner.from, rows, columns) }
+            unsafe { turn.run(out.at(to), source.at(from), rows, columns) }
         });
         return;
     }
@@ -231,65 +233,136 @@ unsafe fn row<E: Copy>(out: *mut E, source: *const E, size: usize, step: Stretch
     }
 }
 
-/// `out[i, j] = source[j, i]` for `rows` i and `columns` j: rows of `out` are `out_step` apart, those of `source`
-/// `source_step`.
-///
-/// # Safety
-/// All these places lie inside what the pointers own.
-unsafe fn turn<E: Copy + Default>(
-    out: *mut E,
+/// From so many bytes on a turned copy goes past the caches, which would fetch every line of the result first.
+const FAR: usize = 8 << 20;
+
+/// How whole tiles are turned around.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// Number by number.
+    Plain,
+    /// In registers of 32 bytes.
+    Halves,
+    /// In registers of a whole cache line.
+    Lines,
+}
+
+impl Way {
+    fn of<E>() -> Way {
+        match (cfg!(target_arch = "x86_64"), size_of::<E>(), simd::level()) {
+            (true, 4, SimdLevel::Avx512) => Way::Lines,
+            (true, 4 | 8, SimdLevel::Avx2 | SimdLevel::Avx512) => Way::Halves,
+            _ => Way::Plain,
+        }
+    }
+}
+
+/// `out[i, j] = source[j, i]`: rows of `out` are `out_step` apart, those of `source` `source_step`.
+#[derive(Clone, Copy)]
+struct Turn {
     out_step: isize,
-    source: *const E,
     source_step: isize,
-    rows: usize,
-    columns: usize,
-) {
-    let mut tile = [[E::default(); TILE]; TILE];
-    let registers = has_registers::<E>();
-    for j in (0..columns).step_by(TILE) {
-        let wide = TILE.min(columns - j);
+    way: Way,
+    far: bool,
+}
+
+impl Turn {
+    /// A block of `rows` i and `columns` j.
+    ///
+    /// # Safety
+    /// All these places lie inside what the pointers own.
+    unsafe fn run<E: Copy + Default>(self, out: *mut E, source: *const E, rows: usize, columns: usize) {
+        let past = self.far
+            && self.way == Way::Lines
+            && out.addr().is_multiple_of(LINE)
+            && (self.out_step.unsigned_abs() * size_of::<E>()).is_multiple_of(LINE);
         for i in (0..rows).step_by(TILE) {
             let high = TILE.min(rows - i);
-            // SAFETY: i + high <= rows and j + wide <= columns.
-            unsafe {
-                let from = source.offset(j as isize * source_step + i as isize);
-                let to = out.offset(i as isize * out_step + j as isize);
-                if wide == TILE && high == TILE && registers {
-                    turn_tile(to, out_step, from, source_step);
-                } else if wide == TILE && high == TILE {
-                    for b in 0..TILE {
-                        let line = &*from.offset(b as isize * source_step).cast::<[E; TILE]>();
-                        for (turned, &element) in tile.iter_mut().zip(line) {
-                            turned[b] = element;
-                        }
-                    }
-                    for (a, line) in tile.iter().enumerate() {
-                        *to.offset(a as isize * out_step).cast::<[E; TILE]>() = *line;
-                    }
-                } else {
-                    for a in 0..high as isize {
-                        for b in 0..wide as isize {
-                            *to.offset(a * out_step + b) = *from.offset(b * source_step + a);
+            for j in (0..columns).step_by(TILE) {
+                let wide = TILE.min(columns - j);
+                // SAFETY: i + high <= rows and j + wide <= columns; the way is one that the processor has.
+                unsafe {
+                    let from = source.offset(j as isize * self.source_step + i as isize);
+                    let to = out.offset(i as isize * self.out_step + j as isize);
+                    match (wide == TILE && high == TILE, self.way) {
+                        (true, Way::Lines) => turn_lines(to.cast(), self.out_step, from.cast(), self.source_step, past),
+                        (true, Way::Halves) => turn_halves(to, self.out_step, from, self.source_step),
+                        (true, Way::Plain) => turn_plain(to, self.out_step, from, self.source_step),
+                        _ => {
+                            for a in 0..high as isize {
+                                for b in 0..wide as isize {
+                                    *to.offset(a * self.out_step + b) = *from.offset(b * self.source_step + a);
+                                }
+                            }
                         }
                     }
                 }
             }
         }
+        if past {
+            written();
+        }
     }
 }
 
-/// Are tiles of these elements turned around in registers here?
-fn has_registers<E>() -> bool {
-    cfg!(target_arch = "x86_64") && matches!(size_of::<E>(), 4 | 8) && simd::level() >= SimdLevel::Avx2
+/// Bytes of a line of the caches.
+const LINE: usize = 64;
+
+/// What went past the caches is there for all threads.
+fn written() {
+    // SAFETY: every x86-64 has it.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
 }
 
-/// One whole tile, where [`has_registers`] says so.
+/// One whole tile.
 ///
 /// # Safety
-/// As for [`turn`]; the processor has AVX2.
+/// As for [`Turn::run`].
+unsafe fn turn_plain<E: Copy + Default>(out: *mut E, out_step: isize, source: *const E, source_step: isize) {
+    let mut tile = [[E::default(); TILE]; TILE];
+    // SAFETY: the tile's places, in lines of `TILE` neighbours.
+    unsafe {
+        for b in 0..TILE {
+            let line = &*source.offset(b as isize * source_step).cast::<[E; TILE]>();
+            for (turned, &element) in tile.iter_mut().zip(line) {
+                turned[b] = element;
+            }
+        }
+        for (a, line) in tile.iter().enumerate() {
+            *out.offset(a as isize * out_step).cast::<[E; TILE]>() = *line;
+        }
+    }
+}
+
+/// One whole tile of elements of four bytes, a cache line at a time; `past` the caches where the lines of `out` are aligned.
+///
+/// # Safety
+/// As for [`Turn::run`]; the processor has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn turn_lines(out: *mut f32, out_step: isize, source: *const f32, source_step: isize, past: bool) {
+    use super::gemm::transpose_16;
+    use std::arch::x86_64::*;
+    // SAFETY: the tile's places, in lines of 16 neighbours. Shuffles of floats move bits, whatever they mean.
+    unsafe {
+        let rows = std::array::from_fn(|b| _mm512_loadu_ps(source.offset(b as isize * source_step)));
+        for (a, row) in transpose_16(rows).into_iter().enumerate() {
+            let to = out.offset(a as isize * out_step);
+            if past { _mm512_stream_ps(to, row) } else { _mm512_storeu_ps(to, row) }
+        }
+    }
+}
+
+/// One whole tile of elements of four or eight bytes, in parts of 32 bytes.
+///
+/// # Safety
+/// As for [`Turn::run`]; the processor has AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn turn_tile<E>(out: *mut E, out_step: isize, source: *const E, source_step: isize) {
+unsafe fn turn_halves<E>(out: *mut E, out_step: isize, source: *const E, source_step: isize) {
     use super::gemm::{transpose_4, transpose_8};
     use std::arch::x86_64::*;
     // Shuffles of floats move bits, whatever they mean.
@@ -314,8 +387,11 @@ unsafe fn turn_tile<E>(out: *mut E, out_step: isize, source: *const E, source_st
         }
     }
 }
+
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn turn_tile<E>(_: *mut E, _: isize, _: *const E, _: isize) {}
+unsafe fn turn_lines(_: *mut f32, _: isize, _: *const f32, _: isize, _: bool) {}
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn turn_halves<E>(_: *mut E, _: isize, _: *const E, _: isize) {}
 
 fn add_at<T: Element + Add<Output = T>>(base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault> {
     Value::try_build::<T>(*base.shape(), |out| {
@@ -374,6 +450,8 @@ mod tests {
             &[17, 16, 16],
             &[300, 530],
             &[2, 3, 700],
+            // past the caches, with ragged ends
+            &[1040, 2100],
         ] {
             let x = counting(sizes);
             let mut order: Vec<usize> = (0..sizes.len()).collect();

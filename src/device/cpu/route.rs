@@ -73,6 +73,11 @@ impl Route {
         &self.axes
     }
 
+    /// What is written, in elements of this size.
+    pub(crate) fn bytes<E>(&self) -> usize {
+        self.axes.iter().map(|stretch| stretch.size).product::<usize>() * size_of::<E>()
+    }
+
     /// The innermost axis.
     pub(crate) fn inner(&self) -> Stretch {
         self.axes[self.axes.len() - 1]
@@ -119,8 +124,8 @@ impl Route {
         let Some(inner) = outer.pop() else { return };
         let wide = outer.remove(across);
         // Longer where the other side is short.
-        let beside = |size: usize| (BLOCK * BLOCK / size).next_multiple_of(TILE);
-        let rows = wide.size.min(beside(inner.size.min(BLOCK)));
+        let beside = |size: usize| (HIGH * WIDE / size).next_multiple_of(TILE);
+        let rows = wide.size.min(beside(inner.size.min(WIDE)));
         let columns = inner.size.min(beside(rows));
         let (down, right) = (wide.size.div_ceil(rows), inner.size.div_ceil(columns));
         let planes: usize = outer.iter().map(|stretch| stretch.size).product();
@@ -174,8 +179,10 @@ impl Route {
 
 /// Rows and columns that are turned around at once; blocks are multiples of it.
 pub(crate) const TILE: usize = 16;
-/// Rows and columns of a block: it crosses 512 pages at most, as many as a processor has at hand.
-const BLOCK: usize = 256;
+/// Rows (of what is written) and columns of a block: it crosses some thousand pages at most, as many as a processor has at
+/// hand, and reads few enough rows at a time that each is fetched ahead.
+const HIGH: usize = 1024;
+const WIDE: usize = 64;
 
 #[cfg(test)]
 mod tests {

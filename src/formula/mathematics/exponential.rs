@@ -75,8 +75,18 @@ fn clamp<R: Real>(x: R) -> R {
 
 #[inline(always)]
 pub(crate) fn exp<R: Real>(x: R) -> R {
-    let (n, r) = reduce(clamp(x));
-    scale(expm1_near_zero(r) + 1.0, n)
+    // from where on e^x is 0; where it might be subnormal; the last x with a finite e^x
+    let (zero, least, most) =
+        if R::DOUBLE { (-746.0, -708.0, 709.782_712_893_384) } else { (-104.0, -87.0, 88.722_83) };
+    // a NaN fails the comparison and passes
+    let y = if_less(x, zero, zero, x);
+    let (n, shifted) = y.nearest_shifted(LOG2_E);
+    let (high, low) = ln_2::<R>();
+    let e = expm1_near_zero(n.multiply_add(-low, n.multiply_add(-high, y))) + 1.0;
+    // what may be subnormal is made 2^64 times too large, and rounded once on the way back
+    let small = e.times_power(shifted, 64) * (1.0 / (1u128 << 64) as f64);
+    let power = if_less(x, least, small, e.times_power(shifted, 0));
+    R::choose(x.less_equal(R::from(most)), power, x * f64::INFINITY)
 }
 
 /// e^x for x <= 0, as sums of exponentials need it, at half the price: what would be subnormal is 0, and the greatest error

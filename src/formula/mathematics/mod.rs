@@ -46,6 +46,11 @@ pub(super) trait Real: Arithmetic {
     fn power_of_two(self) -> Self;
     /// The whole n nearest to `self · factor`, and 2^n, where that is a normal exponent.
     fn nearest_power(self, factor: f64) -> (Self, Self);
+    /// The whole n nearest to `self · factor`, and a number in whose lowest bits n stands: for [`times_power`](Real::times_power).
+    fn nearest_shifted(self, factor: f64) -> (Self, Self);
+    /// self · 2^(n + more) for a normal self, where that is normal and n was shifted by [`nearest_shifted`](Real::nearest_shifted):
+    /// an addition to the exponent. Of a NaN it may make any number.
+    fn times_power(self, shifted: Self, more: i32) -> Self;
     /// (m, e) with self = m · 2^e and m in [√½, √2), for positive normal numbers.
     fn split(self) -> (Self, Self);
     /// In double precision.

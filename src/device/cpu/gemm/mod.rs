@@ -29,7 +29,7 @@ pub(crate) use kernel::Real;
 pub(crate) use operand::{Lines, Operand, Widen};
 pub(crate) use packed::Packed;
 #[cfg(target_arch = "x86_64")]
-pub(super) use transpose::{transpose_4, transpose_8};
+pub(super) use transpose::{transpose_4, transpose_8, transpose_16};
 
 use crate::error::Fault;
 

@@ -67,6 +67,33 @@ macro_rules! turn {
 turn!(turn_f32, blocks_f32, f32, 8, _mm256_loadu_ps, _mm256_storeu_ps, transpose_8);
 turn!(turn_f64, blocks_f64, f64, 4, _mm256_loadu_pd, _mm256_storeu_pd, transpose_4);
 
+/// Rows of a 16 × 16 block become its columns: pairs and fours are exchanged inside of quarters, then quarters.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(in crate::device::cpu) fn transpose_16(r: [__m512; 16]) -> [__m512; 16] {
+    let pairs: [__m512; 16] = std::array::from_fn(|i| {
+        let (a, b) = (r[i & !1], r[i | 1]);
+        if i & 1 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) }
+    });
+    // Number 4 g + c has in quarter q what rows 4 g to 4 g + 3 have in column 4 q + c.
+    let fours: [__m512; 16] = std::array::from_fn(|i| {
+        let at = (i & 12) + (i >> 1 & 1);
+        let (a, b) = (pairs[at], pairs[at + 2]);
+        if i & 1 == 0 { _mm512_shuffle_ps::<0x44>(a, b) } else { _mm512_shuffle_ps::<0xee>(a, b) }
+    });
+    // Even quarters of two fours, and odd ones.
+    let halves: [__m512; 16] = std::array::from_fn(|i| {
+        let (a, b) = (fours[(i & 8) + (i & 3)], fours[(i & 8) + 4 + (i & 3)]);
+        if i & 4 == 0 { _mm512_shuffle_f32x4::<0x88>(a, b) } else { _mm512_shuffle_f32x4::<0xdd>(a, b) }
+    });
+    std::array::from_fn(|i| {
+        let at = (i & 4) + (i & 3);
+        let (a, b) = (halves[at], halves[at + 8]);
+        if i < 8 { _mm512_shuffle_f32x4::<0x88>(a, b) } else { _mm512_shuffle_f32x4::<0xdd>(a, b) }
+    })
+}
+
 /// Rows of an 8 × 8 block become its columns: pairs, then fours, then halves are exchanged.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]

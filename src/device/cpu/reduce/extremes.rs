@@ -61,10 +61,38 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
     /// The best of some neighbours; NaN where there is one.
     #[inline(always)]
     fn best(values: &[T]) -> T {
-        let best = Self::best_known(values);
-        // They lie in the nearest cache now.
-        let any = values.iter().fold(false, |any, &x| any | is_nan(x));
+        let mut lanes = [Self::WORST; 64];
+        // NaN leaves a mark: of two numbers at a time one comparison tells whether either is one.
+        let mut marks = [T::LEAST; 32];
+        let (blocks, rest) = values.as_chunks::<64>();
+        for block in blocks {
+            Self::take(block, &mut lanes, &mut marks);
+        }
+        if !rest.is_empty() {
+            Self::take(&Self::filled(rest), &mut lanes, &mut marks);
+        }
+        let mut any = false;
+        for mark in settled(&marks) {
+            any |= mark != T::LEAST;
+        }
+        let best = Self::best_of(&lanes);
         if any { values.iter().copied().find(|&x| is_nan(x)).unwrap_or(best) } else { best }
+    }
+    #[inline(always)]
+    fn take(block: &[T; 64], lanes: &mut [T; 64], marks: &mut [T; 32]) {
+        for k in 0..32 {
+            let (a, b) = (block[k], block[k + 32]);
+            lanes[k] = Self::farther(lanes[k], a);
+            lanes[k + 32] = Self::farther(lanes[k + 32], b);
+            marks[k] = if is_nan(a) | is_nan(b) { T::GREATEST } else { marks[k] };
+        }
+    }
+    /// Less than a block, filled up with what is never the best.
+    #[inline(always)]
+    fn filled(rest: &[T]) -> [T; 64] {
+        let mut block = [Self::WORST; 64];
+        block[..rest.len()].copy_from_slice(rest);
+        block
     }
     /// The best of those that are numbers.
     #[inline(always)]
@@ -74,22 +102,41 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
         let mut lanes = [Self::WORST; 64];
         let (blocks, rest) = values.as_chunks::<64>();
         for block in blocks {
-            for (lane, &x) in lanes.iter_mut().zip(block) {
-                *lane = if Self::beyond(*lane, x) { x } else { *lane };
+            Self::take_known(block, &mut lanes);
+        }
+        if !rest.is_empty() {
+            Self::take_known(&Self::filled(rest), &mut lanes);
+        }
+        Self::best_of(&lanes)
+    }
+    #[inline(always)]
+    fn take_known(block: &[T; 64], lanes: &mut [T; 64]) {
+        // Read as a whole before anything is written: else the lanes are kept in memory, in case that they are the block.
+        let block = *block;
+        for k in 0..64 {
+            lanes[k] = Self::farther(lanes[k], block[k]);
+        }
+    }
+    #[inline(always)]
+    fn farther(held: T, x: T) -> T {
+        if Self::beyond(held, x) { x } else { held }
+    }
+    #[inline(always)]
+    fn best_of(lanes: &[T; 64]) -> T {
+        // To a register's width first, as they lie; what is laid out after that is read number by number.
+        let mut narrow = [Self::WORST; 16];
+        for k in 0..16 {
+            let (a, b) = (Self::farther(lanes[k], lanes[k + 16]), Self::farther(lanes[k + 32], lanes[k + 48]));
+            narrow[k] = Self::farther(a, b);
+        }
+        let narrow = settled(&narrow);
+        let mut best = [narrow[0], narrow[1], narrow[2], narrow[3]];
+        for four in &narrow.as_chunks::<4>().0[1..] {
+            for (best, &x) in best.iter_mut().zip(four) {
+                *best = Self::farther(*best, x);
             }
         }
-        for (lane, &x) in lanes.iter_mut().zip(rest) {
-            *lane = if Self::beyond(*lane, x) { x } else { *lane };
-        }
-        let mut lanes = settled(&lanes);
-        let mut width = 64;
-        while width > 1 {
-            width /= 2;
-            for k in 0..width {
-                lanes[k] = if Self::beyond(lanes[k], lanes[k + width]) { lanes[k + width] } else { lanes[k] };
-            }
-        }
-        lanes[0]
+        Self::farther(Self::farther(best[0], best[1]), Self::farther(best[2], best[3]))
     }
     #[inline(always)]
     fn rows(rows: &[&[T]], states: &mut [T]) {
@@ -108,6 +155,12 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
             }
         }
     }
+    /// The better of what is held and `x`, with the number of its row; what is held stays where it is NaN.
+    #[inline(always)]
+    fn place((held, at): (T, u32), x: T, row: u32) -> (T, u32) {
+        let better = Self::is_better(held, x) & !is_nan(held);
+        (if better { x } else { held }, if better { row } else { at })
+    }
     /// Rows, with the number of the row that the best was in.
     #[inline(always)]
     fn places(rows: &[&[T]], position: usize, states: &mut [(T, usize)]) {
@@ -118,11 +171,21 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
         for (best, state) in best.iter_mut().zip(&*states) {
             *best = state.0;
         }
-        for (number, row) in rows.iter().enumerate() {
+        // Four rows at a time, so that what is held is seldom moved.
+        let (fours, rest) = rows.as_chunks::<4>();
+        for (number, [a, b, c, d]) in fours.iter().enumerate() {
+            let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
+            let first = number as u32 * 4;
+            for j in 0..width {
+                let held = Self::place((best[j], at[j]), a[j], first);
+                let held = Self::place(held, b[j], first + 1);
+                let held = Self::place(held, c[j], first + 2);
+                (best[j], at[j]) = Self::place(held, d[j], first + 3);
+            }
+        }
+        for (number, row) in rows.iter().enumerate().skip(rows.len() - rest.len()) {
             for ((best, at), &x) in best.iter_mut().zip(&mut *at).zip(*row) {
-                let better = Self::is_better(*best, x) & !is_nan(*best);
-                *best = if better { x } else { *best };
-                *at = if better { number as u32 } else { *at };
+                (*best, *at) = Self::place((*best, *at), x, number as u32);
             }
         }
         for ((state, &best), &at) in states.iter_mut().zip(&*best).zip(&*at) {
@@ -147,6 +210,7 @@ impl<T: Bounded> Extreme<T> {
 impl<T: Bounded> Fold for Extreme<T> {
     type Item = T;
     const WIDE: bool = T::DTYPE.is_float();
+    const SPAN: usize = 4096;
     type State = T;
     fn empty(&self) -> T {
         if self.greatest { T::LEAST } else { T::GREATEST }
@@ -178,12 +242,17 @@ pub(in crate::device::cpu) fn greatest_known_of<T: Bounded>(values: &[T]) -> T {
 #[inline(always)]
 fn first_where<T: Copy>(values: &[T], is: impl Fn(T) -> bool) -> usize {
     const SPAN: usize = 64;
-    for (span, block) in values.chunks(SPAN).enumerate() {
-        if block.iter().fold(false, |any, &x| any | is(x)) {
-            return span * SPAN + block.iter().position(|&x| is(x)).unwrap_or(0);
+    let (blocks, rest) = values.as_chunks::<SPAN>();
+    for (number, block) in blocks.iter().enumerate() {
+        let mut any = false;
+        for &x in block {
+            any |= is(x);
+        }
+        if any {
+            return number * SPAN + block.iter().position(|&x| is(x)).unwrap_or(0);
         }
     }
-    0
+    rest.iter().position(|&x| is(x)).map_or(0, |first| blocks.len() * SPAN + first)
 }
 
 /// Into each of `greatest` the greatest number of its column.
@@ -199,6 +268,7 @@ pub(super) struct Place<T>(pub(super) Extreme<T>);
 impl<T: Bounded> Fold for Place<T> {
     type Item = T;
     const WIDE: bool = T::DTYPE.is_float();
+    const SPAN: usize = 4096;
     type State = (T, usize);
     fn empty(&self) -> (T, usize) {
         (self.0.empty(), 0)

@@ -9,16 +9,18 @@ use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::layout::Element;
 use std::ops::Range;
 
-/// Numbers folded in one go where they lie side by side.
+/// Numbers folded in one go where they lie side by side, as a rule.
 pub(super) const BLOCK: usize = 512;
 /// Rows folded in one go.
-pub(super) const ROWS: usize = 32;
+pub(super) const ROWS: usize = 64;
 /// The widest piece of a row folded in one go: its running results stay in the first-level cache.
 pub(super) const WIDTH: usize = 1024;
 /// The width of a gathered tile.
-const TILE: usize = 64;
+const TILE: usize = 32;
 /// Elements that are worth a thread's while.
 const PIECE: usize = 1 << 16;
+/// Rows that are worth running results of their own, which must be put together in the end.
+const APART: usize = 4 * ROWS;
 
 /// A way to make one number of many. `block` and `rows` must be `#[inline(always)]`.
 pub(super) trait Fold: Copy + Sync {
@@ -26,11 +28,13 @@ pub(super) trait Fold: Copy + Sync {
     type Item: Element;
     /// Is it worth a copy for each instruction set? (Code has a budget.)
     const WIDE: bool = true;
+    /// The most neighbours that [`block`](Fold::block) takes: more where a block has a high fixed price.
+    const SPAN: usize = BLOCK;
     /// What is carried from block to block.
     type State: Copy + Send + Sync;
     /// Before anything was seen.
     fn empty(&self) -> Self::State;
-    /// Takes in at most [`BLOCK`] numbers, the first of them number `position` of its reduction.
+    /// Takes in at most [`SPAN`](Fold::SPAN) numbers, the first of them number `position` of its reduction.
     fn block<const FUSED: bool>(&self, values: &[Self::Item], position: usize, state: &mut Self::State);
     /// Takes one number of each of at most [`ROWS`] rows into each of at most [`WIDTH`] states; every row has as many
     /// numbers as there are states.
@@ -116,7 +120,8 @@ fn fold_plan<I: Element, S: Copy + Send + Sync, O: Send>(
     }
     let unit = if plan.way == Way::Columns { WIDTH } else { 1 };
     let tasks = outputs.div_ceil(unit);
-    let cuts = if tasks >= 16 { 1 } else { (outputs * folded / PIECE).clamp(1, 64 / tasks).min(folded.max(1)) };
+    let most = if plan.way == Way::Columns { folded / APART } else { folded }.max(1);
+    let cuts = if tasks >= 16 { 1 } else { (outputs * folded / PIECE).clamp(1, 64 / tasks).min(most) };
     let piece = Piece { data, plan, fold };
     if cuts > 1 {
         return finish(&piece.in_parts(outputs, folded, cuts), out);
@@ -159,8 +164,8 @@ impl<F: Fold> Kernel for Block<'_, F> {
     const WIDEST: SimdLevel = widest::<F>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        for (index, block) in self.values.chunks(BLOCK).enumerate() {
-            self.fold.block::<FUSED>(block, self.position + index * BLOCK, self.state);
+        for (index, block) in self.values.chunks(F::SPAN).enumerate() {
+            self.fold.block::<FUSED>(block, self.position + index * F::SPAN, self.state);
         }
     }
 }

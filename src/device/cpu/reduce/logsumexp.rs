@@ -1,7 +1,7 @@
 //! `ln Σ e^x` without overflow: a running maximum and a running sum relative to it.
 
 use super::extremes::{Bounded, greatest_known_of, greatest_of_rows};
-use super::fold::{Fold, WIDTH};
+use super::fold::{BLOCK, Fold, WIDTH};
 use crate::device::cpu::real::{Real, sum_of};
 use std::marker::PhantomData;
 
@@ -53,6 +53,7 @@ pub(super) struct LogSumExp<T>(pub(super) PhantomData<T>);
 
 impl<T: Real + Bounded> Fold for LogSumExp<T> {
     type Item = T;
+    const SPAN: usize = 4096;
     type State = Exponentials<T>;
     fn empty(&self) -> Exponentials<T> {
         Exponentials { greatest: -T::INFINITY, sum: 0.0 }
@@ -64,13 +65,14 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
         if greatest > state.greatest {
             state.raise(greatest);
         }
-        state.sum += match state.greatest == T::INFINITY {
-            true => values.iter().fold(f64::INFINITY, |sum, x| sum + x.wide().abs()),
-            false => {
-                let base = Exponentials::base(state.greatest);
-                sum_of(values, |x| (x - base).decay::<FUSED>())
-            }
-        };
+        if state.greatest == T::INFINITY {
+            state.sum += values.iter().fold(f64::INFINITY, |sum, x| sum + x.wide().abs());
+            return;
+        }
+        let base = Exponentials::base(state.greatest);
+        for values in values.chunks(BLOCK) {
+            state.sum += sum_of(values, |x| (x - base).decay::<FUSED>());
+        }
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Exponentials<T>]) {
@@ -84,15 +86,27 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
         for (base, &greatest) in bases.iter_mut().zip(&*greatest) {
             *base = Exponentials::base(greatest);
         }
-        for row in rows {
+        // Four rows at a time, so that the sums are seldom moved.
+        let (fours, rest) = rows.as_chunks::<4>();
+        for [a, b, c, d] in fours {
+            let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
+            for j in 0..width {
+                let power = |x: T| (x - bases[j]).decay::<FUSED>();
+                sums[j] += (power(a[j]) + power(b[j])) + (power(c[j]) + power(d[j]));
+            }
+        }
+        for row in rest {
             for ((sum, &base), &x) in sums.iter_mut().zip(&*bases).zip(*row) {
                 *sum += (x - base).decay::<FUSED>();
             }
         }
-        for ((state, &greatest), &sum) in states.iter_mut().zip(&*greatest).zip(&*sums) {
-            state.raise(greatest);
+        for (((state, &greatest), &base), &sum) in states.iter_mut().zip(&*greatest).zip(&*bases).zip(&*sums) {
+            // Of nothing yet there is nothing to measure anew.
+            let from = if state.sum == 0.0 { base } else { Exponentials::base(state.greatest) };
+            let all = state.sum * (from.wide() - base.wide()).decay::<FUSED>() + sum.wide();
             // Of a column with an infinity these were no powers below 1.
-            state.sum += if greatest == T::INFINITY { f64::INFINITY } else { sum.wide() };
+            state.sum = if greatest == T::INFINITY { f64::INFINITY } else { all };
+            state.greatest = greatest;
         }
     }
     fn merge(&self, state: &mut Exponentials<T>, later: &Exponentials<T>) {

@@ -20,7 +20,7 @@ use extremes::{Extreme, Place};
 use fold::{Fold, fold_into};
 use logsumexp::{Exponentials, LogSumExp};
 use moments::Spread;
-pub(super) use moments::{Moments, moments_of};
+pub(super) use moments::{Moments, SPAN};
 pub(super) use plan::Loops;
 use plan::Plan;
 use std::marker::PhantomData;
@@ -240,9 +240,8 @@ impl Reduce for Cpu {
         dispatch_float!(
             x.dtype(),
             T => fold_pair(x, axes, keep, Spread::<T>(PhantomData), |moments| {
-                let mean = if moments.count > 0.0 { moments.mean } else { f64::NAN };
                 let variance = moments.variance(correction);
-                (T::narrow(if root { variance.sqrt() } else { variance }), T::narrow(mean))
+                (T::narrow(if root { variance.sqrt() } else { variance }), T::narrow(moments.mean()))
             }),
             else Err(Fault::defect("no float"))
         )

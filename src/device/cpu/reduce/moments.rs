@@ -1,45 +1,105 @@
 //! Mean and squared deviations in one visit.
 
 use super::fold::{Fold, WIDTH};
-use crate::device::cpu::real::{LANES, Real, sum_of, total};
+use crate::device::cpu::real::{LANES, Real, settled, total};
 use std::marker::PhantomData;
 use std::ops::Mul;
 
-/// How many numbers, their mean, and the sum of their squared deviations from it.
+/// How many numbers, and `Σ (x - near)` and `Σ (x - near)²` about a number near their mean. (Sums about one number just
+/// add up; means of parts would ask for divisions at each.)
 #[derive(Clone, Copy, Debug)]
 pub(in crate::device::cpu) struct Moments {
-    pub(in crate::device::cpu) count: f64,
-    pub(in crate::device::cpu) mean: f64,
-    pub(in crate::device::cpu) squares: f64,
+    count: f64,
+    /// A number of the element type.
+    near: f64,
+    sum: f64,
+    squares: f64,
 }
 
 impl Moments {
-    pub(in crate::device::cpu) const EMPTY: Moments = Moments { count: 0.0, mean: 0.0, squares: 0.0 };
-    /// Of numbers of which `Σ (x - near)` and `Σ (x - near)²` are known, `near` being close to their mean.
+    pub(in crate::device::cpu) const EMPTY: Moments = Moments { count: 0.0, near: 0.0, sum: 0.0, squares: 0.0 };
+    /// The mean of no numbers is NaN.
     #[inline(always)]
-    fn about(near: f64, count: f64, sum: f64, squares: f64) -> Moments {
-        Moments { count, mean: near + sum / count, squares: (squares - sum * sum / count).max_or_nan(0.0) }
+    pub(in crate::device::cpu) fn mean(&self) -> f64 {
+        self.near + self.sum / self.count
     }
-    /// Of both together (Chan, Golub and LeVeque 1979): exact up to rounding wherever the cut lies.
+    /// `Σ (x - mean)²`.
     #[inline(always)]
-    pub(in crate::device::cpu) fn join(&mut self, later: &Moments) {
-        if self.count == 0.0 {
-            *self = *later;
-        } else if later.count > 0.0 {
-            let count = self.count + later.count;
-            let apart = later.mean - self.mean;
-            self.mean += apart * (later.count / count);
-            self.squares += later.squares + apart * apart * (self.count * (later.count / count));
-            self.count = count;
-        }
+    pub(in crate::device::cpu) fn spread(&self) -> f64 {
+        (self.squares - self.sum * self.sum / self.count).max_or_nan(0.0)
     }
     /// `Σ (x - mean)² / (n - correction)`; without any degree of freedom, 0/0 or infinity as in PyTorch.
     pub(in crate::device::cpu) fn variance(&self, correction: f64) -> f64 {
         if self.count == 0.0 {
             return f64::NAN;
         }
-        self.squares / (self.count - correction).max(0.0)
+        self.spread() / (self.count - correction).max(0.0)
     }
+    /// Of both together (Chan, Golub and LeVeque 1979): exact up to rounding wherever the cut lies.
+    #[inline(always)]
+    fn join<T: Real>(&mut self, later: &Moments) {
+        if self.count == 0.0 {
+            *self = *later;
+        } else if later.count > 0.0 {
+            let count = self.count + later.count;
+            let (mean, share) = (self.mean(), later.count / count);
+            let apart = later.mean() - mean;
+            let spread = self.spread() + later.spread() + apart * apart * (self.count * share);
+            let mean = mean + apart * share;
+            let near = finite(T::narrow(mean)).wide();
+            let rest = mean - near;
+            *self = Moments { count, near, sum: rest * count, squares: spread + rest * rest * count };
+        }
+    }
+    /// Takes in a block, in one visit: about what the numbers before lie about, or the mean of the first few.
+    #[inline(always)]
+    pub(in crate::device::cpu) fn add<T: Real>(&mut self, values: &[T]) {
+        let count = values.len() as f64;
+        let mut near = T::narrow(self.near);
+        if self.count == 0.0 {
+            near = middle(&values[..values.len().min(FEW)]);
+        }
+        let (mut sum, mut squares) = sums_about(values, near);
+        if is_far(sum, squares, count * 0.5) {
+            near = T::narrow(near.wide() + sum / count);
+            (sum, squares) = sums_about(values, near);
+            return self.join::<T>(&Moments { count, near: near.wide(), sum, squares });
+        }
+        self.near = near.wide();
+        self.count += count;
+        self.sum += sum;
+        self.squares += squares;
+    }
+}
+
+/// Numbers of a block: lanes add some thirty each.
+pub(in crate::device::cpu) const SPAN: usize = 1024;
+/// Of so many numbers the mean is a first guess of the mean of all.
+const FEW: usize = 16;
+
+/// The mean of [`FEW`] numbers or less.
+#[inline(always)]
+fn middle<T: Real>(values: &[T]) -> T {
+    let share = T::narrow(1.0 / values.len().max(1) as f64);
+    let mut lanes = [T::ZERO; FEW];
+    for (lane, &x) in lanes.iter_mut().zip(values) {
+        *lane = x * share;
+    }
+    let mut lanes = settled(&lanes);
+    let mut width = FEW;
+    while width > 1 {
+        width /= 2;
+        for k in 0..width {
+            lanes[k] += lanes[k + width];
+        }
+    }
+    finite(lanes[0])
+}
+
+/// Itself, or 0 where no number is near it.
+#[inline(always)]
+fn finite<T: Real>(x: T) -> T {
+    if x.magnitude() < T::INFINITY { x } else { T::ZERO }
 }
 
 trait MaxOrNan {
@@ -60,38 +120,30 @@ fn is_far<T: Mul<Output = T> + PartialOrd + Copy>(sum: T, squares: T, half_count
     sum * sum > squares * half_count
 }
 
-/// The moments of a block: one visit, about the mean of its first few numbers.
-#[inline(always)]
-pub(in crate::device::cpu) fn moments_of<T: Real>(values: &[T]) -> Moments {
-    let count = values.len() as f64;
-    let first = &values[..values.len().min(LANES)];
-    let mut near = T::narrow(sum_of(first, |x| x) / first.len() as f64);
-    let (mut sum, mut squares) = sums_about(values, near);
-    if is_far(sum, squares, count * 0.5) {
-        near = T::narrow(near.wide() + sum / count);
-        (sum, squares) = sums_about(values, near);
-    }
-    Moments::about(near.wide(), count, sum, squares)
-}
-
-/// `Σ (x - near)` and `Σ (x - near)²`.
+/// `Σ (x - near)` and `Σ (x - near)²`; two numbers go to a lane at a time, which halves the chain of additions.
 #[inline(always)]
 fn sums_about<T: Real>(values: &[T], near: T) -> (f64, f64) {
     let (mut sums, mut squares) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-    let (blocks, rest) = values.as_chunks::<LANES>();
-    for block in blocks {
-        for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(block) {
-            let apart = x - near;
-            *sum += apart;
-            *square += apart * apart;
-        }
+    let (pairs, rest) = values.as_chunks::<{ 2 * LANES }>();
+    for pair in pairs {
+        take_pair(pair, near, &mut sums, &mut squares);
     }
-    for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(rest) {
-        let apart = x - near;
-        *sum += apart;
-        *square += apart * apart;
+    if !rest.is_empty() {
+        // What fills it up adds nothing.
+        let mut pair = [near; 2 * LANES];
+        pair[..rest.len()].copy_from_slice(rest);
+        take_pair(&pair, near, &mut sums, &mut squares);
     }
     (total(&sums), total(&squares))
+}
+
+#[inline(always)]
+fn take_pair<T: Real>(pair: &[T; 2 * LANES], near: T, sums: &mut [T; LANES], squares: &mut [T; LANES]) {
+    for k in 0..LANES {
+        let (a, b) = (pair[k] - near, pair[k + LANES] - near);
+        sums[k] += a + b;
+        squares[k] += a * a + b * b;
+    }
 }
 
 /// The same of columns, added to what `sum` and `squares` hold; four rows at a time, so that these are seldom moved.
@@ -123,43 +175,61 @@ pub(super) struct Spread<T>(pub(super) PhantomData<T>);
 
 impl<T: Real> Fold for Spread<T> {
     type Item = T;
+    const SPAN: usize = SPAN;
     type State = Moments;
     fn empty(&self) -> Moments {
         Moments::EMPTY
     }
     #[inline(always)]
     fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut Moments) {
-        state.join(&moments_of(values));
+        state.add(values);
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Moments]) {
-        let count = T::narrow(rows.len() as f64);
         let width = states.len();
         let (mut near, mut sum, mut squares) = ([T::ZERO; WIDTH], [T::ZERO; WIDTH], [T::ZERO; WIDTH]);
         let (near, sum, squares) = (&mut near[..width], &mut sum[..width], &mut squares[..width]);
-        let first = &rows[..rows.len().min(4)];
-        let share = T::narrow(1.0 / first.len() as f64);
-        for row in first {
-            for (near, &x) in near.iter_mut().zip(*row) {
-                *near += x * share;
+        if states.first().is_some_and(|state| state.count == 0.0) {
+            let first = &rows[..rows.len().min(4)];
+            let share = T::narrow(1.0 / first.len() as f64);
+            for row in first {
+                for (near, &x) in near.iter_mut().zip(*row) {
+                    *near += x * share;
+                }
+            }
+            for (state, near) in states.iter_mut().zip(&mut *near) {
+                *near = finite(*near);
+                state.near = near.wide();
+            }
+        } else {
+            for (near, state) in near.iter_mut().zip(&*states) {
+                *near = T::narrow(state.near);
             }
         }
         rows_about(rows, near, sum, squares);
-        let half = T::narrow(rows.len() as f64 * 0.5);
+        let (count, half) = (rows.len() as f64, T::narrow(rows.len() as f64 * 0.5));
         let any = sum.iter().zip(&*squares).fold(false, |any, (&sum, &squares)| any | is_far(sum, squares, half));
         if any {
+            let share = T::narrow(1.0 / count);
             for (near, sum) in near.iter_mut().zip(&mut *sum) {
-                *near += *sum / count;
+                *near += *sum * share;
                 *sum = T::ZERO;
             }
             squares.fill(T::ZERO);
             rows_about(rows, near, sum, squares);
+            for (((state, &near), &sum), &squares) in states.iter_mut().zip(&*near).zip(&*sum).zip(&*squares) {
+                let (near, sum, squares) = (near.wide(), sum.wide(), squares.wide());
+                state.join::<T>(&Moments { count, near, sum, squares });
+            }
+            return;
         }
-        for (((state, &near), &sum), &squares) in states.iter_mut().zip(&*near).zip(&*sum).zip(&*squares) {
-            state.join(&Moments::about(near.wide(), rows.len() as f64, sum.wide(), squares.wide()));
+        for ((state, &sum), &squares) in states.iter_mut().zip(&*sum).zip(&*squares) {
+            state.count += count;
+            state.sum += sum.wide();
+            state.squares += squares.wide();
         }
     }
     fn merge(&self, state: &mut Moments, later: &Moments) {
-        state.join(later);
+        state.join::<T>(later);
     }
 }

@@ -7,7 +7,7 @@ use super::PIECE;
 use crate::device::Value;
 use crate::device::cpu::parallel;
 use crate::device::cpu::real::{LANES, Real, sum_of, total};
-use crate::device::cpu::reduce::{Moments, moments_of};
+use crate::device::cpu::reduce::{Moments, SPAN};
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::device::rows::{Standard, Standardized, ThreeGradients};
 use crate::error::Fault;
@@ -76,16 +76,20 @@ impl<T: Real> simd::Kernel for Forward<'_, T> {
         let standard = self.standard;
         let rows = self.x.chunks(standard.length).zip(self.out.chunks_mut(standard.length)).zip(self.statistics);
         for (row, ((x, out), statistics)) in rows.enumerate() {
-            let mut moments = Moments::EMPTY;
-            for block in x.chunks(BLOCK) {
-                if standard.center {
-                    moments.join(&moments_of(block));
-                } else {
-                    moments.squares += sum_of(block, |x| x * x);
+            let (mut mean, mut squares) = (0.0, 0.0);
+            if standard.center {
+                let mut moments = Moments::EMPTY;
+                for block in x.chunks(SPAN) {
+                    moments.add(block);
+                }
+                (mean, squares) = (moments.mean(), moments.spread());
+            } else {
+                for block in x.chunks(BLOCK) {
+                    squares += sum_of(block, |x| x * x);
                 }
             }
-            let variance = moments.squares / x.len() as f64;
-            let (mean, scale) = (T::narrow(moments.mean), T::narrow(1.0 / (variance + standard.epsilon).sqrt()));
+            let variance = squares / x.len() as f64;
+            let (mean, scale) = (T::narrow(mean), T::narrow(1.0 / (variance + standard.epsilon).sqrt()));
             *statistics = (mean, scale);
             let from = standard.weights_from(self.first + row);
             let of = |all: &'_ [T]| -> Range { Range(from, from + standard.runs().min(all.len() - from)) };

@@ -1,19 +1,22 @@
 //! A linear map along each axis of a volume: average pooling, resizing of every kind, and their transposes.
 //!
-//! An axis at a time, so that a window of `a · b` elements costs `a + b`. Sums are carried in f64 and rounded once.
+//! An axis at a time, so that a window of `a · b` elements costs `a + b`. Long sums are cut, and their parts
+//! added up.
 
 use super::{five, volumes};
 use crate::device::Value;
 use crate::device::cpu::parallel;
-use crate::device::cpu::simd::{self, Kernel};
+use crate::device::cpu::real::Real;
+use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::window::Blend;
 use crate::error::Fault;
-use crate::layout::Element;
 
 /// Columns that are summed at once, in registers.
 const STRIP: usize = 32;
+/// Terms that are added one after the other; the sums of as many are added up.
+const TERMS: usize = 16;
 
-pub(super) fn blend<T: Element>(x: &Value, blends: [&Blend; 3]) -> Result<Value, Fault> {
+pub(super) fn blend<T: Real>(x: &Value, blends: [&Blend; 3]) -> Result<Value, Fault> {
     let [_, _, depth, height, width] = five(x)?;
     let sizes = [depth, height, width];
     let counts = blends.map(Blend::count);
@@ -27,7 +30,7 @@ pub(super) fn blend<T: Element>(x: &Value, blends: [&Blend; 3]) -> Result<Value,
     let cost = 1 + volume / outputs.max(1);
     Value::build::<T>(shape, |out| {
         let scratch = || [Vec::new(), Vec::new()];
-        parallel::chunks_with(out, outputs, cost, scratch, |scratch: &mut [Vec<f64>; 2], part, out| {
+        parallel::chunks_with(out, outputs, cost, scratch, |scratch: &mut [Vec<T>; 2], part, out| {
             run(&passes, &data[part * volume..(part + 1) * volume], out, scratch);
         });
     })
@@ -57,35 +60,42 @@ fn passes(mut sizes: [usize; 3], counts: [usize; 3], blends: [&Blend; 3]) -> Vec
     passes
 }
 
-fn run<T: Element>(passes: &[Pass<'_>], x: &[T], out: &mut [T], [first, second]: &mut [Vec<f64>; 2]) {
-    let sized = |buffer: &mut Vec<f64>, pass: &Pass| buffer.resize(pass.outer * pass.blend.count() * pass.inner, 0.0);
+fn run<T: Real>(passes: &[Pass<'_>], x: &[T], out: &mut [T], [first, second]: &mut [Vec<T>; 2]) {
+    let sized = |buffer: &mut Vec<T>, pass: &Pass| buffer.resize(pass.outer * pass.blend.count() * pass.inner, T::ZERO);
     match passes {
         [] => {}
-        [only] => simd::run(Along { pass: only, x, out }),
+        [only] => only.along(x, out),
         [a, b] => {
             sized(first, a);
-            simd::run(Along { pass: a, x, out: &mut first[..] });
-            simd::run(Along { pass: b, x: &first[..], out });
+            a.along(x, first);
+            b.along(first, out);
         }
         [a, b, c, ..] => {
             sized(first, a);
             sized(second, b);
-            simd::run(Along { pass: a, x, out: &mut first[..] });
-            simd::run(Along { pass: b, x: &first[..], out: &mut second[..] });
-            simd::run(Along { pass: c, x: &second[..], out });
+            a.along(x, first);
+            b.along(first, second);
+            c.along(second, out);
         }
     }
 }
 
-/// One pass from elements of one type to those of another.
-struct Along<'a, A, B> {
-    pass: &'a Pass<'a>,
-    x: &'a [A],
-    out: &'a mut [B],
+impl Pass<'_> {
+    #[inline(never)]
+    fn along<T: Real>(&self, x: &[T], out: &mut [T]) {
+        simd::run(Along { pass: self, x, out });
+    }
 }
 
-impl<A: Element, B: Element> Kernel for Along<'_, A, B> {
+struct Along<'a, T> {
+    pass: &'a Pass<'a>,
+    x: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Real> Kernel for Along<'_, T> {
     type Output = ();
+    const WIDEST: SimdLevel = T::WIDEST;
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let Along { pass: &Pass { blend, outer, inner }, x, out } = self;
@@ -95,24 +105,27 @@ impl<A: Element, B: Element> Kernel for Along<'_, A, B> {
             let out = &mut out[block * count * inner..(block + 1) * count * inner];
             if inner == 1 {
                 for (output, out) in out.iter_mut().enumerate() {
-                    let sum: f64 = blend.terms(output).iter().map(|&(at, weight)| weight * x[at].to_f64()).sum();
-                    *out = B::from_f64(sum);
+                    *out = T::ZERO;
+                    for terms in blend.terms(output).chunks(TERMS) {
+                        *out += terms.iter().fold(T::ZERO, |sum, &(at, weight)| sum + T::narrow(weight) * x[at]);
+                    }
                 }
                 continue;
             }
             for output in 0..count {
                 let row = &mut out[output * inner..(output + 1) * inner];
                 for (strip, row) in row.chunks_mut(STRIP).enumerate() {
-                    let mut sums = [0.0f64; STRIP];
-                    let sums = &mut sums[..row.len()];
-                    for &(at, weight) in blend.terms(output) {
-                        let x = &x[at * inner + strip * STRIP..][..row.len()];
-                        for (sum, &x) in sums.iter_mut().zip(x) {
-                            *sum += weight * x.to_f64();
+                    row.fill(T::ZERO);
+                    for terms in blend.terms(output).chunks(TERMS) {
+                        let mut sums = [T::ZERO; STRIP];
+                        let sums = &mut sums[..row.len()];
+                        for &(at, weight) in terms {
+                            let (x, weight) = (&x[at * inner + strip * STRIP..][..row.len()], T::narrow(weight));
+                            for (sum, &x) in sums.iter_mut().zip(x) {
+                                *sum = weight.times_plus::<FUSED>(x, *sum);
+                            }
                         }
-                    }
-                    for (out, &sum) in row.iter_mut().zip(&*sums) {
-                        *out = B::from_f64(sum);
+                        row.iter_mut().zip(&*sums).for_each(|(out, &sum)| *out += sum);
                     }
                 }
             }
