@@ -8,6 +8,15 @@ use super::Value;
 use super::window::Sliding;
 use crate::error::Fault;
 
+/// How channels meet, and how they are added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Groups of channels that see only each other.
+    pub groups: usize,
+    /// As the definition says: no faster way of adding up whose errors are larger.
+    pub exact: bool,
+}
+
 /// The kernels of convolution. `x` is `[batch, channels, depth, height, width]`, `weight`
 /// `[outputs, channels / groups, depth, height, width]`, `y` `[batch, outputs, depth, height, width]`; any strides, one
 /// float type. The windows say how large each axis of each is; output channel group `g` sees input channel group `g`.
@@ -19,7 +28,7 @@ pub trait Convolve {
         weight: &Value,
         bias: Option<&Value>,
         windows: &[Sliding; 3],
-        groups: usize,
+        manner: Manner,
     ) -> Result<Value, Fault>;
     /// `x`, to whose channels a bias may be added: the gradient for the input, or a transposed convolution.
     fn convolve_transposed(
@@ -28,8 +37,8 @@ pub trait Convolve {
         weight: &Value,
         bias: Option<&Value>,
         windows: &[Sliding; 3],
-        groups: usize,
+        manner: Manner,
     ) -> Result<Value, Fault>;
     /// `weight`: its gradient.
-    fn convolve_weight(&self, x: &Value, y: &Value, windows: &[Sliding; 3], groups: usize) -> Result<Value, Fault>;
+    fn convolve_weight(&self, x: &Value, y: &Value, windows: &[Sliding; 3], manner: Manner) -> Result<Value, Fault>;
 }

@@ -78,6 +78,10 @@ impl<L> ConvOptions<L> {
     pub fn with_groups(self, groups: usize) -> ConvOptions<L> {
         ConvOptions { groups, ..self.with(|conv| conv.groups(groups)) }
     }
+    /// Adds up as the definition says, never in a faster way with another rounding: [`Conv::exact`].
+    pub fn with_exact_sums(self) -> ConvOptions<L> {
+        self.with(Conv::exact)
+    }
     /// Without a bias: before a batch norm it would be taken away again.
     pub fn without_bias(self) -> ConvOptions<L> {
         ConvOptions { bias: false, ..self }

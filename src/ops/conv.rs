@@ -5,7 +5,7 @@
 //! derivatives of any order come from these three lines.
 
 use super::spatial::{MOST, PerAxis, as_rank, axis_name, five, same_floats, sliding, spatial};
-use crate::device::convolve::Convolve;
+use crate::device::convolve::{Convolve, Manner};
 use crate::device::window::Sliding;
 use crate::device::{Value, on};
 use crate::error::Fault;
@@ -31,6 +31,7 @@ pub struct Conv {
     output_padding: PerAxis,
     dilation: PerAxis,
     groups: isize,
+    exact: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,7 @@ impl Conv {
             output_padding: PerAxis::all(0),
             dilation: PerAxis::all(1),
             groups: 1,
+            exact: false,
         }
     }
     /// The step from one window to the next.
@@ -108,6 +110,21 @@ impl Conv {
     #[doc(alias = "atrous")]
     pub fn dilation(self, dilation: impl Sizes) -> Conv {
         Conv { dilation: PerAxis::new(dilation), ..self }
+    }
+    /// Adds up as the definition says. Without it, f32 convolutions of 3 × 3 with stride 1 and their gradients for the input
+    /// go Winograd's way where that is faster: fewer multiplications, and another rounding (errors of the same size).
+    ///
+    /// ```
+    /// use chainrule::{Conv, Random, Tensor};
+    /// let mut random = Random::new(1);
+    /// let x = Tensor::normal([1, 16, 20, 20], 0.0, 1.0, &mut random);
+    /// let weight = Tensor::normal([16, 16, 3, 3], 0.0, 0.1, &mut random);
+    /// let difference = x.conv2d(&weight, None, Conv::new()) - x.conv2d(&weight, None, Conv::new().exact());
+    /// assert!(difference.abs().max().item()? < 1e-5);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn exact(self) -> Conv {
+        Conv { exact: true, ..self }
     }
     /// Channels are cut into so many groups, each with weights of its own that see no other group. As many groups as
     /// channels make the convolution depthwise.
@@ -246,7 +263,7 @@ enum Plan {
     /// As a caller wrote it.
     Asked(Conv),
     /// As another convolution found it.
-    Known { windows: [Sliding; 3], groups: usize },
+    Known { windows: [Sliding; 3], manner: Manner },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -257,11 +274,11 @@ struct Convolution {
 }
 
 impl Convolution {
-    /// The windows and groups, from the dims of the operands, which were checked when a caller asked.
-    fn plan(&self, first: &[usize], second: &[usize]) -> Result<([Sliding; 3], usize), Fault> {
+    /// The windows and how channels meet, from the dims of the operands, which were checked when a caller asked.
+    fn plan(&self, first: &[usize], second: &[usize]) -> Result<([Sliding; 3], Manner), Fault> {
         let axes = self.axes;
         let conv = match self.plan {
-            Plan::Known { windows, groups } => return Ok((windows, groups)),
+            Plan::Known { windows, manner } => return Ok((windows, manner)),
             Plan::Asked(conv) => conv,
         };
         if second.len() != axes + 2 {
@@ -289,7 +306,7 @@ impl Convolution {
                     "the weight's first size must equal the input's channels",
                 ));
             }
-            return Ok((conv.transposed_windows(axes, sizes, kernel)?, groups));
+            return Ok((conv.transposed_windows(axes, sizes, kernel)?, Manner { groups, exact: conv.exact }));
         }
         let groups = conv.divide(second[0], "channels that the weight makes")?;
         if second[1].checked_mul(groups) != Some(channels) {
@@ -302,11 +319,11 @@ impl Convolution {
                 "the weight's second size times the groups must equal the input's channels",
             ));
         }
-        Ok((conv.windows(axes, sizes, kernel)?, groups))
+        Ok((conv.windows(axes, sizes, kernel)?, Manner { groups, exact: conv.exact }))
     }
     fn known(&self, factor: Factor, call: &Call<'_>) -> Result<Convolution, Fault> {
-        let (windows, groups) = self.plan(call.dims(0), call.dims(1))?;
-        Ok(Convolution { factor, axes: self.axes, plan: Plan::Known { windows, groups } })
+        let (windows, manner) = self.plan(call.dims(0), call.dims(1))?;
+        Ok(Convolution { factor, axes: self.axes, plan: Plan::Known { windows, manner } })
     }
     /// A bias needs one number for each channel of the result.
     fn bias<'a>(&self, inputs: &[&'a Value], channels: usize) -> Result<Option<&'a Value>, Fault> {
@@ -333,19 +350,19 @@ impl Op for Convolution {
         let (axes, rank) = (self.axes, inputs[0].rank());
         let first = five(inputs[0], axes)?;
         same_floats(inputs)?;
-        let (windows, groups) = self.plan(inputs[0].dims(), inputs[1].dims())?;
+        let (windows, manner) = self.plan(inputs[0].dims(), inputs[1].dims())?;
         let second = five(inputs[1], axes)?;
         let device = first.device();
         let result = match self.factor {
             Factor::Y => {
                 let bias = self.bias(inputs, second.dims()[0])?;
-                on!(device, convolve(&first, &second, bias, &windows, groups))?
+                on!(device, convolve(&first, &second, bias, &windows, manner))?
             }
             Factor::X => {
-                let bias = self.bias(inputs, second.dims()[1] * groups)?;
-                on!(device, convolve_transposed(&first, &second, bias, &windows, groups))?
+                let bias = self.bias(inputs, second.dims()[1] * manner.groups)?;
+                on!(device, convolve_transposed(&first, &second, bias, &windows, manner))?
             }
-            Factor::Weight => on!(device, convolve_weight(&first, &second, &windows, groups))?,
+            Factor::Weight => on!(device, convolve_weight(&first, &second, &windows, manner))?,
         };
         one(as_rank(&result, axes, if self.factor == Factor::Weight { axes + 2 } else { rank })?)
     }

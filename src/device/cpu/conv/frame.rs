@@ -1,9 +1,9 @@
 //! A source laid out for reading: in place where nothing is padded, else copied into a frame with zeros around it.
 
 use super::gather::Gather;
+use crate::device::cpu::gemm::Real;
 use crate::device::{Buffer, Strided};
 use crate::error::Fault;
-use crate::layout::Element;
 
 /// Some neighbouring channels of some neighbouring images, as a gather reads them.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ pub(super) enum Order {
     ChannelsLast,
 }
 
-impl<'a, T: Element> Frame<'a, T> {
+impl<'a, T: Real> Frame<'a, T> {
     /// The source where it lies, if nothing that is read is padding and rows are dense.
     pub(super) fn in_place(source: &Strided<'a, T>, gather: &Gather, part: Part) -> Option<Frame<'a, T>> {
         let (sizes, steps) = (source.layout.dims(), source.layout.strides());
@@ -77,16 +77,25 @@ impl<'a, T: Element> Frame<'a, T> {
             data.fill(T::default());
         }
         let element = |axis: usize, at: usize| (at as isize + gather.axes[axis].start) * steps[2 + axis];
-        for place in 0..part.images * part.channels {
-            let (n, c) = (place / part.channels, place % part.channels);
-            let origin = source.layout.offset() as isize
+        let origin = |n: usize, c: usize| {
+            source.layout.offset() as isize
                 + (part.image + n) as isize * steps[0]
-                + (part.channel + c) as isize * steps[1];
+                + (part.channel + c) as isize * steps[1]
+        };
+        let turned = order == Order::ChannelsLast && steps[4] == 1 && part.channels > 1 && !wide.is_empty();
+        for place in 0..part.images * if turned { 1 } else { part.channels } {
+            let (n, c) = if turned { (place, 0) } else { (place / part.channels, place % part.channels) };
             for d in deep.clone() {
                 for h in high.clone() {
-                    let from = origin + element(0, d) + element(1, h) + element(2, wide.start);
+                    let from = origin(n, c) + element(0, d) + element(1, h) + element(2, wide.start);
                     let to = n * image + c * channel + d * strides[0] + h * strides[1] + wide.start * strides[2];
-                    copy_row(source.data, from, steps[4], &mut data[to..], across, wide.len());
+                    if turned {
+                        // A row of all channels at once.
+                        let to = &mut data[to..to + wide.len() * across];
+                        T::transpose(source.data, from as usize, steps[1], part.channels, to, across);
+                    } else {
+                        copy_row(source.data, from, steps[4], &mut data[to..], across, wide.len());
+                    }
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! - `gather`: which elements of a source an output reads, for a convolution and for each phase of a transposed one.
 //! - `frame`: the source laid out so that nothing asks where the edge is.
 //! - `patches`: frames as operands of a product.
-//! - `product`, `weight`: the products; `direct`: few channels, without one.
+//! - `product`, `weight`: the products; `direct`: few channels, without one; `winograd`: fewer multiplications for 3 × 3.
 
 mod direct;
 mod frame;
@@ -13,11 +13,12 @@ mod product;
 #[cfg(test)]
 mod tests;
 mod weight;
+mod winograd;
 
 use super::Cpu;
 use super::gemm::Real;
 use crate::device::Value;
-use crate::device::convolve::Convolve;
+use crate::device::convolve::{Convolve, Manner};
 use crate::device::copy::Arrange;
 use crate::device::window::Sliding;
 use crate::error::Fault;
@@ -78,10 +79,10 @@ impl Convolve for Cpu {
         weight: &Value,
         bias: Option<&Value>,
         windows: &[Sliding; 3],
-        groups: usize,
+        manner: Manner,
     ) -> Result<Value, Fault> {
         in_float([x, weight], bias, |[x, weight], bias| {
-            dispatch_float!(x.dtype(), T => forward::<T>(&x, &weight, bias.as_ref(), windows, groups),
+            dispatch_float!(x.dtype(), T => forward::<T>(&x, &weight, bias.as_ref(), windows, manner),
                 else Err(no_float(x.dtype())))
         })
     }
@@ -92,17 +93,17 @@ impl Convolve for Cpu {
         weight: &Value,
         bias: Option<&Value>,
         windows: &[Sliding; 3],
-        groups: usize,
+        manner: Manner,
     ) -> Result<Value, Fault> {
         in_float([y, weight], bias, |[y, weight], bias| {
-            dispatch_float!(y.dtype(), T => transposed::<T>(&y, &weight, bias.as_ref(), windows, groups),
+            dispatch_float!(y.dtype(), T => transposed::<T>(&y, &weight, bias.as_ref(), windows, manner),
                 else Err(no_float(y.dtype())))
         })
     }
 
-    fn convolve_weight(&self, x: &Value, y: &Value, windows: &[Sliding; 3], groups: usize) -> Result<Value, Fault> {
+    fn convolve_weight(&self, x: &Value, y: &Value, windows: &[Sliding; 3], manner: Manner) -> Result<Value, Fault> {
         in_float([x, y], None, |[x, y], _| {
-            dispatch_float!(x.dtype(), T => weight_gradient::<T>(&x, &y, windows, groups),
+            dispatch_float!(x.dtype(), T => weight_gradient::<T>(&x, &y, windows, manner),
                 else Err(no_float(x.dtype())))
         })
     }
@@ -113,7 +114,7 @@ fn forward<T: Real>(
     weight: &Value,
     bias: Option<&Value>,
     windows: &[Sliding; 3],
-    groups: usize,
+    Manner { groups, exact }: Manner,
 ) -> Result<Value, Fault> {
     let weight = Cpu.contiguous(weight)?;
     let (outputs, channels) = (weight.dims()[0], weight.dims()[1]);
@@ -126,6 +127,7 @@ fn forward<T: Real>(
         groups,
         rows: outputs / groups,
         channels,
+        exact,
     };
     Value::try_build::<T>(sizes(windows, |axis| axis.count, [x.dims()[0], outputs])?, |out| job.run(out))
 }
@@ -135,7 +137,7 @@ fn transposed<T: Real>(
     weight: &Value,
     bias: Option<&Value>,
     windows: &[Sliding; 3],
-    groups: usize,
+    Manner { groups, exact }: Manner,
 ) -> Result<Value, Fault> {
     let weight = Cpu.contiguous(weight)?;
     let (outputs, channels) = (weight.dims()[0], weight.dims()[1]);
@@ -151,6 +153,7 @@ fn transposed<T: Real>(
             groups,
             rows: channels,
             channels: outputs / groups,
+            exact,
         };
         job.run(out)
     };
@@ -231,7 +234,12 @@ fn turned<T: Real>(
     turned
 }
 
-fn weight_gradient<T: Real>(x: &Value, y: &Value, windows: &[Sliding; 3], groups: usize) -> Result<Value, Fault> {
+fn weight_gradient<T: Real>(
+    x: &Value,
+    y: &Value,
+    windows: &[Sliding; 3],
+    Manner { groups, .. }: Manner,
+) -> Result<Value, Fault> {
     let y = Cpu.contiguous(y)?;
     let (channels, outputs) = (x.dims()[1] / groups, y.dims()[1]);
     let gather = Gather::forward(windows);

@@ -30,6 +30,8 @@ pub(super) struct Job<'a, T> {
     pub(super) rows: usize,
     /// Channels of a group.
     pub(super) channels: usize,
+    /// As the definition adds up, no faster way whose errors are larger.
+    pub(super) exact: bool,
 }
 
 impl<T: Real> Job<'_, T> {
@@ -44,6 +46,9 @@ impl<T: Real> Job<'_, T> {
         if depth == 0 {
             self.without_taps(out, outputs);
             return Ok(());
+        }
+        if !self.exact && self.suits_winograd() {
+            return self.by_winograd(out);
         }
         let batch = out.len() / image;
         let direct = self.rows < FEW_ROWS;

@@ -19,6 +19,12 @@ struct Case {
     windows: [Sliding; 3],
 }
 
+impl Case {
+    fn manner(&self) -> Manner {
+        Manner { groups: self.groups, exact: false }
+    }
+}
+
 fn axis(size: usize, kernel: usize, stride: usize, before: usize, dilation: usize) -> Sliding {
     let count = (size + 2 * before - dilation * (kernel - 1) - 1) / stride + 1;
     Sliding { size, count, kernel, stride, before, dilation }
@@ -39,6 +45,10 @@ fn cases() -> Vec<Case> {
         case(1, 1, 1, 1, [point, point, Sliding { size: 2, count: 9, kernel: 3, stride: 3, before: 8, dilation: 3 }]),
         case(4, 70, 40, 1, [point, axis(9, 3, 1, 1, 1), axis(9, 3, 1, 1, 1)]),
         case(2, 3, 5, 1, [point, axis(6, 2, 4, 0, 1), axis(9, 2, 5, 1, 1)]),
+        // Enough channels and tiles for Winograd's way: even and odd sizes, several blocks of rows and of outputs.
+        case(2, 9, 10, 1, [point, axis(13, 3, 1, 1, 1), axis(18, 3, 1, 1, 1)]),
+        case(1, 16, 20, 2, [point, axis(40, 3, 1, 0, 1), axis(11, 3, 1, 2, 1)]),
+        case(1, 8, 70, 1, [point, axis(12, 3, 1, 1, 1), axis(75, 3, 1, 1, 1)]),
     ]
 }
 
@@ -122,12 +132,14 @@ fn check(dtype: DType, tolerance: f64) {
         });
         let [x, weight, y, bias] = [&x, &weight, &y, &bias].map(|value| Cpu.cast(value, dtype).unwrap());
         for (x, y) in [(x.clone(), y.clone()), (channels_last(&x), channels_last(&y))] {
-            let got = Cpu.convolve(&x, &weight, Some(&bias), &case.windows, case.groups).unwrap();
-            close(&got, &forward, tolerance, &format!("forward {index}"));
-            let got = Cpu.convolve_transposed(&y, &weight, None, &case.windows, case.groups).unwrap();
-            close(&got, &back, tolerance, &format!("transposed {index}"));
-            let got = Cpu.convolve_weight(&x, &y, &case.windows, case.groups).unwrap();
-            close(&got, &gradient, tolerance, &format!("weight {index}"));
+            for manner in [case.manner(), Manner { exact: true, ..case.manner() }] {
+                let got = Cpu.convolve(&x, &weight, Some(&bias), &case.windows, manner).unwrap();
+                close(&got, &forward, tolerance, &format!("forward {index}"));
+                let got = Cpu.convolve_transposed(&y, &weight, None, &case.windows, manner).unwrap();
+                close(&got, &back, tolerance, &format!("transposed {index}"));
+                let got = Cpu.convolve_weight(&x, &y, &case.windows, manner).unwrap();
+                close(&got, &gradient, tolerance, &format!("weight {index}"));
+            }
         }
     }
 }
@@ -143,9 +155,9 @@ fn half_precision_is_the_f32_result_rounded_once() {
     let case = &cases()[1];
     let half = operands(case).map(|value| Cpu.cast(&value, DType::BF16).unwrap());
     let wide = half.each_ref().map(|value| Cpu.cast(value, DType::F32).unwrap());
-    let rounded = Cpu.convolve(&wide[0], &wide[1], None, &case.windows, case.groups).unwrap();
+    let rounded = Cpu.convolve(&wide[0], &wide[1], None, &case.windows, case.manner()).unwrap();
     let rounded = Cpu.cast(&rounded, DType::BF16).unwrap();
-    let got = Cpu.convolve(&half[0], &half[1], None, &case.windows, case.groups).unwrap();
+    let got = Cpu.convolve(&half[0], &half[1], None, &case.windows, case.manner()).unwrap();
     assert_eq!(got.dense::<half::bf16>().unwrap(), rounded.dense::<half::bf16>().unwrap());
 }
 
@@ -159,9 +171,9 @@ fn threads_do_not_change_a_bit() {
         let run = |count: usize| {
             threads(count, || {
                 let results = [
-                    Cpu.convolve(&x, &weight, None, &case.windows, case.groups).unwrap(),
-                    Cpu.convolve_transposed(&y, &weight, None, &case.windows, case.groups).unwrap(),
-                    Cpu.convolve_weight(&x, &y, &case.windows, case.groups).unwrap(),
+                    Cpu.convolve(&x, &weight, None, &case.windows, case.manner()).unwrap(),
+                    Cpu.convolve_transposed(&y, &weight, None, &case.windows, case.manner()).unwrap(),
+                    Cpu.convolve_weight(&x, &y, &case.windows, case.manner()).unwrap(),
                 ];
                 results.map(|value| bits::<f32>(&value))
             })
@@ -170,5 +182,34 @@ fn threads_do_not_change_a_bit() {
         for count in [2, 3, 8] {
             assert!(super::super::parallel::surely_split(|| run(count)) == one);
         }
+    }
+}
+
+/// Another sum than the exact one, and about as near to what f64 gives.
+#[test]
+fn winograd_is_as_accurate_as_the_exact_sum() {
+    let case = Case {
+        batch: 1,
+        channels: 32,
+        outputs: 16,
+        groups: 1,
+        windows: [Sliding::POINT, axis(20, 3, 1, 1, 1), axis(20, 3, 1, 1, 1)],
+    };
+    let wide = operands(&case);
+    let narrow = wide.each_ref().map(|value| Cpu.cast(value, DType::F32).unwrap());
+    let forward = |[x, weight, _]: &[Value; 3], exact| {
+        Cpu.convolve(x, weight, None, &case.windows, Manner { groups: 1, exact }).unwrap()
+    };
+    let back = |[_, weight, y]: &[Value; 3], exact| {
+        Cpu.convolve_transposed(y, weight, None, &case.windows, Manner { groups: 1, exact }).unwrap()
+    };
+    for run in [&forward as &dyn Fn(&[Value; 3], bool) -> Value, &back] {
+        let (wanted, direct, faster) = (run(&wide, true), run(&narrow, true), run(&narrow, false));
+        assert_ne!(direct.dense::<f32>().unwrap(), faster.dense::<f32>().unwrap());
+        let error = |got: &Value| {
+            let pairs = got.dense::<f32>().unwrap().iter().zip(wanted.dense::<f64>().unwrap());
+            pairs.map(|(&got, wanted)| (f64::from(got) - wanted).powi(2)).sum::<f64>().sqrt()
+        };
+        assert!(error(&faster) < 2.0 * error(&direct), "{:e} and {:e}", error(&direct), error(&faster));
     }
 }

@@ -3,7 +3,7 @@
 use super::transpose;
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::layout::Element;
-use std::ops::{Add, Mul};
+use std::ops::{Add, Mul, Sub};
 
 /// A piece of C that registers hold while all of `depth` is summed: `C = alpha · A · B`, or added to it.
 pub(super) struct Tile<T> {
@@ -45,7 +45,7 @@ pub(super) struct Kernel<T> {
 }
 
 /// The two floats that products are computed in.
-pub(crate) trait Real: Element + Add<Output = Self> + Mul<Output = Self> {
+pub(crate) trait Real: Element + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
     /// The tile for the instruction set in use.
     #[allow(private_interfaces)]
     fn kernel() -> Kernel<Self>;
