@@ -19,6 +19,7 @@ mod scratch;
 #[cfg(test)]
 mod tests;
 mod transpose;
+mod turned;
 mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -89,7 +90,7 @@ impl<'a, T: Real> Product<'a, T> {
                 out.len()
             )));
         }
-        if vector::run(&self, out, row_stride) {
+        if vector::run(&self, out, row_stride) || turned::run(&self, out, row_stride)? {
             return Ok(());
         }
         loops::run(&self, out, row_stride)

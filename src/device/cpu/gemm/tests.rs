@@ -93,6 +93,32 @@ fn products_are_the_sums_of_their_definition() {
     }
 }
 
+/// Few rows and long columns are computed the other way round: the same bits as with the columns side by side.
+fn check_turned<T: Real>() {
+    let mut dice = Dice(11);
+    for [m, n, k] in [[24, 33, 192], [64, 70, 785], [100, 130, 200], [160, 161, 389]] {
+        let (a, b): (Vec<T>, Vec<T>) = (dice.numbers(m * k), dice.numbers(n * k));
+        let bias: Vec<T> = dice.numbers(n);
+        let beside: Vec<T> = (0..k * n).map(|i| b[i % n * k + i / n]).collect();
+        let left = Lines::new(&a, 0, [k as isize, 1], [m, k]).unwrap();
+        let run = |right: &Lines<T>| {
+            let mut out = vec![T::default(); m * n];
+            let bias = PerColumn(&bias);
+            let product = Product::new([m, n, k], &left, right).alpha(T::from_f64(0.5)).epilogue(&bias);
+            product.run(&mut out, n).unwrap();
+            out
+        };
+        let wanted = run(&Lines::new(&beside, 0, [1, n as isize], [n, k]).unwrap());
+        assert!(run(&Lines::new(&b, 0, [k as isize, 1], [n, k]).unwrap()) == wanted, "{m}×{k}×{n}");
+    }
+}
+
+#[test]
+fn few_rows_the_other_way_round_are_the_same_bits() {
+    check_turned::<f32>();
+    check_turned::<f64>();
+}
+
 /// Packed once, then multiplied by rows in any number: the same bits for a row whatever rows come with it.
 fn check_packed<T: Real>(tolerance: f64) {
     let mut dice = Dice(7);

@@ -1,0 +1,38 @@
+//! Few rows times many long columns: a linear layer with its weights `[outputs, inputs]` and a small batch.
+//!
+//! B's columns are dense along the shared size, so packing them means turning all of B, which is worth it when many rows of A
+//! read it. When few do, `Cᵀ = Bᵀ · Aᵀ` is computed instead: Bᵀ is read where it lies, the small A is turned, and so is the
+//! result. Each element is the same sum in the same order.
+
+use super::Product;
+use super::kernel::Real;
+use super::{Nothing, loops};
+use crate::device::Buffer;
+use crate::error::Fault;
+
+/// Rows of A: with fewer, B is read once or twice and has no need of packing; with more, packing it does not count.
+const ROWS: std::ops::RangeInclusive<usize> = 24..=160;
+/// A shorter sum costs little beside turning its result.
+const DEPTH: usize = 192;
+
+/// Does the product here, if it is one of these.
+pub(super) fn run<T: Real>(product: &Product<T>, out: &mut [T], row_stride: usize) -> Result<bool, Fault> {
+    let &Product { m, n, k, left, right, alpha, alone, .. } = product;
+    let suits = ROWS.contains(&m) && n > m && k >= DEPTH && row_stride == n && !product.accumulate;
+    if !suits || !right.in_place().is_some_and(|right| right.lines_keep_apart()) {
+        return Ok(false);
+    }
+    let mut buffer = Buffer::new(size_of::<T>() * m * n)?;
+    let results = buffer.fresh::<T>(m * n)?;
+    let turned =
+        Product { m: n, n: m, k, left: right, right: left, alpha, accumulate: false, alone, epilogue: &Nothing };
+    loops::run(&turned, results, m)?;
+    let out = &mut out[..m * n];
+    T::transpose(results, 0, m as isize, n, out, n);
+    if !product.epilogue.is_nothing() {
+        for (row, values) in out.chunks_exact_mut(n).enumerate() {
+            product.epilogue.finish(row, 0, values);
+        }
+    }
+    Ok(true)
+}
