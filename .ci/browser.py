@@ -4,7 +4,7 @@ numbers of the library.
 
     .ci/browser.py FOLDER [--pictures FOLDER]
 
-FOLDER holds NAME.html and NAME.json for each trace. The browser is driven through two pipes: nothing is installed for it.
+FOLDER holds NAME.html and NAME.json for each trace; other pages are replays of a training, or have no script. The browser is driven through two pipes: nothing is installed for it.
 """
 import base64, json, math, os, pathlib, re, subprocess, sys, time
 
@@ -183,6 +183,28 @@ def check(browser, page, pictures):
     print(f"{page.name}: {len(moments)} moments, {numbers} numbers, {page.stat().st_size // 1000} KB")
 
 
+def check_film(browser, page, pictures):
+    """The replay of a training: every moment with the loss and the share told right of the data; or a page without script."""
+    for size, name in [(DESKTOP, "desktop"), (PHONE, "phone")]:
+        browser.open(page, size)
+        wide = browser.run("document.documentElement.scrollWidth")
+        assert wide <= size[0], f"{page} is {wide} wide on {size[0]}"
+        count = browser.run("window.film ? film.count : 0")
+        for at in range(count):
+            frame = browser.run(f"(({{step, loss, accuracy}}) => [step, loss, accuracy])(film.data.frames[{at}])")
+            figures = [float(x) for x in re.findall(r"[\d.]+", browser.run("document.getElementById('figures').textContent"))]
+            assert figures[0] == frame[0] and abs(figures[2] - frame[1]) <= 5.01e-5 and abs(figures[3] - frame[2]) <= 0.0501, (figures, frame)
+            assert browser.run("+document.getElementById('slider').value") == at
+            browser.press("ArrowRight")
+        if pictures:
+            for dark in [False, True]:
+                browser.open(page, size, dark)
+                browser.run(f"window.film && film.show({count // 2})")
+                browser.picture(pictures / f"{page.stem}_{name}{'_dark' if dark else ''}.png")
+    assert not browser.faults, f"{page}: {browser.faults}"
+    print(f"{page.name}: {count} moments, {page.stat().st_size // 1000} KB")
+
+
 def main():
     arguments = sys.argv[1:]
     pictures = pathlib.Path(arguments[arguments.index("--pictures") + 1]) if "--pictures" in arguments else None
@@ -195,7 +217,8 @@ def main():
     browser = Browser()
     try:
         for page in pages:
-            check(browser, page, pictures)
+            is_trace = page.with_suffix(".json").exists()
+            (check if is_trace else check_film)(browser, page, pictures)
     finally:
         browser.process.kill()
 

@@ -9,7 +9,8 @@
 //! Without `--data` the digits are drawn here: strokes of our own, thick or thin, slanted, shaken, with noise. A linear model
 //! is trained first, to say how hard they are. Then the network: progress on the way, accuracy and confusion matrix at the
 //! end, and in the folder `runs/digits` its weights (safetensors), checkpoints from which it goes on (`--resume`), history
-//! (CSV, JSON), curves and confusion matrix as pictures (SVG), a summary. Last it is loaded again, and reads ten digits.
+//! (CSV, JSON), curves and confusion matrix as pictures (SVG), a report (HTML), a summary. Last it is loaded again, and reads
+//! ten digits.
 //!
 //! It prints, among more (some ninety seconds on two cores):
 //!
@@ -124,7 +125,8 @@ fn main() -> Result<()> {
         .with_schedule(OneCycle::new(6e-3, wishes.epochs * loader.len() as u64))
         .with_validation(&test)
         .with_metric(Accuracy::new())
-        .with_folder(&wishes.out);
+        .with_folder(&wishes.out)
+        .with_report();
     if wishes.resume {
         trainer = trainer.resumed();
     }
@@ -145,7 +147,7 @@ fn main() -> Result<()> {
     confusion.chart().picture().save(file("confusion.svg"))?;
     let text = format!("{summary}\n{history}\n{confusion}\ntest accuracy {accuracy:.2} %\n");
     std::fs::write(file("summary.txt"), text).expect("the folder takes a file more");
-    println!("in {}: weights, checkpoints, history, curves, confusion matrix, summary", wishes.out.display());
+    println!("in {}: weights, checkpoints, history, curves, confusion matrix, report, summary", wishes.out.display());
 
     // As another program would: a new network, the weights from the file.
     let mut reader = network(&mut Init::new().seed(2));

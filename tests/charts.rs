@@ -1,7 +1,7 @@
 //! Charts are sound SVG whatever they are given. With `CHAINRULE_CHARTS=folder` they are left there to be looked at.
 
-use chainrule::Result;
-use chainrule::explain::chart::{HeatMap, LineChart, Picture};
+use chainrule::explain::chart::{Distributions, HeatMap, Histogram, LineChart, Picture, Tiles};
+use chainrule::{Random, Result, Tensor};
 
 /// The names of the elements of an XML text, if it is well formed: every element closed, every attribute quoted, no bare
 /// `&` or `<`.
@@ -147,4 +147,41 @@ fn many_points_make_a_small_file_that_shows_the_extremes() {
     let (top, bottom) =
         heights.iter().fold((f64::MAX, 0.0), |(top, bottom): (f64, f64), y| (top.min(*y), bottom.max(*y)));
     assert!(bottom - top > 150.0, "{top} {bottom}");
+}
+
+#[test]
+fn spreads_of_any_numbers() {
+    let spread = |numbers: &[f64]| Histogram::of(numbers.iter().copied(), 10);
+    let wave: Vec<f64> = (0..500).map(|i| (i as f64 * 0.37).sin()).collect();
+    let chart = Distributions::new("Weights & others")
+        .with_panel("wave", &(1..20).map(|k| Histogram::of(wave.iter().map(|x| x * k as f64), 40)).collect::<Vec<_>>())
+        .with_panel("one number", &[spread(&[3.0, 3.0])])
+        .with_panel("none", &[])
+        .with_panel("nothing finite", &[spread(&[f64::NAN, f64::INFINITY])])
+        .with_panel("the widest", &[spread(&[f64::MIN, 0.0, f64::MAX])])
+        .with_panel("a name that is far too long for the place that it has", &[spread(&[1.0, 2.0])]);
+    let found = sound("spreads", &chart.picture());
+    assert_eq!(count(&found, "path"), 8, "of the wave every third, and one more");
+    sound("spreads of nothing", &Distributions::new("").picture());
+    let all = Histogram::of(wave.iter().copied(), 7);
+    assert_eq!(all.counts.iter().sum::<f64>(), 500.0);
+}
+
+#[test]
+fn tiles_of_any_pictures() -> Result<()> {
+    let random = |dims: [usize; 4]| Tensor::normal(dims, 0.0, 1.0, &mut Random::new(1));
+    let tiles = |tensor: &Tensor| -> Result<usize> {
+        Ok(count(&sound("tiles", &Tiles::new("Filters", tensor)?.picture()), "rect"))
+    };
+    let page = 1;
+    assert_eq!(tiles(&random([8, 1, 5, 5]))?, page + 8 * 25);
+    assert_eq!(tiles(&random([3, 3, 4, 6]))?, page + 3 * 24);
+    assert_eq!(tiles(&random([3, 16, 3, 3]))?, page + 3 * 9);
+    assert_eq!(tiles(&random([100, 1, 3, 3]))?, page + 64 * 9);
+    assert_eq!(tiles(&random([2, 1, 3, 3]).select(1, 0))?, page + 2 * 9);
+    assert_eq!(tiles(&Tensor::zeros([0, 1, 3, 3]))?, page);
+    assert_eq!(tiles(&(random([2, 1, 3, 3]) / 0.0))?, page + 18);
+    assert!(tiles(&Tensor::ones([3, 3])).is_err() && tiles(&random([1, 1, 65, 2])).is_err());
+    assert!(tiles(&Tensor::ones([2]).matmul(&Tensor::ones([3]))).is_err());
+    Ok(())
 }

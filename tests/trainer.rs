@@ -1,6 +1,7 @@
 //! The trainer does what a loop by hand does, bit by bit, goes on exactly after any end, and leaves files others can read.
 
 use chainrule::data::{Batch, Dataset, Example, Examples, Loader};
+use chainrule::explain::chart::Tiles;
 use chainrule::io::Checkpoint;
 use chainrule::nn::{BatchNorm2d, Conv2d, Dropout, Flatten, Init, Layer, Linear, Module, Relu, Sequential};
 use chainrule::optim::schedule::{Cosine, Exponential, OneCycle, Plateau, Schedule};
@@ -499,6 +500,12 @@ fn any_batch_will_do() -> Result<()> {
     Ok(())
 }
 
+/// The weights of a model's convolution.
+fn filters(model: &Sequential) -> Result<Tensor> {
+    let parameters = model.parameters();
+    Ok(parameters.first().expect("it has a convolution").1.detach())
+}
+
 /// The training that is killed: everything that has a state.
 fn long_training(folder: &Path, resumed: bool, mut at_step: impl FnMut()) -> Result<History> {
     let train = Loader::new(Spots { count: 60 }, 6).shuffled(11).with_workers(2);
@@ -519,6 +526,7 @@ fn long_training(folder: &Path, resumed: bool, mut at_step: impl FnMut()) -> Res
         .with_early_stop(EarlyStop::lowest("validation loss").with_patience(16))
         .with_folder(folder)
         .with_checkpoint_every(2)
+        .with_report_picture("What it draws", |model: &Sequential| Ok(Tiles::new("", &filters(model)?)?.picture()))
         .with_progress(Progress::Quiet)
         .with_callback(move |_: &View<Sequential>| at_step());
     if resumed {
@@ -592,7 +600,15 @@ fn a_training_killed_at_any_moment_ends_with_the_same_bytes() -> Result<()> {
         in_the_middle += (last.exists() && Checkpoint::load(&last).is_ok_and(has_loader)) as usize;
     }
     assert!(in_the_middle >= 1, "none of {KILLS} checkpoints was made in an epoch: that tests nothing");
-    for file in ["last.checkpoint", "best.checkpoint", "history.csv", "history.json", "curves.svg", "confusion.svg"] {
+    for file in [
+        "last.checkpoint",
+        "best.checkpoint",
+        "history.csv",
+        "history.json",
+        "curves.svg",
+        "confusion.svg",
+        "report.html",
+    ] {
         assert!(whole.bytes(file) == killed.bytes(file), "{file} has other bytes after {KILLS} kills");
     }
     Ok(())
@@ -630,6 +646,47 @@ fn the_history_is_read_by_others() -> Result<()> {
     }
     let svg = String::from_utf8(folder.bytes("curves.svg")).unwrap();
     assert!(svg.contains("validation loss") && svg.contains("accuracy"));
+    Ok(())
+}
+
+#[test]
+fn a_report_shows_what_was_watched() -> Result<()> {
+    let (folder, loader) = (Folder::new("report"), Loader::new(Spots { count: 24 }, 6).shuffled(1));
+    let fit = || {
+        let trainer =
+            Trainer::supervised(cross_entropy).with_epochs(3).with_validation(&loader).with_metric(Confusion::new(4));
+        trainer.with_progress(Progress::Quiet)
+    };
+    let mut trainer = fit().with_folder(&folder.0).with_report_picture("<own>", |model: &Sequential| {
+        assert!(!chainrule::is_recording() && !chainrule::is_training());
+        Ok(Tiles::new("", &filters(model)?)?.picture())
+    });
+    let mut watched = model();
+    trainer.fit(&mut watched, &mut AdamW::new(0.01), &loader)?;
+    let page = String::from_utf8(folder.bytes("report.html")).unwrap();
+    for text in [
+        "Curves",
+        "confusion",
+        "&lt;own&gt;",
+        "Gradients, layer by layer",
+        "Weights, layer by layer",
+        "How the weights are spread",
+        "Filters of the first convolution",
+        "5.weight",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(!page.contains("NaN") && !page.contains("inf\"") && !page.contains("<script") && !page.contains("src="));
+    // Watching changes nothing.
+    let mut plain = model();
+    fit().fit(&mut plain, &mut AdamW::new(0.01), &loader)?;
+    assert_eq!(plain.tensors()?, watched.tensors()?);
+
+    let error = fit().with_report().fit(&mut model(), &mut AdamW::new(0.01), &loader).unwrap_err();
+    assert!(error.to_string().contains("with_folder"), "{error}");
+    let fails = |_: &Sequential| Tiles::new("", &Tensor::ones([3])).map(|tiles| tiles.picture());
+    let error = fit().with_folder(&folder.0).with_report_picture("none", fails);
+    assert_eq!({ error }.fit(&mut model(), &mut AdamW::new(0.01), &loader).unwrap_err().kind(), ErrorKind::Shape);
     Ok(())
 }
 

@@ -381,7 +381,10 @@ impl Thinned {
             self.every *= 2;
         }
     }
-    fn state(&self) -> Result<State> {
+    pub(super) fn points(&self) -> Vec<(f64, f64)> {
+        self.points.iter().map(|(step, number)| (*step as f64, *number)).collect()
+    }
+    pub(super) fn state(&self) -> Result<State> {
         let numbers: Vec<f64> = self.points.iter().flat_map(|(step, number)| [*step as f64, *number]).collect();
         let mut state = State::tree();
         state.insert("points", State::Tensor(Tensor::from_vec(numbers, [self.points.len(), 2])?))?;
@@ -390,7 +393,7 @@ impl Thinned {
         state.insert("count", State::Number(self.waiting.weight))?;
         Ok(state)
     }
-    fn from_state(state: &State) -> Result<Thinned> {
+    pub(super) fn from_state(state: &State) -> Result<Thinned> {
         let numbers = state.get("points")?.tensor()?.to_vec::<f64>()?;
         let (pairs, _) = numbers.as_chunks::<2>();
         let points = pairs.iter().map(|[step, number]| (*step as u64, *number)).collect();

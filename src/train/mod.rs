@@ -35,6 +35,7 @@ mod history;
 pub mod metrics;
 mod outcome;
 mod progress;
+mod report;
 mod run;
 mod snapshot;
 mod trainer;

@@ -5,6 +5,7 @@ use super::goal::{Goal, Watch};
 use super::history::EpochRecord;
 use super::metrics::Mean;
 use super::progress::Reporter;
+use super::report::{self, Observed};
 use super::snapshot::Snapshot;
 use super::trainer::{Clip, Pace, Shared, Trainer};
 use super::{BatchSize, Flow, History, Measures, Outcome, View, folder};
@@ -38,6 +39,8 @@ pub(super) struct Run<'t, 'a, M, B> {
     /// Where the epoch is to be taken up, if in its middle.
     position: Option<State>,
     notes: Vec<String>,
+    /// What the report is to show.
+    observed: Option<Observed>,
 }
 
 /// Batches whose gradients wait for their step.
@@ -67,6 +70,10 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
                 let what = "checkpoints are wanted, and there is no folder for them";
                 return Err(fault(Fault::value(what, "give one: with_folder(\"runs/first\")")));
             }
+            None if trainer.report.is_some() => {
+                let what = "a report is wanted, and there is no folder for it";
+                return Err(fault(Fault::value(what, "give one: with_folder(\"runs/first\")")));
+            }
             None => None,
         };
         if trainer.validated_every.is_some() && trainer.validation.is_none() {
@@ -87,6 +94,7 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
             kept: None,
             position: None,
             notes: Vec::new(),
+            observed: trainer.report.is_some().then(Observed::default),
             trainer,
         };
         match checkpoint {
@@ -232,6 +240,9 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         }
         optimizer.step(model, &gradients)?;
         self.step += 1;
+        if let Some(observed) = &mut self.observed {
+            observed.step(self.step, model, &gradients)?;
+        }
         if let Some(average) = &mut self.average {
             average.step(model)?;
         }
@@ -348,8 +359,29 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
                 crate::io::write_file("trainer", &folder.0.join(name), picture.as_bytes())?;
             }
         }
+        self.report(model)?;
         self.save(model, optimizer, None)?;
         self.tell(model, optimizer, true, loss)
+    }
+
+    /// The page of all that has been watched.
+    fn report(&mut self, model: &M) -> Result<()> {
+        let (Some(observed), Some(report), Some(folder)) =
+            (&mut self.observed, &self.trainer.report, &self.trainer.folder)
+        else {
+            return Ok(());
+        };
+        observed.epoch(model)?;
+        let mut drawn = Vec::new();
+        for (file, picture) in self.trainer.metrics.iter().filter_map(|metric| metric.picture()) {
+            drawn.push((file.trim_end_matches(".svg").to_string(), picture));
+        }
+        for (name, draw) in &report.pictures {
+            let picture = crate::no_grad(|| crate::evaluating(|| draw(model)))?;
+            drawn.push((name.clone(), picture.svg()));
+        }
+        let page = report::html(&self.history, observed, model, &drawn)?;
+        crate::io::write_file("report", &folder.0.join("report.html"), page.as_bytes())
     }
 
     /// The model of the best epoch so far, or its average.
@@ -407,6 +439,9 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         if let Some(average) = &self.average {
             checkpoint = checkpoint.with("average", average.state()?);
         }
+        if let Some(observed) = &self.observed {
+            checkpoint = checkpoint.with("report", observed.state()?);
+        }
         if let Some(position) = position {
             checkpoint = checkpoint.with("loader", position);
         }
@@ -433,6 +468,10 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         self.loss = Mean { sum: own.get("loss sum")?.number()?, weight: own.get("loss weight")?.number()? };
         (self.best, self.stop) = (Watch::from_state(own.get("best")?)?, Watch::from_state(own.get("stop")?)?);
         self.history = History::from_state(checkpoint.get("history")?)?;
+        // A report that is asked for later begins where it is asked for.
+        if has("report") && self.observed.is_some() {
+            self.observed = Some(Observed::from_state(checkpoint.get("report")?)?);
+        }
         if let Some(plateau) = &mut self.plateau {
             plateau.load_state(own.get("plateau")?)?;
         }

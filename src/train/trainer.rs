@@ -3,6 +3,7 @@
 use super::average::{Averaging, Ends};
 use super::folder::Folder;
 use super::metrics::Metric;
+use super::report::Report;
 use super::run::Run;
 use super::{BatchSize, EarlyStop, Goal, History, Measures, Outcome, Progress};
 use crate::data::{Batch, Collate, Dataset, Loader};
@@ -75,6 +76,7 @@ pub struct Trainer<'a, M, B> {
     pub(super) resumed: bool,
     pub(super) callbacks: Vec<Callback<'a, M>>,
     pub(super) progress: Progress,
+    pub(super) report: Option<Report<'a, M>>,
 }
 
 /// A schedule that several trainings begin anew with.
@@ -182,6 +184,7 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
             resumed: false,
             callbacks: Vec::new(),
             progress: Progress::Auto,
+            report: None,
         }
     }
     /// So many epochs (default 1).
@@ -298,7 +301,7 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
         Trainer { keeps_best: true, ..self }
     }
     /// Leaves files in a folder: `last.checkpoint` (all it takes to go on), `best.checkpoint` (section "model"),
-    /// `history.csv`, `history.json`, `curves.svg`, and pictures of metrics that have one.
+    /// `history.csv`, `history.json`, `curves.svg`, pictures of metrics that have one, and the report where one is asked for.
     pub fn with_folder(self, folder: impl AsRef<Path>) -> Self {
         Trainer { folder: Some(Folder(folder.as_ref().to_path_buf())), ..self }
     }
@@ -325,6 +328,52 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
     pub fn with_callback<F: Into<Flow>>(mut self, mut callback: impl FnMut(&View<'_, M>) -> F + 'a) -> Self {
         self.callbacks.push(Box::new(move |view| callback(view).into()));
         self
+    }
+    /// After each epoch the folder gets `report.html`, a page that needs nothing but a browser: curves, what metrics draw,
+    /// gradients and weights of each layer along the steps, how the weights are spread, the filters of a first convolution.
+    /// It looks at every gradient of every step, which small models notice.
+    ///
+    /// ```
+    /// use chainrule::data::{Examples, Loader};
+    /// use chainrule::nn::{Init, Linear};
+    /// use chainrule::optim::Sgd;
+    /// use chainrule::train::{Progress, Trainer};
+    /// use chainrule::{Tensor, mse_loss};
+    /// let folder = std::env::temp_dir().join("chainrule-report");
+    /// let loader = Loader::new(Examples::new(&Tensor::ones([50, 3]), &Tensor::ones([50, 1]))?, 5);
+    /// let mut trainer = Trainer::supervised(mse_loss).with_progress(Progress::Quiet).with_folder(&folder).with_report();
+    /// trainer.fit(&mut Linear::new(3, 1, &mut Init::new()), &mut Sgd::new(0.01), &loader)?;
+    /// assert!(std::fs::read_to_string(folder.join("report.html")).unwrap().contains("Gradients, layer by layer"));
+    /// # std::fs::remove_dir_all(&folder).ok();
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn with_report(self) -> Self {
+        let report = self.report.unwrap_or(Report { pictures: Vec::new() });
+        Trainer { report: Some(report), ..self }
+    }
+    /// One more picture in the report, drawn of the model after each epoch: what its attention looks at, what it draws.
+    ///
+    /// ```
+    /// use chainrule::data::Batch;
+    /// use chainrule::explain::chart::Tiles;
+    /// use chainrule::nn::Linear;
+    /// use chainrule::train::Trainer;
+    /// let trainer: Trainer<Linear, Batch> = Trainer::supervised(chainrule::mse_loss)
+    ///     .with_report_picture("The weights as pictures", |model: &Linear| {
+    ///         Ok(Tiles::new("", &model.weight.reshape([10, 28, 28]))?.picture())
+    ///     });
+    /// # let _ = trainer;
+    /// ```
+    pub fn with_report_picture(
+        self,
+        name: impl Into<String>,
+        draw: impl Fn(&M) -> Result<crate::explain::chart::Picture> + 'a,
+    ) -> Self {
+        let mut trainer = self.with_report();
+        if let Some(report) = &mut trainer.report {
+            report.pictures.push((name.into(), Box::new(draw)));
+        }
+        trainer
     }
     /// What is shown on the way (default [`Progress::Auto`]).
     pub fn with_progress(self, progress: Progress) -> Self {

@@ -1,4 +1,4 @@
-//! Charts as SVG: lines with axes, heat maps with numbers; readable on light and on dark pages.
+//! Charts as SVG: lines with axes, heat maps with numbers, distributions, small pictures; readable on light and on dark pages.
 //!
 //! ```
 //! use chainrule::explain::chart::LineChart;
@@ -10,12 +10,16 @@
 //! assert!(chart.picture().svg().starts_with("<svg"));
 //! ```
 
+mod distributions;
 mod heat;
 mod lines;
 mod scale;
+mod tiles;
 
+pub use distributions::{Distributions, Histogram};
 pub use heat::HeatMap;
 pub use lines::LineChart;
+pub use tiles::Tiles;
 
 use crate::error::Result;
 use std::fmt::Write;
@@ -87,7 +91,7 @@ impl Picture {
 }
 
 /// A text as XML takes it.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -158,19 +158,5 @@ fn optional(value: Option<String>) -> String {
 
 /// A text in quotes. `<` is written as a number, so that no text can end the script that holds it.
 fn text(value: &str) -> String {
-    let mut quoted = String::with_capacity(value.len() + 2);
-    quoted.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '<' => quoted.push_str("\\u003c"),
-            c if (c as u32) < 0x20 || matches!(c as u32, 0x2028 | 0x2029) => {
-                quoted.push_str(&format!("\\u{:04x}", c as u32));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
+    crate::io::json_text(value).replace('<', "\\u003c")
 }
