@@ -35,7 +35,11 @@ pub(in crate::train) fn html<M: Module>(
          <body>\n<h1>A training</h1>\n"
     );
     if let Some((epoch, measure, number)) = history.best() {
-        let text = format!("{} epochs; best in epoch {epoch}: {measure} {number:.5}", history.epochs().len());
+        let epochs = match history.epochs().len() {
+            1 => "1 epoch".to_string(),
+            count => format!("{count} epochs"),
+        };
+        let text = format!("{epochs}; best in epoch {epoch}: {measure} {number:.5}");
         let _ = writeln!(page, "<p>{}</p>", escaped(&text));
     }
     section(&mut page, "Curves", "", [history.curves().svg()]);
