@@ -130,7 +130,16 @@ pub fn hold_within(
             let error = outcome.unwrap_or_else(|panic| panic!("{format}: {panic}; the file is {:?}", kept()));
             let allowed = times * file.len() + (2 << 20);
             assert!(most <= allowed, "{format}: {most} bytes for {}; the file is {:?}", file.len(), kept());
-            assert!(start.elapsed() < Duration::from_secs(10), "{format}: the file {:?} takes too long", kept());
+            // A machine may stand still for a while; a file that takes long does so every time.
+            let mut took = start.elapsed();
+            for _ in 0..3 {
+                if took >= Duration::from_secs(10) {
+                    let again = Instant::now();
+                    let _ = guard::guarded(|| read(&file));
+                    took = again.elapsed();
+                }
+            }
+            assert!(took < Duration::from_secs(10), "{format}: the file {:?} takes too long", kept());
             sound += error.is_none() as usize;
             inside += error.is_none_or(|error| !is_outer(&error.to_string())) as usize;
             beat.send(()).unwrap();
