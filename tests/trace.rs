@@ -170,10 +170,10 @@ fn what_is_no_loss_is_an_error() {
     assert_eq!(kind(trace(|| &x * 2.0)), Some(ErrorKind::Shape));
     assert_eq!(kind(trace(|| Tensor::ones([1]).sum())), Some(ErrorKind::Gradient));
     assert_eq!(kind(trace(|| no_grad(|| x.sum()))), Some(ErrorKind::Gradient));
-    let failed = trace(|| x.matmul(&Tensor::ones([4, 4])).sum()).err().expect("the sizes differ");
+    let failed = trace(|| x.matmul(&Tensor::ones([4, 4])).sum()).expect_err("the sizes differ");
     assert_eq!((failed.kind(), failed.operation()), (ErrorKind::Shape, "matmul"));
     assert!(failed.to_string().contains("tests/trace.rs") || cfg!(windows), "{failed}");
-    let failed = trace(|| &x * 2.0).err().expect("three numbers");
+    let failed = trace(|| &x * 2.0).expect_err("three numbers");
     assert!(failed.to_string().contains("tests/trace.rs") || cfg!(windows), "{failed}");
 }
 
