@@ -85,6 +85,12 @@ impl<T: Real> Kernel for Extremes<'_, T> {
 /// One line of elements under equal windows: tap by tap, all windows at once.
 #[inline(always)]
 fn slide<T: Real>(line: &[T], line_start: usize, axis: &Sliding, best: &mut [T], places: &mut [i32]) {
+    if (axis.kernel, axis.stride, axis.before, axis.dilation) == (2, 2, 0, 1)
+        && let (pairs, _) = line.as_chunks::<2>()
+        && pairs.len() >= best.len()
+    {
+        return slide_pairs(pairs, line_start as i32, best, places);
+    }
     for tap in 0..axis.kernel {
         let outputs = axis.outputs(tap);
         if outputs.is_empty() {
@@ -108,6 +114,58 @@ fn slide<T: Real>(line: &[T], line_start: usize, axis: &Sliding, best: &mut [T],
             }
         }
     }
+}
+
+/// The usual windows, two elements each and no padding. Rows of them are often short: so eight at a time, four, and one.
+#[inline(always)]
+fn slide_pairs<T: Real>(pairs: &[[T; 2]], start: i32, best: &mut [T], places: &mut [i32]) {
+    let (mut done, count) = (0, best.len());
+    while done < count {
+        let (pairs, start) = (&pairs[done..], start + 2 * done as i32);
+        let (best, places) = (&mut best[done..], places.get_mut(done..).unwrap_or_default());
+        done += match count - done {
+            8.. => some_pairs::<T, 8>(pairs, start, best, places),
+            4.. => some_pairs::<T, 4>(pairs, start, best, places),
+            _ => some_pairs::<T, 1>(pairs, start, best, places),
+        };
+    }
+}
+
+/// `N` windows, which there must be; the answer is how many.
+#[inline(always)]
+fn some_pairs<T: Real, const N: usize>(pairs: &[[T; 2]], start: i32, best: &mut [T], places: &mut [i32]) -> usize {
+    // Through copies: so all of them stay in registers.
+    let mut taps = [[T::ZERO; N]; 2];
+    for (lane, pair) in pairs[..N].iter().enumerate() {
+        (taps[0][lane], taps[1][lane]) = (pair[0], pair[1]);
+    }
+    let mut now = [T::ZERO; N];
+    now.copy_from_slice(&best[..N]);
+    if places.is_empty() {
+        for tap in taps {
+            for lane in 0..N {
+                now[lane] = if beats(tap[lane], now[lane]) { tap[lane] } else { now[lane] };
+            }
+        }
+    } else {
+        let mut at = [0; N];
+        at.copy_from_slice(&places[..N]);
+        for (offset, tap) in taps.into_iter().enumerate() {
+            let mut better = [false; N];
+            for lane in 0..N {
+                better[lane] = beats(tap[lane], now[lane]) | (at[lane] < 0);
+            }
+            for lane in 0..N {
+                now[lane] = if better[lane] { tap[lane] } else { now[lane] };
+            }
+            for lane in 0..N {
+                at[lane] = if better[lane] { start + (2 * lane + offset) as i32 } else { at[lane] };
+            }
+        }
+        places[..N].copy_from_slice(&at);
+    }
+    best[..N].copy_from_slice(&now);
+    N
 }
 
 /// Is `x` to stand in place of `best`? A NaN always is.

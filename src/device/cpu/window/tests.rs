@@ -17,8 +17,8 @@ fn cover(size: usize, kernel: usize, stride: usize, before: usize, dilation: usi
     Sliding { size, count, kernel, stride, before, dilation }
 }
 
-const CASES: [(usize, usize, usize, usize, usize); 5] =
-    [(9, 3, 1, 1, 1), (9, 2, 2, 0, 1), (7, 3, 3, 1, 2), (40, 4, 2, 2, 1), (5, 5, 4, 2, 1)];
+const CASES: [(usize, usize, usize, usize, usize); 6] =
+    [(9, 3, 1, 1, 1), (9, 2, 2, 0, 1), (27, 2, 2, 0, 1), (7, 3, 3, 1, 2), (40, 4, 2, 2, 1), (5, 5, 4, 2, 1)];
 
 #[test]
 fn the_greatest_of_each_window() {
@@ -52,6 +52,17 @@ fn nan_wins_and_ties_go_to_the_first() {
     let best = best.dense::<f32>().unwrap();
     assert!(best[0] == 1.0 && best[1].is_nan() && best[2] == f32::NEG_INFINITY);
     assert_eq!(places.unwrap().dense::<i32>().unwrap(), [0, 2, 4]);
+    // The same in a row of twelve windows, several of which are looked at together.
+    let x = volume([1, 1, 1, 1, 24], |i| match i {
+        5 => f32::NAN,
+        16..20 => f32::NEG_INFINITY,
+        _ => 1.0,
+    });
+    let spans = [spans[0], spans[1], Span::Sliding(cover(24, 2, 2, 0, 1))];
+    let (best, places) = Cpu.max_windows(&x, &spans, true).unwrap();
+    let wanted: Vec<i32> = (0..12).map(|window| 2 * window + i32::from(window == 2)).collect();
+    assert_eq!(places.unwrap().dense::<i32>().unwrap(), wanted);
+    assert!(best.dense::<f32>().unwrap()[2].is_nan());
 }
 
 #[test]
