@@ -191,6 +191,10 @@ fn files_cut_anywhere_are_errors() {
     let mut count = 0;
     for entry in std::fs::read_dir("tests/fixtures").unwrap() {
         let path = entry.unwrap().path();
+        // what lies in folders has tests of its own
+        if path.is_dir() {
+            continue;
+        }
         let bytes = std::fs::read(&path).unwrap();
         let read = |bytes: &[u8]| match path.extension().and_then(|end| end.to_str()) {
             Some("npy") => npy::from_bytes(bytes).map(drop),
