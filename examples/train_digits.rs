@@ -12,7 +12,7 @@
 //! (CSV, JSON), curves and confusion matrix as pictures (SVG), a report (HTML), a summary. Last it is loaded again, and reads
 //! ten digits.
 //!
-//! It prints, among more (some ninety seconds on two cores):
+//! It prints, among more (some thirty seconds on two cores):
 //!
 //! ```text
 //! 20000 digits to learn from, 5000 to be judged by
