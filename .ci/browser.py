@@ -134,6 +134,14 @@ def moments_of(data):
     return forward + backward + [{"phase": "update", "at": ["leaf", u["leaf"]], "after": u["after"]} for u in data["updates"]]
 
 
+def take(browser, page, size, moment, path):
+    """A picture of a moment on a light page and one on a dark page."""
+    for dark, ending in [(False, ".png"), (True, "_dark.png")]:
+        browser.open(page, size, dark)
+        browser.run(moment)
+        browser.picture(path.with_name(path.name + ending))
+
+
 def check(browser, page, pictures):
     data = json.loads(page.with_suffix(".json").read_text())
     moments = moments_of(data)
@@ -175,10 +183,7 @@ def check(browser, page, pictures):
                 && a.y < b.y + b.height && b.y < a.y + a.height)).length; })()""")
         assert overlaps == 0, f"{page}: {overlaps} boxes lie on others"
         if pictures:
-            for dark in [False, True]:
-                browser.open(page, size, dark)
-                browser.run(f"trace.show({len(data['operations']) + len(data['moments']) // 3})")
-                browser.picture(pictures / f"{page.stem}_{name}{'_dark' if dark else ''}.png")
+            take(browser, page, size, f"trace.show({len(data['operations']) + len(data['moments']) // 3})", pictures / f"{page.stem}_{name}")
     assert not browser.faults, f"{page}: {browser.faults}"
     print(f"{page.name}: {len(moments)} moments, {numbers} numbers, {page.stat().st_size // 1000} KB")
 
@@ -197,10 +202,7 @@ def check_film(browser, page, pictures):
             assert browser.run("+document.getElementById('slider').value") == at
             browser.press("ArrowRight")
         if pictures:
-            for dark in [False, True]:
-                browser.open(page, size, dark)
-                browser.run(f"window.film && film.show({count // 2})")
-                browser.picture(pictures / f"{page.stem}_{name}{'_dark' if dark else ''}.png")
+            take(browser, page, size, f"window.film && film.show({count // 2})", pictures / f"{page.stem}_{name}")
     assert not browser.faults, f"{page}: {browser.faults}"
     print(f"{page.name}: {count} moments, {page.stat().st_size // 1000} KB")
 

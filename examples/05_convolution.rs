@@ -9,21 +9,21 @@
 //!
 //! ```text
 //! AlexNet-shaped: 32934 parameters
-//!   epoch 0   loss 1.5127
-//!   epoch 1   loss 0.6243
-//!   epoch 2   loss 0.2700
-//!   epoch 3   loss 0.1301
-//!   epoch 4   loss 0.0647
-//!   epoch 5   loss 0.0682
-//!   test accuracy 97.6 %
+//!   epoch 0   loss 1.5134
+//!   epoch 1   loss 0.6311
+//!   epoch 2   loss 0.2599
+//!   epoch 3   loss 0.1646
+//!   epoch 4   loss 0.1164
+//!   epoch 5   loss 0.1060
+//!   test accuracy 97.2 %
 //! ResNet-shaped: 43818 parameters
-//!   epoch 0   loss 0.8254
-//!   epoch 1   loss 0.1086
-//!   epoch 2   loss 0.0222
-//!   epoch 3   loss 0.0383
-//!   epoch 4   loss 0.0141
-//!   epoch 5   loss 0.0127
-//!   test accuracy 96.6 %
+//!   epoch 0   loss 0.8296
+//!   epoch 1   loss 0.1241
+//!   epoch 2   loss 0.0295
+//!   epoch 3   loss 0.0210
+//!   epoch 4   loss 0.0096
+//!   epoch 5   loss 0.0090
+//!   test accuracy 100.0 %
 //! ```
 
 mod common;
@@ -31,6 +31,7 @@ mod common;
 use chainrule::loss::cross_entropy;
 use chainrule::nn::{AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Dropout, Flatten, Init, Layer, Linear, MaxPool2d, Module};
 use chainrule::nn::{Relu, Sequential};
+use chainrule::optim::schedule::{Cosine, Schedule};
 use chainrule::optim::{AdamW, Optimizer};
 use chainrule::{Random, Result, Tensor, io, module, no_grad};
 
@@ -114,17 +115,20 @@ fn train(name: &str, mut model: Sequential, [train, test]: [&(Tensor, Tensor); 2
     println!("{name}: {} parameters", model.parameter_count());
     let mut optimizer = AdamW::new(3e-3);
     let ([count, ..], batch) = (train.0.dims::<4>()?, 50);
+    let (epochs, batches) = (common::steps(6, 1), common::steps(count / batch, 12));
+    // The running statistics of the norms follow the weights some ten steps behind: at the end these must hardly move.
+    let mut schedule = Cosine::new((epochs * batches) as u64).start(&mut optimizer);
     let mut order = Random::new(7);
-    for epoch in 0..common::steps(6, 1) {
+    for epoch in 0..epochs {
         let shuffled = Tensor::permutation(count, &mut order);
         let mut total = 0.0;
-        let batches = common::steps(count / batch, 12);
         for step in 0..batches {
             let rows = shuffled.narrow(0, step * batch, batch);
             let scores = model.forward(&train.0.index_select(0, &rows));
             let loss = cross_entropy(&scores, &train.1.index_select(0, &rows));
             total += loss.item()?;
             optimizer.step(&mut model, &loss.backward()?)?;
+            schedule.step(&mut optimizer);
         }
         println!("  epoch {epoch}   loss {:.4}", total / batches as f64);
     }

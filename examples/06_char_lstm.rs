@@ -16,9 +16,9 @@
 //! step    0   loss 3.1622
 //! step  100   loss 0.4739
 //! step  200   loss 0.4080
-//! step  300   loss 0.4083
-//! step  400   loss 0.4027
-//!   two green owls follow four grey foxes.
+//! step  300   loss 0.4084
+//! step  400   loss 0.4026
+//!   two green owls follow four grey frogs.
 //!   four cats follow two frogs.
 //!   two frogs follow two owls.
 //!   two green crows tease two foxes.

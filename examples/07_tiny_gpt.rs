@@ -16,15 +16,15 @@
 //! step    0   loss 3.5436
 //! step  160   loss 0.5518
 //! step  320   loss 0.4289
-//! step  480   loss 0.3936
+//! step  480   loss 0.3934
 //! step  640   loss 0.4057
-//! step  800   loss 0.4006
+//! step  800   loss 0.4007
 //!   seven frogs fear one hare.
 //!   two foxes help seven crows.
 //!   two cats follow three sleepy cats.
-//!   three brave crows tease three green frogs.
-//!   seven green cats greet two tiny owls.
-//! 44 of 44 lines are sentences of the language (100 %)
+//!   three brave crows follow three tiny frogs.
+//!   seven green cats greet two red owls.
+//! 44 of 45 lines are sentences of the language (98 %)
 //! ```
 
 mod common;

@@ -18,9 +18,9 @@
 //! epoch 12   off by 0.507
 //! epoch 18   off by 0.495
 //! 100 % of the films have their nearest film in their own kind
-//! person 0 would like: crime 187, crime 157, crime 121, crime 19, crime 139
-//! person 1 would like: space 2, space 224, space 50, space 146, space 128
-//! person 2 would like: animals 107, animals 149, animals 125, animals 17, animals 83
+//! person 0 would like: crime 187, crime 139, crime 31, crime 163, crime 19
+//! person 1 would like: space 2, space 50, space 218, space 224, space 104
+//! person 2 would like: animals 107, animals 125, animals 83, animals 17, animals 149
 //! ```
 
 mod common;

@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! forward
-//!   1  0  linear   x, 0.weight, 0.bias  y = x · Wᵀ + b  [2, 3] -0.4567 … 0.8142
+//!   1  0  linear              x, 0.weight, 0.bias   y = x · Wᵀ + b         [2, 3] -1.511 … 0.6461
 //! ...
 //! ```
 

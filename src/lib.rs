@@ -46,7 +46,7 @@
 //! - [`formula!`]: a pointwise function written once, with kernel and derivative.
 //! - [`io`]: files: safetensors, NumPy, PyTorch, checkpoints.
 //! - [`data`]: datasets, and loaders that give them in batches.
-//! - [`explain`], above all [`explain::chart`]: lines and heat maps as SVG.
+//! - [`explain`]: traces of both ways of backpropagation, moment by moment, and charts as SVG.
 //! - [`train`]: metrics, and a trainer for those who want the loop written for them.
 //! - [`op`]: operations of your own.
 //! - [`device`]: memory, threads, instruction sets.
