@@ -50,9 +50,12 @@
 //! - [`train`]: metrics, and a trainer for those who want the loop written for them.
 //! - [`op`]: operations of your own.
 //! - [`device`]: memory, threads, instruction sets.
+//! - [`course`]: backpropagation from a single multiplication to a transformer, for whoever wants to understand it.
 //! - [`gradcheck`], [`jvp`]: gradients held against differences; forward mode.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(any(doc, doctest))]
+pub mod course;
 pub mod data;
 pub mod device;
 mod error;

@@ -1,0 +1,49 @@
+//! The course: backpropagation from a single multiplication to a transformer, by reading and watching this crate.
+//!
+//! For whoever knows Rust and school calculus. A chapter has an idea, pictures that the crate made, code that runs (all of it is
+//! tested with the crate), and exercises with solutions. Read them in order, or where you are curious.
+//!
+//! **Learning**
+//!
+//! 1. Tensors and shapes: many numbers as one.
+//! 2. [The derivative as a machine](derivative): what a small change does.
+//! 3. [The chain rule on a graph](chain_rule): backpropagation in sixty lines, and the real one.
+//! 4. Gradient descent, and why it fails: valleys, ravines, saddles.
+//! 5. A multi-layer perceptron: by hand, then with layers.
+//! 6. Losses and the softmax trick: what is to be made small, and how not to overflow.
+//!
+//! **Networks**
+//!
+//! 7. Convolution: one small pattern, looked for everywhere.
+//! 8. Recurrence: memory, the LSTM, and gradients that vanish.
+//! 9. Attention: a transformer.
+//!
+//! **Practice**
+//!
+//! 10. The craft of training: normalisation, initialisation, optimizers.
+//! 11. Overfitting: dropout, transfer learning, fine-tuning.
+//! 12. Confidence: what a model's certainty is worth.
+//!
+//! **Inside**
+//!
+//! 13. An operation of your own: written and checked.
+//! 14. A fast product: how a matrix product is made fast.
+//! 15. A GPU kernel: how thousands of threads work together.
+//!
+//! **Coming from elsewhere**: for users of PyTorch, for users of ndarray.
+
+/// A chapter is a module without anything in it. Its text follows the links to other chapters and its pictures as data: the
+/// first definition of a link counts, and the ones at the end of the text are for those who read the file.
+macro_rules! chapters {
+    ($($name:ident = $file:literal $(with $images:literal)?;)*) => {$(
+        $(#[doc = include_str!(concat!("../docs/course/images/", $images, ".md"))])?
+        #[doc = include_str!("../docs/course/links.txt")]
+        #[doc = include_str!(concat!("../docs/course/", $file, ".md"))]
+        pub mod $name {}
+    )*};
+}
+
+chapters! {
+    derivative = "02_derivative" with "02_derivative";
+    chain_rule = "03_chain_rule" with "03_chain_rule";
+}
