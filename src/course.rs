@@ -5,10 +5,10 @@
 //!
 //! **Learning**
 //!
-//! 1. Tensors and shapes: many numbers as one.
+//! 1. [Tensors and shapes](tensors): many numbers as one.
 //! 2. [The derivative as a machine](derivative): what a small change does.
 //! 3. [The chain rule on a graph](chain_rule): backpropagation in sixty lines, and the real one.
-//! 4. Gradient descent, and why it fails: valleys, ravines, saddles.
+//! 4. [Gradient descent, and why it fails](descent): valleys, ravines, saddles.
 //! 5. A multi-layer perceptron: by hand, then with layers.
 //! 6. Losses and the softmax trick: what is to be made small, and how not to overflow.
 //!
@@ -44,6 +44,8 @@ macro_rules! chapters {
 }
 
 chapters! {
+    tensors = "01_tensors" with "01_tensors";
     derivative = "02_derivative" with "02_derivative";
     chain_rule = "03_chain_rule" with "03_chain_rule";
+    descent = "04_descent" with "04_descent";
 }

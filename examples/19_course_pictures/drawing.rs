@@ -1,6 +1,7 @@
 //! Drawings by hand, for what no chart shows: boxes, arrows, paths over a plane. They look as the crate's charts do, on light
 //! pages and on dark ones.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// A place, in pixels from the left and from above.
@@ -10,7 +11,6 @@ pub(crate) type Place = (f64, f64);
 pub(crate) const BLUE: &str = "#3b82c4";
 pub(crate) const ORANGE: &str = "#e07b39";
 pub(crate) const GREEN: &str = "#2a9d74";
-pub(crate) const PINK: &str = "#c65b97";
 
 /// How a text stands to its place.
 #[derive(Clone, Copy)]
@@ -117,6 +117,21 @@ impl Drawing {
         let [x, y, radius] = [x, y, radius].map(short);
         let _ = write!(self.body, "<circle fill=\"{colour}\" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>");
     }
+    /// Many dots, so wide each; one that lies on the last one is left out.
+    pub(crate) fn dots(&mut self, places: &[Place], width: f64, colour: &str) {
+        let mut last = (f64::INFINITY, f64::INFINITY);
+        let mut path = String::new();
+        for &(x, y) in places {
+            if (x - last.0).hypot(y - last.1) >= 0.5 {
+                let _ = write!(path, "M{} {}h0", short(x), short(y));
+                last = (x, y);
+            }
+        }
+        let _ = write!(
+            self.body,
+            "<path fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\" stroke-linecap=\"round\" d=\"{path}\"/>"
+        );
+    }
     /// The text of an SVG file.
     pub(crate) fn svg(&self) -> String {
         let (width, height) = (short(self.width), short(self.height));
@@ -145,6 +160,9 @@ fn short(number: f64) -> String {
     text.strip_suffix(".0").map(str::to_string).unwrap_or(text)
 }
 
+/// Shades are told apart by so many levels.
+const LEVELS: f64 = 12.0;
+
 /// A part of a drawing that shows a part of a plane: numbers across and up become pixels.
 pub(crate) struct Plane {
     pub(crate) across: (f64, f64),
@@ -166,17 +184,28 @@ impl Plane {
     /// Shades of a function over the plane, in squares of some pixels: 0 is not seen, 1 is full, below zero in orange.
     pub(crate) fn shade(&self, drawing: &mut Drawing, cell: f64, f: impl Fn((f64, f64)) -> f64) {
         let (columns, rows) = ((self.size.0 / cell) as usize, (self.size.1 / cell) as usize);
+        let level = |row: usize, column: usize| {
+            let x = self.across.0 + (column as f64 + 0.5) / columns as f64 * (self.across.1 - self.across.0);
+            let y = self.up.1 - (row as f64 + 0.5) / rows as f64 * (self.up.1 - self.up.0);
+            (f((x, y)).clamp(-1.0, 1.0) * LEVELS).round() as i32
+        };
+        // One path for each level: runs of cells that have it.
+        let mut paths: BTreeMap<i32, String> = BTreeMap::new();
         for row in 0..rows {
-            for column in 0..columns {
-                let x = self.across.0 + (column as f64 + 0.5) / columns as f64 * (self.across.1 - self.across.0);
-                let y = self.up.1 - (row as f64 + 0.5) / rows as f64 * (self.up.1 - self.up.0);
-                let shade = f((x, y)).clamp(-1.0, 1.0);
-                let colour = if shade < 0.0 { ORANGE } else { BLUE };
-                if shade.abs() >= 0.01 {
-                    let at = (self.at.0 + column as f64 * cell, self.at.1 + row as f64 * cell);
-                    drawing.fill(at, (cell, cell), colour, shade.abs());
-                }
+            let levels: Vec<i32> = (0..columns).map(|column| level(row, column)).collect();
+            let mut column = 0;
+            for run in levels.chunk_by(|a, b| a == b) {
+                let (x, y) = (self.at.0 + column as f64 * cell, self.at.1 + row as f64 * cell);
+                let wide = short(run.len() as f64 * cell);
+                let path = paths.entry(run[0]).or_default();
+                let _ = write!(path, "M{} {}h{wide}v{}h-{wide}z", short(x), short(y), short(cell));
+                column += run.len();
             }
+        }
+        for (level, path) in paths.iter().filter(|(level, _)| **level != 0) {
+            let colour = if *level < 0 { ORANGE } else { BLUE };
+            let opacity = f64::from(level.abs()) / LEVELS;
+            let _ = write!(drawing.body, "<path fill=\"{colour}\" fill-opacity=\"{opacity:.2}\" d=\"{path}\"/>");
         }
     }
     /// A path in steps; it ends where it leaves the plane.
@@ -184,8 +213,6 @@ impl Plane {
         let inside: Vec<Place> =
             steps.iter().take_while(|step| self.holds(**step)).map(|step| self.place(*step)).collect();
         drawing.line(&inside, colour, 1.5);
-        for place in &inside {
-            drawing.dot(*place, 2.2, colour);
-        }
+        drawing.dots(&inside, 4.4, colour);
     }
 }
