@@ -9,8 +9,8 @@
 //! 2. [The derivative as a machine](derivative): what a small change does.
 //! 3. [The chain rule on a graph](chain_rule): backpropagation in sixty lines, and the real one.
 //! 4. [Gradient descent, and why it fails](descent): valleys, ravines, saddles.
-//! 5. A multi-layer perceptron: by hand, then with layers.
-//! 6. Losses and the softmax trick: what is to be made small, and how not to overflow.
+//! 5. [A multi-layer perceptron](perceptron): by hand, then with layers.
+//! 6. [Losses and the softmax trick](losses): what is to be made small, and how not to overflow.
 //!
 //! **Networks**
 //!
@@ -48,4 +48,6 @@ chapters! {
     derivative = "02_derivative" with "02_derivative";
     chain_rule = "03_chain_rule" with "03_chain_rule";
     descent = "04_descent" with "04_descent";
+    perceptron = "05_perceptron" with "05_perceptron";
+    losses = "06_losses" with "06_losses";
 }

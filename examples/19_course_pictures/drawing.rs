@@ -183,16 +183,25 @@ impl Plane {
     }
     /// Shades of a function over the plane, in squares of some pixels: 0 is not seen, 1 is full, below zero in orange.
     pub(crate) fn shade(&self, drawing: &mut Drawing, cell: f64, f: impl Fn((f64, f64)) -> f64) {
+        let shades: Vec<f64> = self.middles(cell).into_iter().map(f).collect();
+        self.shades(drawing, cell, &shades);
+    }
+    /// The middle of each square, row by row from above.
+    pub(crate) fn middles(&self, cell: f64) -> Vec<(f64, f64)> {
         let (columns, rows) = ((self.size.0 / cell) as usize, (self.size.1 / cell) as usize);
-        let level = |row: usize, column: usize| {
-            let x = self.across.0 + (column as f64 + 0.5) / columns as f64 * (self.across.1 - self.across.0);
-            let y = self.up.1 - (row as f64 + 0.5) / rows as f64 * (self.up.1 - self.up.0);
-            (f((x, y)).clamp(-1.0, 1.0) * LEVELS).round() as i32
-        };
+        let along = |at: usize, count: usize| (at as f64 + 0.5) / count as f64;
+        let x = |column: usize| self.across.0 + along(column, columns) * (self.across.1 - self.across.0);
+        let y = |row: usize| self.up.1 - along(row, rows) * (self.up.1 - self.up.0);
+        (0..rows * columns).map(|at| (x(at % columns), y(at / columns))).collect()
+    }
+    /// A shade for each square.
+    pub(crate) fn shades(&self, drawing: &mut Drawing, cell: f64, shades: &[f64]) {
+        let columns = (self.size.0 / cell) as usize;
         // One path for each level: runs of cells that have it.
         let mut paths: BTreeMap<i32, String> = BTreeMap::new();
-        for row in 0..rows {
-            let levels: Vec<i32> = (0..columns).map(|column| level(row, column)).collect();
+        for (row, shades) in shades.chunks(columns).enumerate() {
+            let levels: Vec<i32> =
+                shades.iter().map(|shade| (shade.clamp(-1.0, 1.0) * LEVELS).round() as i32).collect();
             let mut column = 0;
             for run in levels.chunk_by(|a, b| a == b) {
                 let (x, y) = (self.at.0 + column as f64 * cell, self.at.1 + row as f64 * cell);

@@ -18,6 +18,7 @@
 
 mod drawing;
 mod graph;
+mod networks;
 mod part1;
 mod part2;
 
@@ -43,6 +44,7 @@ fn main() -> Result<()> {
     // The last bits depend on the instruction set, and so might a tenth of a pixel: every machine can do this one.
     force_simd_level(SimdLevel::Portable).map_err(|fault| chainrule::Error::new("course", fault))?;
     let mut shown = part1::pictures()?;
+    shown.extend(networks::pictures()?);
     shown.extend(part2::pictures()?);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/course/images");
     let files = files(&shown);

@@ -1,4 +1,4 @@
-//! Pictures of chapters 1 to 8: from tensors to recurrence.
+//! Pictures of chapters 1 to 4: from tensors to descent.
 
 use super::drawing::{Anchor, BLUE, Drawing, GREEN, ORANGE, Place, Plane};
 use super::graph::graph;
