@@ -12,7 +12,7 @@ use chainrule::optim::schedule::{Cosine, Schedule};
 use chainrule::optim::{Adam, AdamW, Optimizer, Sgd};
 use chainrule::{DType, Parameter, Random, Result, Tensor, cross_entropy, evaluating, formula, module, no_grad};
 
-pub fn pictures() -> Result<Vec<Shown>> {
+pub(crate) fn pictures() -> Result<Vec<Shown>> {
     let mut shown = Vec::new();
     let mut add = |chapter, name, svg| shown.push(Shown { chapter, name, svg });
     add("09_attention", "attention_map", attention_map()?);
@@ -119,7 +119,8 @@ fn initialisation() -> Result<String> {
     let mut chart = LineChart::new("How large the numbers are behind each layer")
         .with_axes("layer", "root of the mean square")
         .with_logarithmic();
-    for (name, factor) in [("√(2 / inputs), halved", 0.5), ("√(2 / inputs)", 1.0), ("√(2 / inputs), half more", 1.5)] {
+    for (name, factor) in [("√(2 / inputs), halved", 0.5), ("√(2 / inputs)", 1.0), ("√(2 / inputs), half more", 1.5)]
+    {
         let mut random = Random::new(1);
         let mut h = Tensor::normal([64, width], 0.0, 1.0, &mut random);
         let mut sizes = Vec::new();
