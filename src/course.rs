@@ -14,7 +14,7 @@
 //!
 //! **Networks**
 //!
-//! 7. Convolution: one small pattern, looked for everywhere.
+//! 7. [Convolution](convolution): one small pattern, looked for everywhere.
 //! 8. Recurrence: memory, the LSTM, and gradients that vanish.
 //! 9. Attention: a transformer.
 //!
@@ -50,4 +50,5 @@ chapters! {
     descent = "04_descent" with "04_descent";
     perceptron = "05_perceptron" with "05_perceptron";
     losses = "06_losses" with "06_losses";
+    convolution = "07_convolution" with "07_convolution";
 }

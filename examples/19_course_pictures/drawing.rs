@@ -34,6 +34,10 @@ impl Drawing {
     pub(crate) fn new(width: f64, height: f64) -> Drawing {
         Drawing { width, height, body: String::new() }
     }
+    /// Another size, where it is known at the end only.
+    pub(crate) fn resize(&mut self, width: f64, height: f64) {
+        (self.width, self.height) = (width, height);
+    }
     /// The heading, where charts have theirs.
     pub(crate) fn title(&mut self, text: &str) {
         self.write("ink", (20.0, 26.0), 15.0, Anchor::Start, " font-weight=\"600\"", text);
@@ -73,6 +77,14 @@ impl Drawing {
             self.body,
             "<rect class=\"box\" fill=\"#f6f8fa\" stroke=\"{colour}\" stroke-width=\"1.5\" rx=\"6\" x=\"{x}\" y=\"{y}\" \
              width=\"{width}\" height=\"{height}\"/>"
+        );
+    }
+    /// An empty rectangle around something.
+    pub(crate) fn outline(&mut self, (x, y): Place, (width, height): (f64, f64), colour: &str) {
+        let [x, y, width, height] = [x, y, width, height].map(short);
+        let _ = write!(
+            self.body,
+            "<rect fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>"
         );
     }
     /// A filled rectangle, from 0 (not seen) to 1 (full).

@@ -1,14 +1,16 @@
 //! Pictures of chapters 5 to 8: from the perceptron to recurrence.
 
-use super::drawing::{Anchor, BLUE, Drawing, ORANGE, Plane};
+use super::drawing::{Anchor, BLUE, Drawing, GREEN, ORANGE, Plane};
+use super::part1::{CELL, cells};
 use super::{Shown, sampled};
-use chainrule::data::builtin::moons;
-use chainrule::explain::chart::LineChart;
+use chainrule::data::Loader;
+use chainrule::data::builtin::{Digits, moons};
+use chainrule::explain::chart::{LineChart, Tiles};
 use chainrule::loss::{HuberLoss, L1Loss, MseLoss, Reduction, binary_cross_entropy_with_logits};
-use chainrule::nn::{Init, Layer, Linear, Module, Relu, Sequential};
+use chainrule::nn::{Conv2d, Flatten, Init, Layer, Linear, MaxPool2d, Module, Relu, Sequential};
 use chainrule::optim::schedule::{Cosine, Schedule};
 use chainrule::optim::{Adam, Optimizer};
-use chainrule::{DType, Random, Result, Tensor, module, mse_loss};
+use chainrule::{Conv, DType, Random, Result, Tensor, cross_entropy, module, mse_loss};
 
 pub(crate) fn pictures() -> Result<Vec<Shown>> {
     let mut shown = Vec::new();
@@ -18,6 +20,10 @@ pub(crate) fn pictures() -> Result<Vec<Shown>> {
     add("06_losses", "regression", regression()?);
     add("06_losses", "sure_and_wrong", sure_and_wrong()?);
     add("06_losses", "temperature", temperature()?);
+    add("07_convolution", "window", window()?);
+    add("07_convolution", "edges", edges()?);
+    add("07_convolution", "field", field()?);
+    add("07_convolution", "kernels", kernels()?);
     Ok(shown)
 }
 
@@ -167,4 +173,108 @@ fn temperature() -> Result<String> {
         drawing.quiet((left + 83.0, 202.0), 12.5, Anchor::Middle, &format!("divided by {heat}"));
     }
     Ok(drawing.svg())
+}
+
+/// A kernel on a picture: one window and its sum are marked.
+fn window() -> Result<String> {
+    let picture = Tensor::from([[0, 0, 1, 1, 1], [0, 0, 1, 1, 1], [0, 1, 1, 1, 0], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]]);
+    let kernel = Tensor::from([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]]);
+    let float = |x: &Tensor, side: usize| x.to_dtype(DType::F32).reshape([1, 1, side, side]);
+    let sums = float(&picture, 5).conv2d(&float(&kernel, 3), None, Conv::new()).reshape([3, 3]);
+    let mut drawing = Drawing::new(560.0, 250.0);
+    drawing.title("A kernel laid on each window");
+    let middle = 60.0 + CELL;
+    for (left, top, matrix, colour, name) in [
+        (20.0, 60.0, &picture, "#8c959f", "picture"),
+        (252.0, middle, &kernel, ORANGE, "kernel"),
+        (430.0, middle, &sums, BLUE, "sums"),
+    ] {
+        cells(&mut drawing, (left, top), matrix, colour, 0.2)?;
+        drawing.quiet((left, top - 8.0), 12.5, Anchor::Start, name);
+    }
+    let (start, side) = ((20.0 + CELL, 60.0), 3.0 * CELL);
+    drawing.outline(start, (side, side), GREEN);
+    drawing.outline((430.0 + CELL, middle), (CELL, CELL), GREEN);
+    drawing.text((220.0, middle + side / 2.0 + 5.0), 18.0, Anchor::Middle, "·");
+    drawing.text((392.0, middle + side / 2.0 + 5.0), 18.0, Anchor::Middle, "=");
+    Ok(drawing.svg())
+}
+
+/// Pictures side by side, their greatest number full.
+fn side_by_side(title: &str, pictures: &[(&str, Tensor)], cell: f64) -> Result<String> {
+    let mut drawing = Drawing::new(20.0, 20.0);
+    let mut left = 20.0;
+    let mut below = 0.0f64;
+    for (name, picture) in pictures {
+        let [rows, columns] = picture.dims()?;
+        let size = (columns as f64 * cell, rows as f64 * cell);
+        let largest = picture.abs().max().item()?;
+        let numbers = (picture / largest).to_dtype(DType::F64).to_vec::<f64>()?;
+        let plane = Plane { across: (0.0, 1.0), up: (0.0, 1.0), at: (left, 64.0), size };
+        drawing.quiet((left, 56.0), 12.5, Anchor::Start, name);
+        plane.shades(&mut drawing, cell, &numbers);
+        drawing.outline((left, 64.0), size, "#8c959f");
+        (left, below) = (left + size.0 + 20.0, below.max(64.0 + size.1 + 16.0));
+    }
+    drawing.title(title);
+    drawing.resize(left, below);
+    Ok(drawing.svg())
+}
+
+/// A digit, and where two old kernels answer.
+fn edges() -> Result<String> {
+    let digit = Digits::new(8).examples()?.input().narrow(0, 3, 1);
+    let upright = Tensor::from([[[[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]]]);
+    let answer = |kernel: &Tensor| digit.conv2d(kernel, None, Conv::new().padding(1)).reshape([28, 28]);
+    let pictures = [
+        ("a digit", digit.reshape([28, 28])),
+        ("upright edges", answer(&upright)),
+        ("level edges", answer(&upright.transpose(2, 3))),
+    ];
+    side_by_side("The same digit, seen through two kernels", &pictures, 7.0)
+}
+
+/// What one number sees: the gradient of it, by the input.
+fn field() -> Result<String> {
+    let seen = |layers: usize, pooled: bool| -> Result<Tensor> {
+        let x = Tensor::linspace(0.0, 1.0, 441).reshape([1, 1, 21, 21]).variable();
+        let ones = Tensor::ones([1, 1, 3, 3]);
+        let mut y = x.clone();
+        for layer in 0..layers {
+            y = y.conv2d(&ones, None, Conv::new().padding(1));
+            if pooled && layer == 0 {
+                y = y.average_pool2d(2);
+            }
+        }
+        let middle = y.size(3)? / 2;
+        Ok(y.slice((0, 0, middle, middle)).backward()?.of(&x)?.reshape([21, 21]).sqrt())
+    };
+    let pictures = [
+        ("one layer", seen(1, false)?),
+        ("two layers", seen(2, false)?),
+        ("three layers", seen(3, false)?),
+        ("two, pooling between", seen(2, true)?),
+    ];
+    side_by_side("What one number of the map sees of the picture", &pictures, 8.0)
+}
+
+/// The kernels of a first layer, before and after it has learnt digits.
+fn kernels() -> Result<String> {
+    let digits = Loader::new(Digits::new(400), 400).epoch(0).next().expect("there are digits")?;
+    let mut init = Init::new().seed(1);
+    let mut model = Sequential::new()
+        .then(Conv2d::new(1, 8, 5, &mut init))
+        .then(Relu)
+        .then(MaxPool2d::new(4))
+        .then(Flatten::new())
+        .then(Linear::new(8 * 6 * 6, 10, &mut init));
+    let kernels = |model: &Sequential| model.parameters()[0].1.detach();
+    let before = kernels(&model);
+    let mut optimizer = Adam::new(0.01);
+    for _ in 0..80 {
+        let gradients = cross_entropy(&model.forward(&digits.input), &digits.target).backward()?;
+        optimizer.step(&mut model, &gradients)?;
+    }
+    let after = Tiles::new("After it", &kernels(&model))?.picture();
+    Ok(Tiles::new("Eight kernels before the training", &before)?.picture().above(after).svg())
 }

@@ -26,10 +26,16 @@ pub(crate) fn pictures() -> Result<Vec<Shown>> {
 }
 
 /// The side of a cell that holds a number.
-const CELL: f64 = 34.0;
+pub(crate) const CELL: f64 = 34.0;
 
 /// A matrix as cells with its numbers; gives the middle of each cell, row by row.
-fn cells(drawing: &mut Drawing, (left, top): Place, matrix: &Tensor, colour: &str, opacity: f64) -> Result<Vec<Place>> {
+pub(crate) fn cells(
+    drawing: &mut Drawing,
+    (left, top): Place,
+    matrix: &Tensor,
+    colour: &str,
+    opacity: f64,
+) -> Result<Vec<Place>> {
     let [rows, columns] = matrix.dims()?;
     let mut middles = Vec::new();
     for (at, number) in matrix.to_dtype(DType::I64).to_vec::<i64>()?.into_iter().enumerate() {
