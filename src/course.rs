@@ -15,22 +15,22 @@
 //! **Networks**
 //!
 //! 7. [Convolution](convolution): one small pattern, looked for everywhere.
-//! 8. Recurrence: memory, the LSTM, and gradients that vanish.
-//! 9. Attention: a transformer.
+//! 8. [Recurrence](recurrence): memory, the LSTM, and gradients that vanish.
+//! 9. [Attention](attention): a transformer.
 //!
 //! **Practice**
 //!
-//! 10. The craft of training: normalisation, initialisation, optimizers.
-//! 11. Overfitting: dropout, transfer learning, fine-tuning.
-//! 12. Confidence: what a model's certainty is worth.
+//! 10. [The craft of training](training_craft): normalisation, initialisation, optimizers.
+//! 11. [Overfitting](overfitting): dropout, transfer learning, fine-tuning.
+//! 12. [Confidence](confidence): what a model's certainty is worth.
 //!
 //! **Inside**
 //!
-//! 13. An operation of your own: written and checked.
-//! 14. A fast product: how a matrix product is made fast.
-//! 15. A GPU kernel: how thousands of threads work together.
+//! 13. [An operation of your own](own_operation): written and checked.
+//! 14. [A fast product](fast_product): how a matrix product is made fast.
+//! 15. [A GPU kernel](gpu_kernel): how thousands of threads work together.
 //!
-//! **Coming from elsewhere**: for users of PyTorch, for users of ndarray.
+//! **Coming from elsewhere**: [for users of PyTorch](for_pytorch), [for users of ndarray](for_ndarray).
 
 /// A chapter is a module without anything in it. Its text follows the links to other chapters and its pictures as data: the
 /// first definition of a link counts, and the ones at the end of the text are for those who read the file.
@@ -51,4 +51,14 @@ chapters! {
     perceptron = "05_perceptron" with "05_perceptron";
     losses = "06_losses" with "06_losses";
     convolution = "07_convolution" with "07_convolution";
+    recurrence = "08_recurrence" with "08_recurrence";
+    attention = "09_attention" with "09_attention";
+    training_craft = "10_training_craft" with "10_training_craft";
+    overfitting = "11_overfitting" with "11_overfitting";
+    confidence = "12_confidence" with "12_confidence";
+    own_operation = "13_own_operation" with "13_own_operation";
+    fast_product = "14_fast_product" with "14_fast_product";
+    gpu_kernel = "15_gpu_kernel" with "15_gpu_kernel";
+    for_pytorch = "for_pytorch";
+    for_ndarray = "for_ndarray";
 }

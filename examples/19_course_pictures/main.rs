@@ -21,6 +21,7 @@ mod graph;
 mod networks;
 mod part1;
 mod part2;
+mod recurrence;
 
 use chainrule::Result;
 use chainrule::device::{SimdLevel, force_simd_level};
@@ -45,6 +46,7 @@ fn main() -> Result<()> {
     force_simd_level(SimdLevel::Portable).map_err(|fault| chainrule::Error::new("course", fault))?;
     let mut shown = part1::pictures()?;
     shown.extend(networks::pictures()?);
+    shown.extend(recurrence::pictures()?);
     shown.extend(part2::pictures()?);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/course/images");
     let files = files(&shown);

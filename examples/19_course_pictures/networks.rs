@@ -1,4 +1,4 @@
-//! Pictures of chapters 5 to 8: from the perceptron to recurrence.
+//! Pictures of chapters 5 to 7: perceptron, losses, convolution.
 
 use super::drawing::{Anchor, BLUE, Drawing, GREEN, ORANGE, Plane};
 use super::part1::{CELL, cells};
