@@ -368,7 +368,7 @@ impl Layer for Reader {
 /// Digits of some classes, counted from zero.
 fn between(count: usize, seed: u64, low: f64, high: f64) -> Result<(Tensor, Tensor)> {
     let (x, y) = digits(count, seed)?;
-    let rows = y.greater_equal(low).logical_and(&y.less(high)).flat_nonzero();
+    let rows = y.greater_equal(low).logical_and(y.less(high)).flat_nonzero();
     Ok((x.index_select(0, &rows), (y.index_select(0, &rows) - low).to_dtype(DType::I64)))
 }
 
