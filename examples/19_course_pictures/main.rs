@@ -18,8 +18,8 @@
 
 mod drawing;
 mod graph;
+mod learning;
 mod networks;
-mod part1;
 mod part2;
 mod recurrence;
 
@@ -44,7 +44,7 @@ const MOST: usize = 30_000;
 fn main() -> Result<()> {
     // The last bits depend on the instruction set, and so might a tenth of a pixel: every machine can do this one.
     force_simd_level(SimdLevel::Portable).map_err(|fault| chainrule::Error::new("course", fault))?;
-    let mut shown = part1::pictures()?;
+    let mut shown = learning::pictures()?;
     shown.extend(networks::pictures()?);
     shown.extend(recurrence::pictures()?);
     shown.extend(part2::pictures()?);

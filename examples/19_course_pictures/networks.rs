@@ -1,7 +1,7 @@
 //! Pictures of chapters 5 to 7: perceptron, losses, convolution.
 
 use super::drawing::{Anchor, BLUE, Drawing, GREEN, ORANGE, Plane};
-use super::part1::{CELL, cells};
+use super::learning::{CELL, cells};
 use super::{Shown, sampled};
 use chainrule::data::Loader;
 use chainrule::data::builtin::{Digits, moons};
