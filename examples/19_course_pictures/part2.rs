@@ -102,8 +102,8 @@ fn draw_shares(drawing: &mut Drawing, (left, top): Place, name: &str, model: &Re
     drawing.quiet((left, top - 28.0), 11.5, Anchor::Start, "place that is looked at");
     for (row, shares) in shares.chunks(LENGTH).enumerate() {
         let middle = (row as f64 + 0.5) * cell;
-        drawing.quiet((left + middle, top - 8.0), 11.5, Anchor::Middle, &(row + 1).to_string());
-        drawing.quiet((left - 8.0, top + middle + 4.0), 11.5, Anchor::End, &(row + 1).to_string());
+        drawing.quiet((left + middle, top - 8.0), 11.5, Anchor::Middle, &row.to_string());
+        drawing.quiet((left - 8.0, top + middle + 4.0), 11.5, Anchor::End, &row.to_string());
         for (column, share) in shares.iter().enumerate() {
             let place = (left + column as f64 * cell, top + row as f64 * cell);
             drawing.fill(place, (cell - 1.5, cell - 1.5), BLUE, 0.06 + 0.94 * share);
