@@ -1,8 +1,9 @@
 //! Pictures of chapters 1 to 4: from tensors to descent.
 
+use super::Shown;
+use super::curve::{Curve, pairs, sampled};
 use super::drawing::{Anchor, BLUE, Drawing, GREEN, ORANGE, Place, Plane};
 use super::graph::graph;
-use super::{Shown, sampled};
 use chainrule::explain::chart::{LineChart, Picture};
 use chainrule::explain::trace;
 use chainrule::optim::{Optimizer, Sgd};
@@ -118,7 +119,7 @@ fn slope() -> Result<String> {
 
 /// How wrong a difference quotient is, over the size of the step: the mean over a hundred places.
 fn differences() -> Result<String> {
-    let error = |dtype: DType| -> Result<Vec<(f64, f64)>> {
+    let error = |dtype: DType| -> Result<Curve> {
         let x = Tensor::linspace(0.5, 1.5, 100).to_dtype(dtype);
         let exact = 1.0 - x.to_dtype(DType::F64).tanh().square();
         let mut points = Vec::new();
@@ -143,14 +144,12 @@ fn differences() -> Result<String> {
 /// Functions and their slopes.
 fn activations() -> Result<String> {
     let x = Tensor::linspace(-4.0, 4.0, 161).to_dtype(DType::F64).variable();
-    let along = x.to_vec::<f64>()?;
-    let curve = |y: &Tensor| -> Result<Vec<(f64, f64)>> { Ok(along.iter().copied().zip(y.to_vec::<f64>()?).collect()) };
     let mut drawn: Option<Picture> = None;
     for (name, y) in [("tanh", x.tanh()), ("relu", x.relu()), ("gelu", x.gelu())] {
         let slopes = y.sum().backward()?;
         let picture = LineChart::new("")
-            .with_line(name, curve(&y)?)
-            .with_line(format!("slope of {name}"), curve(slopes.of(&x)?)?)
+            .with_line(name, pairs(&x, &y)?)
+            .with_line(format!("slope of {name}"), pairs(&x, slopes.of(&x)?)?)
             .with_size(480.0, 170.0)
             .picture();
         drawn = Some(match drawn {
@@ -286,7 +285,7 @@ fn noise() -> Result<String> {
     let mut random = Random::new(3);
     let x = Tensor::uniform([512, 1], -1.0..1.0, &mut random);
     let y = &x * 2.0 + Tensor::normal([512, 1], 0.0, 0.5, &mut random);
-    let run = |falling: bool| -> Result<Vec<(f64, f64)>> {
+    let run = |falling: bool| -> Result<Curve> {
         let mut weight = Parameter::new(Tensor::zeros([1, 1]));
         let mut draws = Random::new(4);
         let mut away = Vec::new();

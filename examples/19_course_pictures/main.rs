@@ -13,14 +13,17 @@
 //! It prints:
 //!
 //! ```text
-//! 4 pictures are what the code makes
+//! 37 pictures are what the code makes
 //! ```
 
+mod craft;
+mod curve;
 mod drawing;
 mod graph;
+mod inside;
+mod judgement;
 mod learning;
 mod networks;
-mod part2;
 mod recurrence;
 
 use chainrule::Result;
@@ -47,7 +50,9 @@ fn main() -> Result<()> {
     let mut shown = learning::pictures()?;
     shown.extend(networks::pictures()?);
     shown.extend(recurrence::pictures()?);
-    shown.extend(part2::pictures()?);
+    shown.extend(craft::pictures()?);
+    shown.extend(judgement::pictures()?);
+    shown.extend(inside::pictures()?);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/course/images");
     let files = files(&shown);
     if std::env::args().any(|argument| argument == "--write") {
@@ -129,10 +134,4 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-/// Numbers of a function of one number, at so many places between two ends.
-fn sampled(from: f64, to: f64, count: usize, f: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
-    let along = |at: usize| from + (to - from) * at as f64 / (count - 1) as f64;
-    (0..count).map(along).map(|x| (x, f(x))).collect()
 }

@@ -1,8 +1,9 @@
 //! Pictures of chapters 5 to 7: perceptron, losses, convolution.
 
+use super::Shown;
+use super::curve::{pairs, sampled};
 use super::drawing::{Anchor, BLUE, Drawing, GREEN, ORANGE, Plane};
 use super::learning::{CELL, cells};
-use super::{Shown, sampled};
 use chainrule::data::Loader;
 use chainrule::data::builtin::{Digits, moons};
 use chainrule::explain::chart::{LineChart, Tiles};
@@ -119,11 +120,6 @@ fn pieces() -> Result<String> {
     Ok(chart.picture().svg())
 }
 
-/// Numbers along an axis, with what the crate computes of them.
-fn curve(x: &Tensor, y: &Tensor) -> Result<Vec<(f64, f64)>> {
-    Ok(x.to_vec::<f64>()?.into_iter().zip(y.to_vec::<f64>()?).collect())
-}
-
 /// Three losses of a number that should be 0.
 fn regression() -> Result<String> {
     let wrong_by = Tensor::linspace(-3.0, 3.0, 121).to_dtype(DType::F64);
@@ -133,9 +129,9 @@ fn regression() -> Result<String> {
     let huber = HuberLoss::new().with_reduction(Reduction::None).of(&wrong_by, &zero);
     Ok(LineChart::new("What it costs to be wrong")
         .with_axes("prediction - target", "loss")
-        .with_line("squared", curve(&wrong_by, &squared)?)
-        .with_line("absolute", curve(&wrong_by, &absolute)?)
-        .with_line("Huber", curve(&wrong_by, &huber)?)
+        .with_line("squared", pairs(&wrong_by, &squared)?)
+        .with_line("absolute", pairs(&wrong_by, &absolute)?)
+        .with_line("Huber", pairs(&wrong_by, &huber)?)
         .with_size(560.0, 300.0)
         .picture()
         .svg())
@@ -150,8 +146,8 @@ fn sure_and_wrong() -> Result<String> {
     let (by_squares, by_entropy) = (squares.backward()?, entropy.backward()?);
     Ok(LineChart::new("The answer is yes. How hard does each loss pull?")
         .with_axes("score", "slope")
-        .with_line("square of sigmoid - 1", curve(&score, by_squares.of(&score)?)?)
-        .with_line("cross entropy", curve(&score, by_entropy.of(&score)?)?)
+        .with_line("square of sigmoid - 1", pairs(&score, by_squares.of(&score)?)?)
+        .with_line("cross entropy", pairs(&score, by_entropy.of(&score)?)?)
         .with_size(600.0, 300.0)
         .picture()
         .svg())
