@@ -99,7 +99,7 @@ fn broadcasting() -> Result<String> {
         (20.0, 282.0),
         12.0,
         Anchor::Start,
-        "Dark: the numbers that are there. Light: where they are read again.",
+        "Strong: the numbers that are there. Faint: where they are read again.",
     );
     Ok(drawing.svg())
 }

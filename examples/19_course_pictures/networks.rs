@@ -75,11 +75,12 @@ fn units() -> Result<String> {
     let sure = (output.select(1, 0).sigmoid() * 2.0 - 1.0) * 0.6;
     large.shades(&mut drawing, 7.0, &sure.to_dtype(DType::F64).to_vec::<f64>()?);
     let places = examples.input().to_dtype(DType::F64).to_vec::<f64>()?;
-    for (class, colour) in [(0, "#a04a10"), (1, "#0b3d73")] {
+    for (class, colour) in [(0, "#b4520f"), (1, "#1d5a96")] {
         let classes = examples.target().to_vec::<i64>()?;
         let own = places.chunks(2).zip(&classes).filter(|(_, own)| **own == class);
         let dots: Vec<_> = own.map(|(place, _)| large.place((place[0], place[1]))).collect();
-        drawing.dots(&dots, 5.0, colour);
+        drawing.dots(&dots, 6.5, "#ffffff"); // a rim, so that they are seen on their own colour
+        drawing.dots(&dots, 4.5, colour);
     }
     drawing.text((384.0, 64.0), 12.0, Anchor::Start, "output");
     drawing.coloured((20.0, 292.0), 12.0, Anchor::Start, BLUE, "blue: above zero");
