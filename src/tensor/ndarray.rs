@@ -48,8 +48,9 @@ impl Tensor {
     /// ```
     /// use chainrule::Tensor;
     /// let x = Tensor::from([[1.0, 2.0], [3.0, 4.0]]).t();
-    /// let column: Vec<f32> = x.with_ndarray::<f32, _>(|view| view.column(0).to_vec())?;
-    /// assert_eq!(column, [1.0, 2.0]);
+    /// let first = ndarray::Axis(1);
+    /// let read = x.with_ndarray::<f32, Vec<f32>>(|view| view.index_axis(first, 0).iter().copied().collect());
+    /// assert_eq!(read?, [1.0, 2.0]);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     #[track_caller]
