@@ -6,7 +6,7 @@
 
 use super::Examples;
 use crate::error::{Error, Fault, Result};
-use crate::layout::DType;
+use crate::layout::{DType, put_in_order};
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -245,7 +245,7 @@ impl Report {
                 }
             }
         }
-        self.shifted.sort_by(|a, b| b.2.total_cmp(&a.2));
+        put_in_order(&mut self.shifted, &|a, b| b.2.total_cmp(&a.2));
     }
     /// Is there nothing to report?
     ///
@@ -372,7 +372,7 @@ pub fn suspicious(losses: &Tensor, most: usize) -> Result<Vec<(usize, f64)>> {
     let mut ranked: Vec<(usize, f64)> = losses.to_dtype(DType::F64).to_vec::<f64>()?.into_iter().enumerate().collect();
     // NaN first, of either sign; equal losses by their place.
     let key = |loss: f64| if loss.is_nan() { f64::INFINITY } else { loss };
-    ranked.sort_by(|a, b| b.1.is_nan().cmp(&a.1.is_nan()).then(key(b.1).total_cmp(&key(a.1))));
+    put_in_order(&mut ranked, &|a, b| b.1.is_nan().cmp(&a.1.is_nan()).then(key(b.1).total_cmp(&key(a.1))));
     ranked.truncate(most);
     Ok(ranked)
 }

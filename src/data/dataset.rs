@@ -4,6 +4,7 @@ use super::progress::watched;
 use super::{Collate, Input, Mapped, MappedBatches, Transform, Transformed};
 use crate::device::Random;
 use crate::error::Result;
+use crate::layout::order_of;
 use std::sync::Arc;
 
 /// Items by number: examples in memory, files of a folder, windows of a text.
@@ -165,8 +166,7 @@ impl Chance {
     /// ```
     pub fn of_each(&self, indices: &[usize]) -> Vec<Random> {
         let mut streams: Vec<Random> = indices.iter().map(|&index| self.of(index)).collect();
-        let mut places: Vec<usize> = (0..indices.len()).collect();
-        places.sort_by_key(|&place| indices[place]);
+        let places = order_of(indices.len(), &|a, b| indices[a].cmp(&indices[b]));
         let mut before = 0;
         for pair in places.windows(2) {
             before = if indices[pair[0]] == indices[pair[1]] { before + 1 } else { 0 };

@@ -4,6 +4,7 @@ use super::order::{all, room, shuffle};
 use super::{Chance, Order};
 use crate::device::Random;
 use crate::error::{Error, Fault, Result};
+use crate::layout::{order_of, put_in_order};
 use crate::tensor::Tensor;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -93,7 +94,7 @@ impl Order for Weighted {
         // The largest of u^(1/w), as logarithms (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006).
         let mut keys: Vec<(f64, usize)> =
             able.iter().map(|&item| ((1.0 - random.uniform()).ln() / self.weights[item], item)).collect();
-        keys.sort_by(|a, b| b.0.total_cmp(&a.0));
+        put_in_order(&mut keys, &|a, b| b.0.total_cmp(&a.0));
         Ok(keys.into_iter().take(count).map(|(_, item)| item).collect())
     }
     fn count(&self, _: usize) -> usize {
@@ -280,7 +281,9 @@ impl Order for ByLength {
         shuffle(&mut drawn, &mut random);
         let rest = drawn.split_off(len - len % size);
         for pool in drawn.chunks_mut(size.saturating_mul(self.pool.max(1))) {
-            pool.sort_by_key(|&item| self.lengths[item]);
+            let order = order_of(pool.len(), &|a, b| self.lengths[pool[a]].cmp(&self.lengths[pool[b]]));
+            let sorted: Vec<usize> = order.into_iter().map(|place| pool[place]).collect();
+            pool.copy_from_slice(&sorted);
         }
         let mut batches: Vec<&[usize]> = drawn.chunks(size).collect();
         shuffle(&mut batches, &mut random);

@@ -5,6 +5,7 @@ use super::sampling::{classes, shuffled};
 use super::{Dataset, Subset};
 use crate::device::Random;
 use crate::error::{Error, Fault, Result};
+use crate::layout::{order_of, put_in_order};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 
@@ -269,9 +270,7 @@ impl How {
                     let fault = Fault::value(format!("the time of item {item} is NaN"), "give each item a time");
                     return Err(Error::new("split", fault));
                 }
-                let mut items = all(len)?;
-                items.sort_by(|&a, &b| times[a].total_cmp(&times[b]));
-                return Ok(cut(&items, sizes));
+                return Ok(cut(&order_of(len, &|a, b| times[a].total_cmp(&times[b])), sizes));
             }
             By::Chance => cut(&shuffled(all(len)?, &mut random), sizes),
             By::Classes(labels) => {
@@ -301,8 +300,7 @@ fn sizes(shares: &[f64], len: usize) -> Result<Vec<usize>> {
     // A share of a hundredth that is not quite a hundredth is meant as one.
     let exact = |share: f64| share * len as f64 + 1e-9;
     let mut sizes: Vec<usize> = shares.iter().map(|&share| exact(share) as usize).collect();
-    let mut by_loss: Vec<usize> = (0..shares.len()).collect();
-    by_loss.sort_by(|&a, &b| exact(shares[b]).fract().total_cmp(&exact(shares[a]).fract()));
+    let by_loss = order_of(shares.len(), &|a, b| exact(shares[b]).fract().total_cmp(&exact(shares[a]).fract()));
     let left = len.saturating_sub(sizes.iter().sum());
     by_loss.iter().cycle().take(left).for_each(|&part| sizes[part] += 1);
     // Rounding can also give too much.
@@ -357,7 +355,7 @@ fn stratified(classes: Vec<Vec<usize>>, len: usize, sizes: &[usize], random: &mu
 
 /// Whole groups, the largest first, each to the part that lacks most; no part that wants items stays empty.
 fn grouped(mut groups: Vec<Vec<usize>>, sizes: &[usize]) -> Result<Vec<Vec<usize>>, Fault> {
-    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    put_in_order(&mut groups, &|a, b| b.len().cmp(&a.len()));
     let mut parts: Vec<Vec<usize>> = vec![Vec::new(); sizes.len()];
     let wanted = sizes.iter().filter(|&&size| size > 0).count();
     if groups.len() < wanted {

@@ -6,6 +6,7 @@ use crate::error::{Error, Fault, Result};
 use crate::io::numbers::put;
 use crate::io::place::Place;
 use crate::io::{atomic, tensors::shown};
+use crate::layout::sort_numbers;
 use crate::tensor::Tensor;
 use std::collections::HashMap;
 use std::fmt;
@@ -454,7 +455,7 @@ fn middle(mut numbers: Vec<f64>, mean: bool) -> Option<f64> {
         // Each share is small where the sum might not be finite.
         return (count > 0).then(|| numbers.iter().map(|number| number / count as f64).sum());
     }
-    numbers.sort_unstable_by(f64::total_cmp);
+    sort_numbers(&mut numbers);
     let upper = *numbers.get(count / 2)?;
     let lower = if count.is_multiple_of(2) { *numbers.get(count / 2 - 1)? } else { upper };
     Some(lower / 2.0 + upper / 2.0)

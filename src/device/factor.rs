@@ -13,7 +13,7 @@ pub enum Side {
     Upper,
 }
 
-/// `P · A = L · U`: what elimination leaves of square matrices. That of 16-bit floats is f32.
+/// `P · A = L · U`: what elimination leaves of square matrices, in f64.
 #[derive(Clone, Debug)]
 pub struct Lu {
     /// `U` on the diagonal and above it; below it `L`, whose diagonal is ones.

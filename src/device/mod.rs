@@ -36,6 +36,7 @@ pub use cross_entropy::Reduction;
 pub use index::Combine;
 pub use profile::{OperationProfile, Profile, profile};
 pub use random::{Draw, Random};
+pub(in crate::device) use value::{Opaque, Word, by_size};
 pub use value::{Strided, Value};
 
 use std::fmt;

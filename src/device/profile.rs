@@ -1,6 +1,7 @@
 //! Where the time goes: how often each operation ran, how long, how many bytes it touched.
 
 use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::layout::put_in_order;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
@@ -159,7 +160,7 @@ impl Profile {
     /// ```
     pub fn operations(&self) -> Vec<OperationProfile> {
         let mut rows: Vec<_> = self.rows.values().copied().collect();
-        rows.sort_by(|a, b| b.time.cmp(&a.time).then((a.name, a.backward).cmp(&(b.name, b.backward))));
+        put_in_order(&mut rows, &|a, b| b.time.cmp(&a.time).then(a.name.cmp(b.name)).then(a.backward.cmp(&b.backward)));
         rows
     }
     /// How long the whole took, operations and all between them.

@@ -26,10 +26,48 @@ pub struct Strided<'a, T> {
     pub layout: &'a Layout,
 }
 
+/// An element of which only the size is known: it can be moved or cleared and no more. So whatever it means, it stays
+/// an element of its type.
+pub(in crate::device) trait Word: Copy + Default + Send + Sync {}
+
+/// Bits that nobody looks into.
+#[derive(Clone, Copy, Default)]
+#[repr(transparent)]
+pub(in crate::device) struct Opaque<U>(U);
+impl Word for Opaque<u8> {}
+impl Word for Opaque<u16> {}
+impl Word for Opaque<u32> {}
+impl Word for Opaque<u64> {}
+
+/// Runs `$body` with `$W` the word of an element's size: what only moves elements needs code for four sizes.
+macro_rules! by_size {
+    ($dtype:expr, $W:ident => $body:expr) => {
+        match $dtype.size() {
+            1 => {
+                type $W = $crate::device::Opaque<u8>;
+                $body
+            }
+            2 => {
+                type $W = $crate::device::Opaque<u16>;
+                $body
+            }
+            4 => {
+                type $W = $crate::device::Opaque<u32>;
+                $body
+            }
+            _ => {
+                type $W = $crate::device::Opaque<u64>;
+                $body
+            }
+        }
+    };
+}
+pub(in crate::device) use by_size;
+
 impl Value {
     /// A new row-major value on the CPU; `fill` writes every element (it finds old numbers there, not zeros).
     pub fn build<T: Element>(shape: Shape, fill: impl FnOnce(&mut [T])) -> Result<Value, Fault> {
-        let mut value = Value::blank::<T>(&shape);
+        let mut value = Value::blank(shape, T::DTYPE);
         // SAFETY: `blank` made it.
         if let Some(out) = unsafe { Value::numbers(&mut value) } {
             fill(out);
@@ -41,7 +79,7 @@ impl Value {
         shape: Shape,
         fill: impl FnOnce(&mut [T]) -> Result<(), Fault>,
     ) -> Result<Value, Fault> {
-        let mut value = Value::blank::<T>(&shape);
+        let mut value = Value::blank(shape, T::DTYPE);
         // SAFETY: `blank` made it.
         let filled = unsafe { Value::numbers(&mut value) }.map(fill);
         if let Some(Err(fault)) = filled {
@@ -50,12 +88,13 @@ impl Value {
         value
     }
     // What stands before filling knows nothing of the loop that fills: it is compiled once, not for each loop.
-    /// A value whose numbers are still to be written.
+    /// A new row-major value on the CPU whose elements are still to be written, every one: it shows old numbers (of
+    /// booleans, some).
     #[inline(never)]
-    fn blank<T: Element>(shape: &Shape) -> Result<Value, Fault> {
-        let mut buffer = Buffer::new(shape.count() * size_of::<T>())?;
-        buffer.fresh::<T>(shape.count())?;
-        Ok(Value(Arc::new(Stored { buffer, layout: Layout::contiguous(*shape), dtype: T::DTYPE })))
+    pub(in crate::device) fn blank(shape: Shape, dtype: DType) -> Result<Value, Fault> {
+        let mut buffer = Buffer::new(shape.count() * dtype.size())?;
+        buffer.refresh(dtype)?;
+        Ok(Value(Arc::new(Stored { buffer, layout: Layout::contiguous(shape), dtype })))
     }
     /// The numbers of a blank value. (`Arc::get_mut` would ask by atomic operations whether it has one holder.)
     ///
@@ -151,17 +190,65 @@ impl Value {
     /// The elements of a value that the caller made dense and of this type; a `Fault` that names the defect otherwise.
     #[inline]
     pub fn dense<T: Element>(&self) -> Result<&[T], Fault> {
-        self.slice().ok_or_else(|| {
-            Fault::defect(format!("a dense {} was expected, this is {:?} {:?}", T::DTYPE, self.dtype(), self.layout()))
-        })
+        self.slice().ok_or_else(|| self.not_dense(T::DTYPE))
     }
     /// The elements with their strides; a `Fault` where the element type is another.
     #[inline]
     pub fn strided<T: Element>(&self) -> Result<Strided<'_, T>, Fault> {
         if T::DTYPE != self.dtype() {
-            return Err(Fault::defect(format!("{} was expected, this is {}", T::DTYPE, self.dtype())));
+            return Err(self.not_of(T::DTYPE));
         }
         Ok(Strided { data: self.0.buffer.elements(), layout: &self.0.layout })
+    }
+    #[cold]
+    fn not_dense(&self, expected: DType) -> Fault {
+        Fault::defect(format!("a dense {expected} was expected, this is {:?} {:?}", self.dtype(), self.layout()))
+    }
+    #[cold]
+    fn not_of(&self, expected: DType) -> Fault {
+        Fault::defect(format!("{expected} was expected, this is {}", self.dtype()))
+    }
+    /// The elements of two values of one type as words: those of `to`, which nobody else holds and which is dense, for
+    /// writing, and those of `from` with their strides.
+    pub(in crate::device) fn words<'a, W: Word>(
+        to: &'a mut Value,
+        from: &'a Value,
+    ) -> Result<(&'a mut [W], Strided<'a, W>), Fault> {
+        let dtype = from.dtype();
+        if to.dtype() != dtype || dtype.size() != size_of::<W>() || !to.is_contiguous() {
+            return Err(to.not_dense(dtype));
+        }
+        let (start, count) = (to.0.layout.offset(), to.count());
+        let out = to.own_bytes().ok_or_else(|| Fault::defect("a value to be written is shared"))?;
+        let data = from.0.buffer.elements::<u8>();
+        // SAFETY: a buffer is aligned to 64 bytes and holds elements of the size of `W`; any bits are a word. What is
+        // written are words read from elements of the same type, or cleared ones, so the elements stay what they are.
+        let (out, data) = unsafe {
+            let out = std::slice::from_raw_parts_mut(out.as_mut_ptr().cast(), out.len() / size_of::<W>());
+            (out, std::slice::from_raw_parts(data.as_ptr().cast(), data.len() / size_of::<W>()))
+        };
+        let out = if count == 0 { &mut [] } else { &mut out[start..start + count] };
+        Ok((out, Strided { data, layout: &from.0.layout }))
+    }
+    /// As [`words`](Value::words), where both are dense.
+    pub(in crate::device) fn dense_words<'a, W: Word>(
+        to: &'a mut Value,
+        from: &'a Value,
+    ) -> Result<(&'a mut [W], &'a [W]), Fault> {
+        if !from.is_contiguous() {
+            return Err(from.not_dense(from.dtype()));
+        }
+        let (out, Strided { data, layout }) = Value::words(to, from)?;
+        let start = if layout.count() == 0 { 0 } else { layout.offset() };
+        Ok((out, &data[start..start + layout.count()]))
+    }
+    /// All bytes of the buffer, where nobody else holds it.
+    fn own_bytes(&mut self) -> Option<&mut [u8]> {
+        Arc::get_mut(&mut self.0)?.buffer.elements_mut()
+    }
+    /// Can it be written in place: does nobody else hold the buffer, and is the layout dense?
+    pub(crate) fn is_writable(&mut self) -> bool {
+        self.is_contiguous() && self.own_bytes().is_some()
     }
     /// The elements for writing in place, where nobody else holds the buffer and the layout is dense.
     pub fn unshared<T: Element>(&mut self) -> Option<&mut [T]> {

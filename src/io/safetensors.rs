@@ -12,7 +12,7 @@ use super::source::{OpenFile, Source};
 use super::tensors::{Tensors, missing, shown};
 use crate::device::{Mapped, Value};
 use crate::error::{Fault, Result};
-use crate::layout::{DType, MAX_RANK, Shape};
+use crate::layout::{DType, MAX_RANK, Shape, order_of, put_in_order};
 use crate::tensor::{Tensor, dense_as};
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -314,7 +314,7 @@ impl Header {
     /// The tensors' bytes must lie beside each other, from the end of the header to the end of the file.
     fn fills(&self, data: u64, length: u64) -> Result<(), Fault> {
         let mut order: Vec<&Entry> = self.entries.iter().collect();
-        order.sort_by_key(|entry| (entry.start, entry.end));
+        put_in_order(&mut order, &|a, b| (a.start, a.end).cmp(&(b.start, b.end)));
         let mut end = data;
         for entry in order {
             if entry.start != end {
@@ -420,8 +420,8 @@ pub(super) struct Plan {
 impl Plan {
     /// The header keeps the order of the tensors; their bytes stand by falling element size, so that each is aligned.
     pub(super) fn new(tensors: Vec<(String, Value)>, metadata: &BTreeMap<String, String>) -> Result<Plan, Fault> {
-        let mut order: Vec<usize> = (0..tensors.len()).collect();
-        order.sort_by_key(|&i| std::cmp::Reverse(tensors.get(i).map_or(0, |(_, value)| value.dtype().size())));
+        let size = |i: usize| tensors.get(i).map_or(0, |(_, value)| value.dtype().size());
+        let order = order_of(tensors.len(), &|a, b| size(b).cmp(&size(a)));
         let mut ranges = vec![(0, 0); tensors.len()];
         let mut values = Vec::with_capacity(tensors.len());
         let mut end = 0u64;

@@ -1,6 +1,7 @@
 //! Tensors by name, in the order of their file.
 
 use crate::error::{Error, Fault, Result};
+use crate::layout::put_in_order;
 use crate::tensor::{State, Tensor};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -300,7 +301,7 @@ fn near(wanted: &str, names: &[&str]) -> Vec<String> {
             found.push((limit + close, name));
         }
     }
-    found.sort_by_key(|(close, _)| *close);
+    put_in_order(&mut found, &|a, b| a.0.cmp(&b.0));
     found.into_iter().take(4).map(|(_, name)| name.to_string()).collect()
 }
 

@@ -9,6 +9,7 @@ use super::place::{damaged, foreign};
 use super::source::Source;
 use super::tensors::shown;
 use crate::error::Fault;
+use crate::layout::put_in_order;
 use std::collections::HashMap;
 use std::io::Write;
 
@@ -161,7 +162,7 @@ impl<'a> Archive<'a> {
     fn place_members(&mut self, directory: u64) -> Result<(), Fault> {
         let source = self.source;
         let mut order: Vec<&mut Member> = self.members.iter_mut().collect();
-        order.sort_by_key(|member| member.start);
+        put_in_order(&mut order, &|a, b| a.start.cmp(&b.start));
         let mut free = 0;
         for member in order {
             if member.start < free {

@@ -2,7 +2,7 @@
 
 use crate::device::Random;
 use crate::error::{Error, Fault, Result};
-use crate::layout::Shape;
+use crate::layout::{Shape, order_of};
 use crate::tensor::Tensor;
 
 /// Draws tokens by a model's scores: softened by a temperature, among the likeliest only.
@@ -125,7 +125,7 @@ impl Sampler {
         let chosen_few = self.top_k.is_some_and(|count| count < scores.len()) || self.top_p < 1.0;
         if chosen_few {
             // Greatest first, equal ones in the order of their numbers.
-            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+            order = order_of(scores.len(), &|a, b| scores[b].total_cmp(&scores[a]));
             order.truncate(self.top_k.unwrap_or(usize::MAX));
         }
         let weight = |token: &usize| ((scores[*token] - greatest) / self.temperature).exp();

@@ -8,30 +8,81 @@ use crate::formula::{
     Written, functions,
 };
 use crate::layout::DType;
-use crate::op::{Call, InputGradients, Keep, Op, Outputs, Saves, Wanted, apply, one};
+use crate::op::{Call, InputGradients, Keep, Op, Outputs, Saves, Wanted, apply_slice, one};
 use crate::tensor::Tensor;
+use smallvec::SmallVec;
+use std::fmt;
 
-/// A formula as an operation.
-#[derive(Clone, Debug)]
-struct Pointwise<P, const N: usize>(P);
+/// A formula as an operation. It knows the formula by pointer (which takes no memory where there are no parameters): so all
+/// that makes an operation of one is compiled once, and not for each formula.
+#[derive(Debug)]
+struct Pointwise(Box<dyn AnyFormula>);
 
 /// Applies a formula to every element of tensors that broadcast. What [`formula!`](crate::formula!) writes calls it.
 #[track_caller]
-#[inline]
 pub fn pointwise<P: Formula<N>, const N: usize>(formula: P, inputs: [&Tensor; N]) -> Tensor {
-    apply(Pointwise(formula), inputs)
+    apply_slice(Pointwise(Box::new(Of(formula))), &inputs)
 }
 
-impl<P: Formula<N>, const N: usize> Pointwise<P, N> {
-    /// The gradient as a program: its inputs are the formula's inputs (or its result), and last what arrives.
-    fn program(&self, which: usize) -> Program {
-        // constants decide, so that each formula has the one program that it needs
-        if const { matches!(P::SLOPE, Slope::Output) } {
-            Program::trace(|| self.0.slope(Symbol::input(0)) * Symbol::input(1))
-        } else if const { matches!(P::SLOPE, Slope::Inputs) } {
-            Program::trace(|| self.0.slopes(symbols::<N>())[which] * Symbol::input(N))
-        } else {
-            Program::trace(|| self.0.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()))
+/// What a formula says of itself.
+struct Facts {
+    name: &'static str,
+    inputs: usize,
+    slope: Slope,
+    rounding: bool,
+    truth: bool,
+    conditions: usize,
+}
+
+/// A formula of any number of inputs.
+trait AnyFormula: fmt::Debug + Send + Sync {
+    fn facts(&self) -> &'static Facts;
+    fn parameters(&self) -> Vec<f64>;
+    fn compute(&self, inputs: &[&Value]) -> Result<Value, Fault>;
+    /// The gradient for input `which`; it reads the inputs, or the result where the derivative is written in it.
+    fn gradient(&self, which: usize, read: &[&Value], arriving: &Value, dtype: DType) -> Result<Value, Fault>;
+    /// The formula in symbols; or its gradient for an input, whose inputs are what it reads, and last what arrives.
+    fn write(&self, gradient_of: Option<usize>) -> Symbol;
+}
+
+/// A formula of `N` inputs.
+#[derive(Debug)]
+struct Of<P, const N: usize>(P);
+
+impl<P: Formula<N>, const N: usize> AnyFormula for Of<P, N> {
+    fn facts(&self) -> &'static Facts {
+        const {
+            &Facts {
+                name: P::NAME,
+                inputs: N,
+                slope: P::SLOPE,
+                rounding: P::ROUNDING,
+                truth: P::TRUTH,
+                conditions: P::CONDITIONS,
+            }
+        }
+    }
+    fn parameters(&self) -> Vec<f64> {
+        self.0.parameters()
+    }
+    fn compute(&self, inputs: &[&Value]) -> Result<Value, Fault> {
+        on!(inputs[0].device(), formula(&self.0, first(inputs)))
+    }
+    // Constants decide, so that each formula has the one gradient that it needs.
+    fn gradient(&self, which: usize, read: &[&Value], arriving: &Value, dtype: DType) -> Result<Value, Fault> {
+        match const { P::SLOPE } {
+            Slope::Flat => Err(Fault::defect("a gradient that is zero is not computed")),
+            Slope::Output => on!(arriving.device(), formula_gradient_of_result(&self.0, read[0], arriving, dtype)),
+            _ => on!(arriving.device(), formula_gradient(&self.0, which, first(read), arriving, dtype)),
+        }
+    }
+    fn write(&self, gradient_of: Option<usize>) -> Symbol {
+        let Some(which) = gradient_of else { return self.0.value(symbols::<N>()) };
+        match const { P::SLOPE } {
+            Slope::Flat => 0.0.into(),
+            Slope::Output => self.0.slope(Symbol::input(0)) * Symbol::input(1),
+            Slope::Inputs => self.0.slopes(symbols::<N>())[which] * Symbol::input(N),
+            Slope::Dual => self.0.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()),
         }
     }
 }
@@ -51,16 +102,6 @@ fn seeds<const N: usize>(which: usize) -> [Dual<Symbol>; N] {
 /// The first `N` values.
 fn first<'a, const N: usize>(inputs: &[&'a Value]) -> [&'a Value; N] {
     std::array::from_fn(|i| inputs[i])
-}
-
-fn rule(slope: Slope, inputs: usize, which: usize) -> &'static str {
-    match (slope, which) {
-        (Slope::Flat, _) => "∂L/∂x = 0",
-        (_, 0) if inputs == 1 => "∂L/∂x = ∂L/∂y · f′(x)",
-        (_, 0) => "∂L/∂x = ∂L/∂y · ∂f/∂x, the first operand",
-        (_, 1) => "∂L/∂x = ∂L/∂y · ∂f/∂x, the second operand",
-        _ => "∂L/∂x = ∂L/∂y · ∂f/∂x, the third operand",
-    }
 }
 
 /// Zeros that know where they come from, so that what is recorded can be differentiated again.
@@ -86,98 +127,90 @@ fn recorded(
     evaluate(program, &inputs, parameters).to_dtype(call.dtype(which))
 }
 
-/// The gradient that a kernel computes.
-fn computed(
-    arriving: &Tensor,
-    call: &Call<'_>,
-    kernel: &dyn Fn(&Value) -> crate::error::Result<Result<Value, Fault>>,
-) -> Tensor {
-    Tensor::compute(|| {
-        let gradient = kernel(arriving.value()?)?;
-        Ok(Tensor::from_value(gradient.map_err(|fault| call.error(fault))?))
-    })
-}
-
-/// The saved inputs.
-fn values<'a>(inputs: &mut [&'a Value], call: &'a Call<'_>) -> crate::error::Result<()> {
-    for (i, input) in inputs.iter_mut().enumerate() {
-        *input = call.value(i)?;
+impl Pointwise {
+    /// The gradient as a program: its inputs are the formula's inputs (or its result), and last what arrives.
+    fn program(&self, which: usize) -> Program {
+        Program::trace(|| self.0.write(Some(which)))
     }
-    Ok(())
 }
 
-/// The wanted gradients, of inputs from `first` on.
-fn gradients(op: &dyn Op, first: usize, wanted: Wanted<'_>, arriving: &[Tensor], call: &Call<'_>) -> InputGradients {
-    let mut all = InputGradients::new();
-    for which in 0..call.inputs() {
-        let moves = which >= first && wanted.has(which);
-        all.push(moves.then(|| op.gradient(which, arriving, call)));
-    }
-    all
-}
-
-impl<P: Formula<N>, const N: usize> Op for Pointwise<P, N> {
+impl Op for Pointwise {
     fn name(&self) -> &'static str {
-        P::NAME
+        self.0.facts().name
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
-        if P::ROUNDING && !inputs[0].dtype().is_float() {
+        if self.0.facts().rounding && !inputs[0].dtype().is_float() {
             return one(inputs[0].clone());
         }
-        one(on!(inputs[0].device(), formula(&self.0, first(inputs)))?)
+        one(self.0.compute(inputs)?)
     }
     fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
-        let arriving = &arriving[0];
-        // constants decide first, so that loops that nobody runs are not compiled
-        if const { matches!(P::SLOPE, Slope::Flat) } || which < P::CONDITIONS {
+        let (facts, arriving) = (self.0.facts(), &arriving[0]);
+        if facts.slope == Slope::Flat || which < facts.conditions {
             return zeros(arriving, which, call);
         }
+        let of_result = facts.slope == Slope::Output;
         if call.recorded() {
-            let of_result = matches!(P::SLOPE, Slope::Output);
             return recorded(&self.program(which), of_result, &self.0.parameters(), (which, arriving, call));
         }
-        if const { matches!(P::SLOPE, Slope::Output) } {
-            computed(arriving, call, &|arriving| {
-                let (result, dtype) = (call.output_value(0)?, call.dtype(which));
-                Ok(on!(result.device(), formula_gradient_of_result(&self.0, result, arriving, dtype)))
-            })
-        } else {
-            computed(arriving, call, &|arriving| {
-                let mut inputs = [arriving; N];
-                values(&mut inputs, call)?;
-                let dtype = call.dtype(which);
-                Ok(on!(arriving.device(), formula_gradient(&self.0, which, inputs, arriving, dtype)))
-            })
-        }
+        Tensor::compute(|| {
+            let mut read = SmallVec::<[&Value; 3]>::new();
+            if of_result {
+                read.push(call.output_value(0)?);
+            } else {
+                for i in 0..facts.inputs {
+                    read.push(call.value(i)?);
+                }
+            }
+            let gradient = self.0.gradient(which, &read, arriving.value()?, call.dtype(which));
+            Ok(Tensor::from_value(gradient.map_err(|fault| call.error(fault))?))
+        })
     }
     fn gradients(&self, wanted: Wanted<'_>, arriving: &[Tensor], call: &Call<'_>) -> InputGradients {
-        let first = if P::SLOPE != Slope::Flat || call.recorded() { P::CONDITIONS } else { N };
-        gradients(self, first, wanted, arriving, call)
+        let facts = self.0.facts();
+        let moves = facts.slope != Slope::Flat || call.recorded();
+        let mut all = InputGradients::new();
+        for which in 0..call.inputs() {
+            let wanted = moves && which >= facts.conditions && wanted.has(which);
+            all.push(wanted.then(|| self.gradient(which, arriving, call)));
+        }
+        all
     }
     fn saves(&self, _: usize) -> Saves {
-        match P::SLOPE {
+        match self.0.facts().slope {
             Slope::Output => Saves::OUTPUTS,
             Slope::Flat => Saves::NONE,
             _ => Saves::INPUTS,
         }
     }
     fn rule(&self, which: usize) -> &'static str {
-        rule(P::SLOPE, N, which)
+        match (self.0.facts(), which) {
+            (Facts { slope: Slope::Flat, .. }, _) => "∂L/∂x = 0",
+            (Facts { inputs: 1, .. }, 0) => "∂L/∂x = ∂L/∂y · f′(x)",
+            (_, 0) => "∂L/∂x = ∂L/∂y · ∂f/∂x, the first operand",
+            (_, 1) => "∂L/∂x = ∂L/∂y · ∂f/∂x, the second operand",
+            _ => "∂L/∂x = ∂L/∂y · ∂f/∂x, the third operand",
+        }
     }
     fn formula(&self, gradient_of: Option<usize>) -> Option<Written> {
-        let program = match gradient_of {
-            None => Program::trace(|| self.0.value(std::array::from_fn(Symbol::input))),
-            Some(which) if which < N && !matches!(P::SLOPE, Slope::Flat) => self.program(which),
-            Some(_) => return None,
-        };
-        let of_result = gradient_of.is_some() && P::SLOPE == Slope::Output;
-        Some(Written { program, parameters: self.0.parameters(), of_result })
+        let facts = self.0.facts();
+        if gradient_of.is_some_and(|which| which >= facts.inputs || facts.slope == Slope::Flat) {
+            return None;
+        }
+        Some(Written {
+            program: Program::trace(|| self.0.write(gradient_of)),
+            parameters: self.0.parameters(),
+            of_result: gradient_of.is_some() && facts.slope == Slope::Output,
+        })
     }
     fn differentiable(&self) -> Result<(), &'static str> {
-        if P::TRUTH { Err("a comparison has no gradient: its result is true or false") } else { Ok(()) }
+        match self.0.facts().truth {
+            true => Err("a comparison has no gradient: its result is true or false"),
+            false => Ok(()),
+        }
     }
     fn roles(&self) -> &'static [&'static str] {
-        match (N, P::CONDITIONS) {
+        match (self.0.facts().inputs, self.0.facts().conditions) {
             (1, _) => &["input"],
             (3, 1) => &["condition", "left", "right"],
             (2, 1) => &["condition", "input"],

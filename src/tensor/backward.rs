@@ -11,6 +11,7 @@ use super::own::{add_up, identity, undo_broadcast};
 use super::scopes::{modes, with_modes};
 use crate::device::{Value, profile};
 use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::layout::put_in_order;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::Location;
@@ -264,7 +265,7 @@ fn leads_to(roots: &[(&Tensor, Tensor)], targets: &[(u64, usize)]) -> HashSet<u6
         reached.insert(node.id, node);
     }
     let mut order: Vec<&Arc<Node>> = reached.values().collect();
-    order.sort_by_key(|node| node.id);
+    put_in_order(&mut order, &|a, b| a.id.cmp(&b.id));
     let mut leads = HashSet::new();
     for node in order {
         let direct = targets.iter().any(|(id, _)| *id == node.id);

@@ -8,6 +8,7 @@ use super::own::undo_broadcast;
 use super::scopes::with_modes;
 use crate::device::Value;
 use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::layout::put_in_order;
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ fn oldest_first(last: &Arc<Node>) -> Vec<Arc<Node>> {
         found.insert(node.id, node);
     }
     let mut order: Vec<Arc<Node>> = found.into_values().collect();
-    order.sort_by_key(|node| node.id);
+    put_in_order(&mut order, &|a, b| a.id.cmp(&b.id));
     order
 }
 

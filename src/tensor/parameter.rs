@@ -190,12 +190,10 @@ impl Parameter {
 
 /// Makes a value dense and held by nobody else.
 fn own(value: &mut Value) -> std::result::Result<(), Fault> {
-    crate::layout::dispatch!(value.dtype(), T => {
-        if value.unshared::<T>().is_none() {
-            SHARED_UPDATES.fetch_add(1, Ordering::Relaxed);
-            *value = on!(value.device(), duplicate(value))?;
-        }
-    });
+    if !value.is_writable() {
+        SHARED_UPDATES.fetch_add(1, Ordering::Relaxed);
+        *value = on!(value.device(), duplicate(value))?;
+    }
     Ok(())
 }
 

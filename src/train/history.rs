@@ -3,6 +3,7 @@
 use super::metrics::Mean;
 use crate::error::{Error, Fault, Result};
 use crate::explain::chart::{LineChart, Picture};
+use crate::layout::put_in_order;
 use crate::tensor::{State, Tensor};
 use std::fmt;
 use std::path::Path;
@@ -212,7 +213,7 @@ impl History {
             // Means of the training are over whole epochs.
             let between = if measure == "loss" { &[] } else { self.between.as_slice() };
             let mut records: Vec<&EpochRecord> = self.epochs.iter().chain(between).collect();
-            records.sort_by_key(|record| record.step);
+            put_in_order(&mut records, &|a, b| a.step.cmp(&b.step));
             let number = |record: &EpochRecord| record.measures.get(measure).unwrap_or(f64::NAN);
             records.iter().map(|record| (record.step as f64, number(record))).collect()
         };

@@ -8,6 +8,7 @@ use crate::data::{Batch, Chance, Collate, Dataset, Example};
 use crate::device::Random;
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::io::place::{Place, foreign, system};
+use crate::layout::put_in_order;
 use crate::ops::{Interpolation, Resize};
 use crate::tensor::{Tensor, no_grad};
 use std::fs;
@@ -246,7 +247,7 @@ fn entries(folder: &Path) -> Result<Vec<(PathBuf, bool)>, Fault> {
             entries.push((path, is_folder));
         }
     }
-    entries.sort_by(|(a, _), (b, _)| a.file_name().cmp(&b.file_name()));
+    put_in_order(&mut entries, &|(a, _), (b, _)| a.file_name().cmp(&b.file_name()));
     Ok(entries)
 }
 

@@ -1,6 +1,7 @@
 //! Adding up gradients: into what nobody else holds, else into a copy.
 
-use super::simd::{self, Kernel};
+use super::real::widest;
+use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::accumulate::Accumulate;
@@ -85,6 +86,7 @@ struct AllFinite<'a, T, F> {
 
 impl<T: Element, F: Fn(T) -> bool> Kernel for AllFinite<'_, T, F> {
     type Output = bool;
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> bool {
         self.numbers.iter().fold(true, |all, &x| all & (self.is_finite)(x))
@@ -101,6 +103,7 @@ struct Squares<'a, T> {
 
 impl<T: Element> Kernel for Squares<'_, T> {
     type Output = f64;
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> f64 {
         let mut lanes = [0.0; LANES];
@@ -126,6 +129,7 @@ struct AddInto<'a, T> {
 
 impl<T: Element + Add<Output = T>> Kernel for AddInto<'_, T> {
     type Output = ();
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         for (sum, &term) in self.sum.iter_mut().zip(self.term) {

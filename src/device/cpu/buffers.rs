@@ -292,16 +292,21 @@ impl Buffer {
         // SAFETY: as in `elements`; nobody else holds the block, and `&mut self` keeps others from cloning it.
         Some(unsafe { std::slice::from_raw_parts_mut(self.block.start.as_ptr().cast(), self.bytes / size_of::<T>()) })
     }
-    /// The elements of a block just made, to be written in full. Old bytes may be no boolean, so booleans are cleared;
-    /// in a debug build everything is poisoned (NaN, odd numbers), so that a kernel that forgets an element is caught.
+    /// Makes a block just made ready for elements that are all to be written. Old bytes may be no boolean, so booleans
+    /// are cleared; in a debug build everything is poisoned (NaN, odd numbers), so that a kernel that forgets an element
+    /// is caught.
+    pub(in crate::device) fn refresh(&mut self, dtype: DType) -> Result<(), Fault> {
+        if dtype == DType::Bool || cfg!(debug_assertions) {
+            let bytes = self.elements_mut::<u8>().ok_or_else(|| Fault::defect("a fresh buffer is shared"))?;
+            // 0xff everywhere is a NaN in every float and -1 in every integer.
+            bytes.fill(if dtype == DType::Bool { cfg!(debug_assertions) as u8 } else { 0xff });
+        }
+        Ok(())
+    }
+    /// The first elements of a block just made, to be written in full.
     #[inline(never)]
     pub(in crate::device) fn fresh<T: Element>(&mut self, count: usize) -> Result<&mut [T], Fault> {
-        if (T::DTYPE == DType::Bool || cfg!(debug_assertions))
-            && let Some(bytes) = self.elements_mut::<u8>()
-        {
-            // 0xff everywhere is a NaN in every float and -1 in every integer.
-            bytes.fill(if T::DTYPE == DType::Bool { cfg!(debug_assertions) as u8 } else { 0xff });
-        }
+        self.refresh(T::DTYPE)?;
         self.elements_mut()
             .and_then(|all| all.get_mut(..count))
             .ok_or_else(|| Fault::defect("a fresh buffer is shared or short"))

@@ -8,9 +8,9 @@ use super::route::{Route, Stretch, TILE};
 use super::simd::{self, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::copy::Arrange;
-use crate::device::{Strided, Value};
+use crate::device::{Value, Word, by_size};
 use crate::error::Fault;
-use crate::layout::{DType, Element, Layout, Shape, dispatch};
+use crate::layout::{DType, Element, Layout, Shape};
 use std::ops::Add;
 
 /// Elements that one part of a dense loop handles.
@@ -22,8 +22,9 @@ impl Arrange for Cpu {
     }
 
     fn duplicate(&self, x: &Value) -> Result<Value, Fault> {
-        let whole = Layout::contiguous(*x.shape());
-        dispatch!(x.dtype(), T => Value::try_build::<T>(*x.shape(), |out| write(out, &whole, x.strided()?)))
+        let mut out = Value::blank(*x.shape(), x.dtype())?;
+        write(&mut out, &Layout::contiguous(*x.shape()), x)?;
+        Ok(out)
     }
 
     fn cast(&self, x: &Value, dtype: DType) -> Result<Value, Fault> {
@@ -38,41 +39,42 @@ impl Arrange for Cpu {
         sizes[axis] = parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.dims()[axis]));
         let shape = Shape::new(&sizes)?;
         let whole = Layout::contiguous(shape);
-        dispatch!(first.dtype(), T => Value::try_build::<T>(shape, |out| {
-            let mut start = 0;
-            for part in parts {
-                let offset = start * whole.strides()[axis] as usize;
-                write(out, &Layout::from_parts(*part.shape(), whole.strides(), offset), part.strided()?)?;
-                start += part.dims()[axis];
-            }
-            Ok(())
-        }))
+        let mut out = Value::blank(shape, first.dtype())?;
+        let mut start = 0;
+        for part in parts {
+            let offset = start * whole.strides()[axis] as usize;
+            write(&mut out, &Layout::from_parts(*part.shape(), whole.strides(), offset), part)?;
+            start += part.dims()[axis];
+        }
+        Ok(out)
     }
 
     fn place(&self, x: &Value, shape: Shape, part: &Layout, fill: f64) -> Result<Value, Fault> {
-        dispatch!(x.dtype(), T => Value::try_build::<T>(shape, |out| {
-            let fill = T::from_f64(fill);
-            if part.count() < out.len() {
-                parallel::chunks(out, CHUNK, 1, |_, chunk| chunk.fill(fill));
-            }
-            write(out, part, x.strided()?)
-        }))
+        let mut out = Value::blank(shape, x.dtype())?;
+        if part.count() < shape.count() {
+            let fill = Value::full(Shape::new(&[])?, x.dtype(), fill)?;
+            by_size!(x.dtype(), W => {
+                let (out, fill) = Value::dense_words::<W>(&mut out, &fill)?;
+                parallel::chunks(out, CHUNK, 1, |_, chunk| chunk.fill(fill[0]));
+            });
+        }
+        write(&mut out, part, x)?;
+        Ok(out)
     }
 
     fn replace(&self, base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault> {
-        let whole = Layout::contiguous(*base.shape());
-        dispatch!(base.dtype(), T => Value::try_build::<T>(*base.shape(), |out| {
-            write(out, &whole, base.strided()?)?;
-            pieces.iter().try_for_each(|(part, piece)| write(out, part, piece.strided()?))
-        }))
+        let mut out = self.duplicate(base)?;
+        for (part, piece) in pieces {
+            write(&mut out, part, piece)?;
+        }
+        Ok(out)
     }
 
     fn overwrite(&self, base: &mut Value, part: &Layout, piece: &Value) -> Result<(), Fault> {
-        dispatch!(base.dtype(), T => match base.unshared::<T>() {
-            Some(out) => write(out, part, piece.strided()?)?,
-            None => *base = self.replace(base, &[(*part, piece)])?,
-        });
-        Ok(())
+        if !base.is_writable() {
+            *base = self.duplicate(base)?;
+        }
+        write(base, part, piece)
     }
 
     fn add_at(&self, base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault> {
@@ -103,12 +105,13 @@ impl Arrange for Cpu {
                 "it needs a matrix: at least two axes",
             ));
         };
-        dispatch!(x.dtype(), T => Value::try_build::<T>(*x.shape(), |out| {
-            write(out, &Layout::contiguous(*x.shape()), x.strided()?)?;
-            if columns == 0 || rows == 0 {
-                return Ok(());
-            }
-            let together = (CHUNK / columns).max(1);
+        let mut out = self.duplicate(x)?;
+        if columns == 0 || rows == 0 {
+            return Ok(out);
+        }
+        let together = (CHUNK / columns).max(1);
+        by_size!(x.dtype(), W => {
+            let (out, _) = Value::words::<W>(&mut out, x)?;
             parallel::chunks(out, together * columns, 1, |chunk, block| {
                 for (row, elements) in block.chunks_mut(columns).enumerate() {
                     let row = ((chunk * together + row) % rows) as isize;
@@ -116,28 +119,23 @@ impl Arrange for Cpu {
                     // Elements before `middle` are on or left of the diagonal; the upper part begins one earlier.
                     let middle = row.saturating_add(diagonal).saturating_add(lower as isize).clamp(0, width) as usize;
                     let (left, right) = elements.split_at_mut(middle);
-                    (if lower { right } else { left }).fill(T::default());
+                    (if lower { right } else { left }).fill(W::default());
                 }
             });
-            Ok(())
-        }))
+        });
+        Ok(out)
     }
 }
 
-/// Writes the elements of `from` at the places that `to` lists in `out`.
-pub(crate) fn write<T: Element>(out: &mut [T], to: &Layout, from: Strided<'_, T>) -> Result<(), Fault> {
-    let Some(route) = route(out.len(), to, from.layout)? else { return Ok(()) };
-    let (out, source) = (out.as_mut_ptr(), from.data.as_ptr());
-    // SAFETY: `route` checked that every place written lies inside `out`, once; every place read lies inside `data`
-    // (a value's layout does). Elements of one size are moved as integers of that size, which keeps every bit.
-    unsafe {
-        match size_of::<T>() {
-            1 => run::<u8>(&route, out.cast(), source.cast()),
-            2 => run::<u16>(&route, out.cast(), source.cast()),
-            4 => run::<u32>(&route, out.cast(), source.cast()),
-            _ => run::<u64>(&route, out.cast(), source.cast()),
-        }
-    }
+/// Writes the elements of `from` at the places that `to` lists in `out`, which is dense and which nobody else holds.
+fn write(out: &mut Value, to: &Layout, from: &Value) -> Result<(), Fault> {
+    let Some(route) = route(out.count(), to, from.layout())? else { return Ok(()) };
+    by_size!(from.dtype(), W => {
+        let (out, source) = Value::words::<W>(out, from)?;
+        // SAFETY: `route` checked that every place written lies inside `out`, once; every place read lies inside `data`
+        // (a value's layout does).
+        unsafe { run(&route, out.as_mut_ptr(), source.data.as_ptr()) }
+    });
     Ok(())
 }
 
@@ -187,7 +185,7 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 ///
 /// # Safety
 /// All places of the route lie inside what the pointers own, and no place is written twice.
-unsafe fn run<E: Copy + Send + Default>(route: &Route, out: *mut E, source: *const E) {
+unsafe fn run<E: Word>(route: &Route, out: *mut E, source: *const E) {
     let (out, source) = (Shared(out), Shared(source.cast_mut()));
     let inner = route.inner();
     if inner.to == 1
@@ -271,7 +269,7 @@ impl Turn {
     ///
     /// # Safety
     /// All these places lie inside what the pointers own.
-    unsafe fn run<E: Copy + Default>(self, out: *mut E, source: *const E, rows: usize, columns: usize) {
+    unsafe fn run<E: Word>(self, out: *mut E, source: *const E, rows: usize, columns: usize) {
         let past = self.far
             && self.way == Way::Lines
             && out.addr().is_multiple_of(LINE)
@@ -321,7 +319,7 @@ fn written() {
 ///
 /// # Safety
 /// As for [`Turn::run`].
-unsafe fn turn_plain<E: Copy + Default>(out: *mut E, out_step: isize, source: *const E, source_step: isize) {
+unsafe fn turn_plain<E: Word>(out: *mut E, out_step: isize, source: *const E, source_step: isize) {
     let mut tile = [[E::default(); TILE]; TILE];
     // SAFETY: the tile's places, in lines of `TILE` neighbours.
     unsafe {
@@ -394,24 +392,23 @@ unsafe fn turn_lines(_: *mut f32, _: isize, _: *const f32, _: isize, _: bool) {}
 unsafe fn turn_halves<E>(_: *mut E, _: isize, _: *const E, _: isize) {}
 
 fn add_at<T: Element + Add<Output = T>>(base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault> {
-    Value::try_build::<T>(*base.shape(), |out| {
-        write(out, &Layout::contiguous(*base.shape()), base.strided()?)?;
-        for (part, piece) in pieces {
-            let piece = piece.strided::<T>()?;
-            let Some(route) = route(out.len(), part, piece.layout)? else { continue };
-            let (target, source, step) = (Shared(out.as_mut_ptr()), piece.data, route.inner());
-            route.rows(|to, from, size| {
-                for index in 0..size as isize {
-                    // SAFETY: `route` checked that every place lies inside `out`, and no other worker has it.
-                    unsafe {
-                        let place = target.at(to + index * step.to);
-                        *place = *place + source[(from + index * step.from) as usize];
-                    }
+    let mut value = Cpu.duplicate(base)?;
+    let out = value.unshared::<T>().ok_or_else(|| Fault::defect("a fresh value is shared"))?;
+    for (part, piece) in pieces {
+        let piece = piece.strided::<T>()?;
+        let Some(route) = route(out.len(), part, piece.layout)? else { continue };
+        let (target, source, step) = (Shared(out.as_mut_ptr()), piece.data, route.inner());
+        route.rows(|to, from, size| {
+            for index in 0..size as isize {
+                // SAFETY: `route` checked that every place lies inside `out`, and no other worker has it.
+                unsafe {
+                    let place = target.at(to + index * step.to);
+                    *place = *place + source[(from + index * step.from) as usize];
                 }
-            });
-        }
-        Ok(())
-    })
+            }
+        });
+    }
+    Ok(value)
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@
 
 use super::blocks::{self, Loop};
 use super::cast::Half;
+use super::parallel::Pieces;
 use super::simd::{self, Kernel, SimdLevel};
-use super::{Cpu, parallel};
+use super::{Cpu, parallel, real};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
@@ -15,11 +16,11 @@ use crate::error::Fault;
 use crate::formula::{Dual, F, Float, Formula, Integral, Slope, Update, Whole};
 use crate::layout::{DType, Element};
 use half::{bf16, f16};
+use smallvec::SmallVec;
 
-/// The widest instruction set that loops of these elements are compiled for. f64 has the portable loop only: copies for
-/// the wider sets would cost more in code and compile time than they gain where memory is the limit.
+/// The widest instruction set that loops of these elements are compiled for.
 const fn widest<T: Float>(rare: bool) -> SimdLevel {
-    if rare || T::DOUBLE { SimdLevel::Portable } else { SimdLevel::Avx512 }
+    if rare { SimdLevel::Portable } else { real::widest::<T>() }
 }
 
 /// The slices of `N` operands, all as long as the result.
@@ -254,14 +255,14 @@ impl Elementwise for Cpu {
         step: &U,
         parameter: &mut Value,
         gradient: &Value,
-        states: [&mut Value; STATES],
+        mut states: [&mut Value; STATES],
     ) -> Result<(), Fault> {
-        let step = StepOf::<U, STATES>(step);
+        let (step, states) = (Of::<&U, STATES>(step), &mut states[..]);
         match parameter.dtype() {
-            DType::F64 => update_plain::<f64, STATES>(&step, parameter, gradient, states),
-            DType::F32 => update_plain::<f32, STATES>(&step, parameter, gradient, states),
-            DType::BF16 => update_half::<bf16, STATES>(&step, parameter, gradient, states),
-            DType::F16 => update_half::<f16, STATES>(&step, parameter, gradient, states),
+            DType::F64 => update_plain::<f64>(&step, parameter, gradient, states),
+            DType::F32 => update_plain::<f32>(&step, parameter, gradient, states),
+            DType::BF16 => update_half::<bf16>(&step, parameter, gradient, states),
+            DType::F16 => update_half::<f16>(&step, parameter, gradient, states),
             dtype => Err(Fault::defect(format!("{dtype} numbers cannot be learnt"))),
         }
     }
@@ -278,26 +279,26 @@ fn fitting(parameter: &Value, gradient: &Value, states: &[&mut Value]) -> Result
     Cpu.contiguous(gradient)
 }
 
-/// The numbers of values that nobody else holds, for writing.
-fn unshared<T: Element, const N: usize>(values: [&mut Value; N]) -> Result<[&mut [T]; N], Fault> {
-    let slices = values.map(|value| value.unshared::<T>());
-    if slices.iter().any(Option::is_none) {
-        return Err(Fault::defect("an optimizer's parameter or state is shared"));
-    }
-    Ok(slices.map(Option::unwrap_or_default))
+/// The numbers of a value that nobody else holds, for writing.
+fn unshared<T: Element>(value: &mut Value) -> Result<&mut [T], Fault> {
+    value.unshared().ok_or_else(|| Fault::defect("an optimizer's parameter or state is shared"))
 }
 
-struct Step<'a, T, U, const STATES: usize> {
+struct Step<'a, 'b, T, U> {
     step: &'a U,
     parameter: &'a mut [T],
     gradient: &'a [T],
-    states: [&'a mut [T]; STATES],
+    states: &'a mut [&'b mut [T]],
 }
 
-/// As many of each, for loops without checks.
+/// As many numbers of each state, for loops without checks.
 #[inline(always)]
-fn cut<T, const N: usize>(states: [&mut [T]; N], count: usize) -> [&mut [T]; N] {
-    states.map(|state| &mut state[..count])
+fn cut<'a, T, const N: usize>(states: &'a mut [&mut [T]], count: usize) -> [&'a mut [T]; N] {
+    let mut cut = std::array::from_fn(|_| Default::default());
+    for (cut, state) in cut.iter_mut().zip(states) {
+        *cut = &mut state[..count];
+    }
+    cut
 }
 
 /// Element `i` of every state.
@@ -306,17 +307,17 @@ fn held<T: Float, const FUSED: bool, const N: usize>(states: &[&mut [T]; N], i: 
     std::array::from_fn(|k| F(states[k][i]))
 }
 
-impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, T, U, STATES> {
+impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, '_, T, Of<&U, STATES>> {
     type Output = ();
     const WIDEST: SimdLevel = widest::<T>(false);
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let count = self.parameter.len();
         let gradient = &self.gradient[..count];
-        let states = cut(self.states, count);
+        let states = cut::<T, STATES>(self.states, count);
         for i in 0..count {
             let before = held::<T, FUSED, STATES>(&states, i);
-            let (parameter, after) = self.step.step(F(self.parameter[i]), F(gradient[i]), before);
+            let (parameter, after) = self.step.0.step(F(self.parameter[i]), F(gradient[i]), before);
             self.parameter[i] = parameter.0;
             for k in 0..STATES {
                 states[k][i] = after[k].0;
@@ -326,14 +327,15 @@ impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, T, U,
 }
 
 /// A step's loop, known by pointer: what goes through values, halves and threads is compiled once for all of them.
-trait Steps<T, const STATES: usize>: Sync {
-    fn run(&self, parameter: &mut [T], gradient: &[T], states: [&mut [T]; STATES]);
+trait Steps<T>: Sync {
+    /// As many states as the step has, each as long as the parameter.
+    fn run(&self, parameter: &mut [T], gradient: &[T], states: &mut [&mut [T]]);
 }
 
-struct StepOf<'a, U, const STATES: usize>(&'a U);
-impl<T: Float, U: Update<STATES>, const STATES: usize> Steps<T, STATES> for StepOf<'_, U, STATES> {
-    fn run(&self, parameter: &mut [T], gradient: &[T], states: [&mut [T]; STATES]) {
-        simd::run(Step { step: self.0, parameter, gradient, states });
+struct Of<U, const STATES: usize>(U);
+impl<T: Float, U: Update<STATES>, const STATES: usize> Steps<T> for Of<&U, STATES> {
+    fn run(&self, parameter: &mut [T], gradient: &[T], states: &mut [&mut [T]]) {
+        simd::run(Step { step: self, parameter, gradient, states });
     }
 }
 
@@ -341,39 +343,64 @@ impl<T: Float, U: Update<STATES>, const STATES: usize> Steps<T, STATES> for Step
 const PART: usize = 16 * 1024;
 const HALF_BLOCK: usize = 512;
 
+/// The states of a step: nearly always one or two.
+type States<T> = SmallVec<[T; 4]>;
+
+/// States cut as their parameter is.
+fn pieces<'a, T: Element>(states: &'a mut [&mut Value]) -> Result<States<Pieces<'a, T>>, Fault> {
+    let mut pieces = States::new();
+    for state in states {
+        pieces.push(Pieces::new(unshared(state)?, PART));
+    }
+    Ok(pieces)
+}
+
+/// Part `index` of each.
+///
+/// # Safety
+/// As [`Pieces::get`].
+unsafe fn part<'a, T>(pieces: &[Pieces<'a, T>], index: usize) -> States<&'a mut [T]> {
+    let mut parts = States::new();
+    for piece in pieces {
+        // SAFETY: passed on to the caller.
+        parts.push(unsafe { piece.get(index) });
+    }
+    parts
+}
+
 /// Steps on all cores: parameter and states are cut alike.
-fn update_plain<T: Float, const STATES: usize>(
-    step: &dyn Steps<T, STATES>,
+fn update_plain<T: Float>(
+    step: &dyn Steps<T>,
     parameter: &mut Value,
     gradient: &Value,
-    states: [&mut Value; STATES],
+    states: &mut [&mut Value],
 ) -> Result<(), Fault> {
-    let gradient = fitting(parameter, gradient, &states)?;
-    let ([parameter], gradient) = (unshared::<T, 1>([parameter])?, gradient.dense::<T>()?);
-    let states = unshared::<T, STATES>(states)?.map(|state| parallel::Pieces::new(state, PART));
-    parallel::chunks(parameter, PART, STATES + 2, |index, parameter| {
+    let gradient = fitting(parameter, gradient, states)?;
+    let (parameter, gradient) = (unshared::<T>(parameter)?, gradient.dense::<T>()?);
+    let states = pieces::<T>(states)?;
+    parallel::chunks(parameter, PART, states.len() + 2, |index, parameter| {
         let gradient = &gradient[index * PART..][..parameter.len()];
         // SAFETY: each index is given out once, and no piece of a state is taken elsewhere.
-        step.run(parameter, gradient, states.each_ref().map(|state| unsafe { state.get(index) }));
+        step.run(parameter, gradient, &mut unsafe { part(&states, index) });
     });
     Ok(())
 }
 
 /// The same for a parameter in half precision: the step is taken in f32, in blocks that stay in the nearest cache, and the
 /// parameter is rounded once.
-fn update_half<H: Half, const STATES: usize>(
-    step: &dyn Steps<f32, STATES>,
+fn update_half<H: Half>(
+    step: &dyn Steps<f32>,
     parameter: &mut Value,
     gradient: &Value,
-    states: [&mut Value; STATES],
+    states: &mut [&mut Value],
 ) -> Result<(), Fault> {
-    let gradient = fitting(parameter, gradient, &states)?;
-    let ([parameter], gradient) = (unshared::<H, 1>([parameter])?, gradient.dense::<H>()?);
-    let states = unshared::<f32, STATES>(states)?.map(|state| parallel::Pieces::new(state, PART));
-    parallel::chunks(parameter, PART, STATES + 2, |index, parameter| {
+    let gradient = fitting(parameter, gradient, states)?;
+    let (parameter, gradient) = (unshared::<H>(parameter)?, gradient.dense::<H>()?);
+    let states = pieces::<f32>(states)?;
+    parallel::chunks(parameter, PART, states.len() + 2, |index, parameter| {
         let gradient = &gradient[index * PART..][..parameter.len()];
         // SAFETY: each index is given out once, and no piece of a state is taken elsewhere.
-        let mut states = states.each_ref().map(|state| unsafe { state.get(index) });
+        let mut states = unsafe { part(&states, index) };
         let (mut wide, mut slope) = ([0.0f32; HALF_BLOCK], [0.0f32; HALF_BLOCK]);
         let blocks = parameter.chunks_mut(HALF_BLOCK).zip(gradient.chunks(HALF_BLOCK));
         for (block, (parameter, gradient)) in blocks.enumerate() {
@@ -381,7 +408,11 @@ fn update_half<H: Half, const STATES: usize>(
             let (wide, slope) = (&mut wide[..count], &mut slope[..count]);
             H::widen(parameter, wide);
             H::widen(gradient, slope);
-            step.run(wide, slope, states.each_mut().map(|state| &mut state[block * HALF_BLOCK..][..count]));
+            let mut blocks = States::new();
+            for state in &mut states {
+                blocks.push(&mut state[block * HALF_BLOCK..][..count]);
+            }
+            step.run(wide, slope, &mut blocks);
             H::narrow(wide, parameter);
         }
     });

@@ -5,8 +5,9 @@ use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::random::{Draw, Generate, Group, LANES, Thinning, UNIT, scale};
+use crate::device::sort::Sort;
 use crate::error::Fault;
-use crate::layout::{DType, Element, Shape, dispatch_float};
+use crate::layout::{DType, Element, Shape, dispatch_float, order_of};
 
 /// Groups of counters that one part of the work scrambles.
 const PART: usize = 64;
@@ -348,16 +349,7 @@ impl Generate for Cpu {
     }
     fn permutation(&self, count: usize, draw: Draw) -> Result<Value, Fault> {
         // Sorted by a random key each: every device can do that, and gets the same order.
-        let words = generate::<i64, _>(Shape::new(&[count])?, draw, Keys)?;
-        let mut order: Vec<(i64, usize)> = Vec::new();
-        order.try_reserve_exact(count).map_err(|_| Fault::memory("no memory to sort", "use a smaller count"))?;
-        order.extend(words.dense::<i64>()?.iter().copied().zip(0..));
-        order.sort_unstable();
-        Value::build::<i64>(*words.shape(), |out| {
-            for (out, (_, position)) in out.iter_mut().zip(order) {
-                *out = position as i64;
-            }
-        })
+        self.argsort(&generate::<i64, _>(Shape::new(&[count])?, draw, Keys)?, 0, false)
     }
     fn multinomial(&self, weights: &Value, count: usize, replacement: bool, draw: Draw) -> Result<Value, Fault> {
         let Some((&choices, rows)) = weights.dims().split_last() else {
@@ -450,13 +442,12 @@ fn choose(weights: &[f64], draw: Draw, first: usize, out: &mut [i64]) {
 
 /// Without: each choice waits for a time with rate `weight`; the first to come are taken, in their order.
 fn choose_once(weights: &[f64], draw: Draw, first: usize, out: &mut [i64]) {
-    let mut times: Vec<(f64, usize)> = Vec::with_capacity(weights.len());
+    let mut times: Vec<f64> = Vec::with_capacity(weights.len());
     for (index, &weight) in weights.iter().enumerate() {
         let fraction = ((draw.word((first + index) as u64, 0) >> 11) + 1) as f64 * UNIT;
-        times.push((if weight > 0.0 { -ln(fraction) / weight } else { f64::INFINITY }, index));
+        times.push(if weight > 0.0 { -ln(fraction) / weight } else { f64::INFINITY });
     }
-    times.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    for (out, (_, index)) in out.iter_mut().zip(times) {
+    for (out, index) in out.iter_mut().zip(order_of(times.len(), &|a, b| times[a].total_cmp(&times[b]))) {
         *out = index as i64;
     }
 }

@@ -19,8 +19,8 @@ pub(in crate::device::cpu) trait Real:
     const ZERO: Self;
     const ONE: Self;
     const INFINITY: Self;
-    /// The widest level that loops are compiled for: f64 goes without AVX-512 (code has a budget).
-    const WIDEST: SimdLevel;
+    /// The widest level that loops are compiled for.
+    const WIDEST: SimdLevel = widest::<Self>();
     fn wide(self) -> f64;
     fn narrow(x: f64) -> Self;
     fn magnitude(self) -> Self;
@@ -38,13 +38,19 @@ pub(in crate::device::cpu) trait Real:
     }
 }
 
+/// The widest level that loops over these elements are compiled for. Numbers of eight bytes have the portable loop only (what
+/// every target has): copies for wider registers, which hold few of them, cost more in code and in the time it takes to
+/// compile than they gain. (Products have kernels of their own.)
+pub(in crate::device::cpu) const fn widest<T>() -> SimdLevel {
+    if size_of::<T>() < 8 { SimdLevel::Avx512 } else { SimdLevel::Portable }
+}
+
 macro_rules! real {
     ($($t:ty)*) => { $(
         impl Real for $t {
             const ZERO: $t = 0.0;
             const ONE: $t = 1.0;
             const INFINITY: $t = <$t>::INFINITY;
-            const WIDEST: SimdLevel = if size_of::<$t>() == 4 { SimdLevel::Avx512 } else { SimdLevel::Avx2 };
             #[inline(always)]
             fn wide(self) -> f64 { self as f64 }
             #[inline(always)]

@@ -43,9 +43,9 @@ impl Route {
                 route.from += end * stretch.from;
                 (stretch.to, stretch.from) = (-stretch.to, -stretch.from);
             }
-            route.axes.push(stretch);
+            let place = route.axes.iter().position(|other| other.to < stretch.to).unwrap_or(route.axes.len());
+            route.axes.insert(place, stretch);
         }
-        route.axes.sort_by_key(|stretch| std::cmp::Reverse(stretch.to));
         route.merge();
         if route.axes.is_empty() {
             route.axes.push(Stretch { size: 1, to: 1, from: 1 });

@@ -1,12 +1,13 @@
 //! Running sums on the processor: a dense tensor is `[outer, size, inner]`, and the numbers of a row run side by side.
 
 use super::real::Real;
+use super::reduce::{compared_as, dispatch_compared};
 use super::{Cpu, parallel};
-use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::scan::Scan;
+use crate::device::{Value, by_size};
 use crate::error::Fault;
-use crate::layout::{DType, Element, dispatch, dispatch_float};
+use crate::layout::{DType, Element, dispatch_float};
 
 /// How many numbers run side by side at a time.
 const STRIP: usize = 64;
@@ -32,17 +33,17 @@ impl Axis {
 }
 
 /// Walks along the axis with a state for each of the numbers side by side; `step` takes a number in and says what to write.
-fn scan<T: Element, O: Element, S: Copy + Send + Sync>(
+fn scan<T: Element, S: Copy + Send + Sync>(
     x: &Value,
     axis: usize,
     start: S,
     reversed: bool,
-    step: impl Fn(&mut S, T) -> O + Sync,
+    step: impl Fn(&mut S, T) -> T + Sync,
 ) -> Result<Value, Fault> {
     let x = Cpu.contiguous(x)?;
     let along = Axis::of(&x, axis);
     let data = x.dense::<T>()?;
-    Value::build::<O>(*x.shape(), |out| {
+    Value::build::<T>(*x.shape(), |out| {
         parallel::chunks(out, along.block(), 4, |index, out| {
             let x = &data[index * along.block()..][..out.len()];
             let mut from = 0;
@@ -85,11 +86,11 @@ impl Scan for Cpu {
         };
         dispatch_float!(
             x.dtype(),
-            T => scan::<T, T, f64>(x, axis, 0.0, reversed, |sum, x| T::narrow(add(sum, x.wide()))),
-            else dispatch!(x.dtype(), T => scan::<T, i64, i64>(x, axis, 0, reversed, |sum, x| {
-                *sum = sum.wrapping_add(x.to_i64());
+            T => scan::<T, f64>(x, axis, 0.0, reversed, |sum, x| T::narrow(add(sum, x.wide()))),
+            else scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, |sum, x| {
+                *sum = sum.wrapping_add(x);
                 *sum
-            }))
+            })
         )
     }
 
@@ -99,14 +100,14 @@ impl Scan for Cpu {
         }
         dispatch_float!(
             x.dtype(),
-            T => scan::<T, T, f64>(x, axis, 1.0, false, |product, x| {
+            T => scan::<T, f64>(x, axis, 1.0, false, |product, x| {
                 *product *= x.wide();
                 T::narrow(*product)
             }),
-            else dispatch!(x.dtype(), T => scan::<T, i64, i64>(x, axis, 1, false, |product, x| {
-                *product = product.wrapping_mul(x.to_i64());
+            else scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 1, false, |product, x| {
+                *product = product.wrapping_mul(x);
                 *product
-            }))
+            })
         )
     }
 
@@ -116,7 +117,7 @@ impl Scan for Cpu {
         }
         dispatch_float!(
             x.dtype(),
-            T => scan::<T, T, f64>(x, axis, f64::NEG_INFINITY, false, |sum, x| {
+            T => scan::<T, f64>(x, axis, f64::NEG_INFINITY, false, |sum, x| {
                 let x = x.wide();
                 let (low, high) = if *sum < x { (*sum, x) } else { (x, *sum) };
                 *sum = if low == high && high.is_infinite() { high } else { high + (low - high).exp().ln_1p() };
@@ -127,7 +128,9 @@ impl Scan for Cpu {
     }
 
     fn cumulative_extreme(&self, x: &Value, axis: usize, greatest: bool) -> Result<(Value, Value), Fault> {
-        dispatch!(x.dtype(), T => extremes::<T>(x, axis, greatest))
+        let wide = self.cast(x, compared_as(x.dtype()))?;
+        let (best, places) = dispatch_compared!(wide.dtype(), T => extremes::<T>(&wide, axis, greatest))?;
+        Ok((self.cast(&best, x.dtype())?, places))
     }
 
     fn cumulative_product_gradient(&self, x: &Value, g: &Value, axis: usize) -> Result<Value, Fault> {
@@ -154,7 +157,7 @@ impl Scan for Cpu {
     }
 
     fn take_places(&self, x: &Value, places: &Value, axis: usize) -> Result<Value, Fault> {
-        dispatch!(x.dtype(), T => take::<T>(x, places, axis))
+        take(x, places, axis)
     }
 }
 
@@ -252,14 +255,17 @@ fn add_at<T: Real>(x: &Value, places: &Value, axis: usize) -> Result<Value, Faul
     })
 }
 
-fn take<T: Element>(x: &Value, places: &Value, axis: usize) -> Result<Value, Fault> {
+fn take(x: &Value, places: &Value, axis: usize) -> Result<Value, Fault> {
     let (x, places) = (Cpu.contiguous(x)?, Cpu.contiguous(places)?);
     let along = Axis::of(&x, axis);
-    let (xs, places) = (x.dense::<T>()?, places.dense::<i64>()?);
-    Value::build::<T>(*x.shape(), |out| {
+    let places = places.dense::<i64>()?;
+    let mut out = Value::blank(*x.shape(), x.dtype())?;
+    by_size!(x.dtype(), W => {
+        let (out, xs) = Value::dense_words::<W>(&mut out, &x)?;
         for (at, out) in out.iter_mut().enumerate() {
             let place = (places[at] as usize).min(along.size - 1);
             *out = xs[at / along.block() * along.block() + place * along.inner + at % along.inner];
         }
-    })
+    });
+    Ok(out)
 }

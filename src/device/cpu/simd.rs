@@ -134,8 +134,8 @@ fn wanted(name: Option<&str>) -> Result<SimdLevel, Fault> {
     Ok(level)
 }
 
-/// The level in use.
-#[inline]
+/// The level in use. (A function of its own: it stands in every kernel's way.)
+#[inline(never)]
 pub fn level() -> SimdLevel {
     match LEVEL.load(Ordering::Relaxed) {
         0 => SimdLevel::Portable,

@@ -3,6 +3,7 @@
 use super::numbers::{Numbers, read};
 use super::{At, LeafKind, Operation, Trace};
 use crate::formula::short_number;
+use crate::layout::sort_numbers;
 
 /// Something to look at.
 pub(super) struct Finding {
@@ -87,7 +88,7 @@ fn of_gradients(trace: &Trace) -> Vec<Finding> {
         }
     }
     let mut ordered: Vec<f64> = sizes.iter().map(|(_, size)| *size).filter(|size| *size > 0.0).collect();
-    ordered.sort_by(f64::total_cmp);
+    sort_numbers(&mut ordered);
     let Some(middle) = ordered.get(ordered.len() / 2).copied() else { return findings };
     for (leaf, size) in sizes {
         let text = match size {

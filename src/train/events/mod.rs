@@ -4,6 +4,7 @@ mod message;
 
 use super::{Trainer, View};
 use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::layout::sort_numbers;
 use crate::nn::Module;
 use crate::tensor::{Tensor, no_grad};
 use message::Message;
@@ -78,7 +79,7 @@ impl EventFile {
     pub fn histogram(&mut self, tag: &str, step: u64, tensor: &Tensor) -> Result<()> {
         let mut numbers = tensor.to_vec::<f64>()?;
         numbers.retain(|number| number.is_finite());
-        numbers.sort_by(f64::total_cmp);
+        sort_numbers(&mut numbers);
         self.value(step, Message::new().bytes(1, tag.as_bytes()).message(5, histogram(&numbers)))
     }
     /// A picture at a step: `[channels, height, width]` with 1 (grey) or 3 (red, green, blue) channels, or `[height, width]`,

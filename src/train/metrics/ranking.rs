@@ -2,6 +2,7 @@
 
 use super::{Metric, class_numbers, nothing_seen, numbers, refuse};
 use crate::error::{Error, Fault, Result};
+use crate::layout::put_in_order;
 use crate::tensor::{Tensor, no_grad};
 
 /// The scores seen for each class, and whether the class was meant.
@@ -91,7 +92,7 @@ impl Scores {
                 ));
             }
             let mut sorted = list.clone();
-            sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
+            put_in_order(&mut sorted, &|a, b| b.0.total_cmp(&a.0));
             let groups: Vec<(u64, u64)> = sorted
                 .chunk_by(|a, b| a.0 == b.0)
                 .map(|group| {

@@ -2,7 +2,7 @@
 
 use super::super::gemm::{self, Lines, Product};
 use super::super::real::{Real, sum_of};
-use super::super::simd;
+use super::super::simd::{self, SimdLevel};
 use super::{Attending, KEYS, Mask, Matrices, QUERIES, Sizes};
 use crate::device::cpu::random::threshold;
 use crate::device::random::{Draw, Group};
@@ -89,6 +89,7 @@ struct Drop<'a, T> {
 
 impl<T: Float> simd::Kernel for Drop<'_, T> {
     type Output = ();
+    const WIDEST: SimdLevel = T::WIDEST;
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         const EACH: usize = size_of::<Group>() / size_of::<u32>();
@@ -146,6 +147,7 @@ pub(super) struct Weigh<'a, T> {
 
 impl<T: Float> simd::Kernel for Weigh<'_, T> {
     type Output = ();
+    const WIDEST: SimdLevel = T::WIDEST;
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         for i in 0..self.rows {
@@ -197,6 +199,7 @@ pub(super) struct Reweigh<'a, T> {
 
 impl<T: Float> simd::Kernel for Reweigh<'_, T> {
     type Output = ();
+    const WIDEST: SimdLevel = T::WIDEST;
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         for (i, (&maximum, &share)) in self.maxima.iter().zip(self.shares).enumerate() {
@@ -217,6 +220,7 @@ pub(super) struct Slopes<'a, T> {
 
 impl<T: Float> simd::Kernel for Slopes<'_, T> {
     type Output = ();
+    const WIDEST: SimdLevel = T::WIDEST;
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         for (i, &sum) in self.sums.iter().enumerate() {

@@ -161,10 +161,10 @@ fn transposed<T: Real>(
     let shape = sizes(windows, |axis| axis.size, [batch, groups * channels])?;
     let phases = windows.each_ref().map(phases);
     let all = windows.iter().zip(&phases).all(|(axis, phases)| phases.len() == axis.stride.min(axis.size));
-    Value::try_build::<T>(shape, |out| {
-        if all && phases.iter().all(|phases| phases.len() <= 1) {
-            return phase([0; 3], out);
-        }
+    if all && phases.iter().all(|phases| phases.len() <= 1) {
+        return Value::try_build::<T>(shape, |out| phase([0; 3], out));
+    }
+    let mut result = Value::build::<T>(shape, |out| {
         if !all {
             // Some results read nothing.
             let volume = windows.iter().map(|axis| axis.size).product::<usize>().max(1);
@@ -172,29 +172,25 @@ fn transposed<T: Real>(
                 out.fill(bias.map_or(T::default(), |bias| bias[channel % bias.len()]));
             }
         }
-        let whole = Layout::contiguous(shape);
-        let [deep, high, wide] = &phases;
-        for index in 0..deep.len() * high.len() * wide.len() {
-            let start = [
-                deep[index / (high.len() * wide.len())],
-                high[index / wide.len() % high.len()],
-                wide[index % wide.len()],
-            ];
-            // Every stride-th result along each axis, from `start` on.
-            let (mut dims, mut strides) = (shape.to_vec(), whole.strides().to_vec());
-            let mut offset = 0;
-            for axis in 0..3 {
-                let step = windows[axis].stride;
-                dims[2 + axis] = windows[axis].size.saturating_sub(start[axis]).div_ceil(step);
-                offset += start[axis] * strides[2 + axis] as usize;
-                strides[2 + axis] = strides[2 + axis].saturating_mul(step as isize);
-            }
-            let part = Value::try_build::<T>(Shape::new(&dims)?, |out| phase(start, out))?;
-            let place = Layout::from_parts(*part.shape(), &strides, offset);
-            super::copy::write(out, &place, part.strided()?)?;
+    })?;
+    let [deep, high, wide] = &phases;
+    for index in 0..deep.len() * high.len() * wide.len() {
+        let start =
+            [deep[index / (high.len() * wide.len())], high[index / wide.len() % high.len()], wide[index % wide.len()]];
+        // Every stride-th result along each axis, from `start` on.
+        let (mut dims, mut strides) = (shape.to_vec(), result.layout().strides().to_vec());
+        let mut offset = 0;
+        for axis in 0..3 {
+            let step = windows[axis].stride;
+            dims[2 + axis] = windows[axis].size.saturating_sub(start[axis]).div_ceil(step);
+            offset += start[axis] * strides[2 + axis] as usize;
+            strides[2 + axis] = strides[2 + axis].saturating_mul(step as isize);
         }
-        Ok(())
-    })
+        let part = Value::try_build::<T>(Shape::new(&dims)?, |out| phase(start, out))?;
+        let place = Layout::from_parts(*part.shape(), &strides, offset);
+        Cpu.overwrite(&mut result, &place, &part)?;
+    }
+    Ok(result)
 }
 
 /// The first results along an axis, below the stride, that some tap reaches: those at every stride-th place after each

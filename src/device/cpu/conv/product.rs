@@ -10,6 +10,7 @@ use crate::device::cpu::parallel;
 use crate::device::cpu::simd;
 use crate::device::{Buffer, Strided};
 use crate::error::Fault;
+use crate::layout::DType;
 
 /// A product with fewer columns than this puts several images side by side.
 const NARROW: usize = 64;
@@ -47,7 +48,7 @@ impl<T: Real> Job<'_, T> {
             self.without_taps(out, outputs);
             return Ok(());
         }
-        if !self.exact && self.suits_winograd() {
+        if const { matches!(T::DTYPE, DType::F32) } && !self.exact && self.suits_winograd() {
             return self.by_winograd(out);
         }
         let batch = out.len() / image;

@@ -25,7 +25,6 @@ use crate::device::cpu::parallel;
 use crate::device::cpu::simd::{self, Kernel};
 use crate::device::{Buffer, Strided};
 use crate::error::Fault;
-use crate::layout::DType;
 use std::ops::Range;
 
 /// Fewer channels or rows than this are no work for products.
@@ -73,8 +72,7 @@ impl<T: Real> Job<'_, T> {
                 && axis.taps.len() == 3
                 && [0, 1, 2].iter().all(|&at| axis.taps.iter().any(|tap| tap.1 == at))
         };
-        T::DTYPE == DType::F32
-            && deep.count == 1
+        deep.count == 1
             && deep.taps.len() == 1
             && three(high)
             && three(wide)

@@ -1,10 +1,10 @@
 //! A symmetric matrix as a triangle times its transpose.
 
 use super::qr::dot;
-use super::{BLOCK, Real, Stack, WIDEST, each, work};
+use super::{BLOCK, Stack, WIDEST, each, work};
+use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
-use crate::device::cpu::{Cpu, real};
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
 use std::sync::OnceLock;
@@ -12,17 +12,17 @@ use std::sync::OnceLock;
 /// Columns of what is left that change at once: what lies above the diagonal is not computed.
 const STRIP: usize = 128;
 
-pub(super) fn cholesky<T: Real>(a: &Value) -> Result<Value, Fault> {
+pub(super) fn cholesky(a: &Value) -> Result<Value, Fault> {
     let stack = Stack::square(a)?;
     let size = stack.rows;
     let a = Cpu.contiguous(a)?;
     if a.count() == 0 {
         return Ok(a);
     }
-    let from = a.dense::<T>()?;
+    let from = a.dense::<f64>()?;
     let mut failed = vec![None; stack.count()];
     let faults = OnceLock::new();
-    let l = Value::build::<T>(*a.shape(), |out| {
+    let l = Value::build::<f64>(*a.shape(), |out| {
         out.copy_from_slice(from);
         each((out, size * size), (&mut failed, 1), work([size, size, size / 6 + 1]), |_, a, failed| {
             match factor(a, size) {
@@ -44,7 +44,7 @@ pub(super) fn cholesky<T: Real>(a: &Value) -> Result<Value, Fault> {
 }
 
 /// The triangle in place; or the order of the first leading minor that is not positive.
-fn factor<T: Real>(a: &mut [T], size: usize) -> Result<Option<usize>, Fault> {
+fn factor(a: &mut [f64], size: usize) -> Result<Option<usize>, Fault> {
     let mut below = Vec::new();
     for first in (0..size).step_by(BLOCK) {
         let end = (first + BLOCK).min(size);
@@ -61,26 +61,26 @@ fn factor<T: Real>(a: &mut [T], size: usize) -> Result<Option<usize>, Fault> {
             let left = Lines::new(&below, at, [depth as isize, 1], [rows, depth])?;
             let right = Lines::new(&below, at, [depth as isize, 1], [columns, depth])?;
             Product::new([rows, columns, depth], &left, &right)
-                .alpha(-T::ONE)
+                .alpha(-1.0)
                 .accumulate(true)
                 .run(&mut a[strip * size + strip..], size)?;
         }
     }
     for (i, row) in a.chunks_exact_mut(size).enumerate() {
-        row[i + 1..].fill(T::ZERO);
+        row[i + 1..].fill(0.0);
     }
     Ok(None)
 }
 
 /// Some columns of all rows from the diagonal down.
-struct Panel<'a, T> {
-    a: &'a mut [T],
+struct Panel<'a> {
+    a: &'a mut [f64],
     size: usize,
     first: usize,
     end: usize,
 }
 
-impl<T: real::Real> Kernel for Panel<'_, T> {
+impl Kernel for Panel<'_> {
     type Output = Option<usize>;
     const WIDEST: SimdLevel = WIDEST;
     #[inline(always)]
@@ -90,15 +90,15 @@ impl<T: real::Real> Kernel for Panel<'_, T> {
             let (above, own) = a.split_at_mut(row * size);
             for column in first..end.min(row) {
                 let other = &above[column * size..];
-                let known = dot::<T, FUSED>(&own[first..column], &other[first..column]);
-                own[column] = T::narrow((own[column].wide() - known) / other[column].wide());
+                let known = dot::<FUSED>(&own[first..column], &other[first..column]);
+                own[column] = (own[column] - known) / other[column];
             }
             if row < end {
-                let square = own[row].wide() - dot::<T, FUSED>(&own[first..row], &own[first..row]);
+                let square = own[row] - dot::<FUSED>(&own[first..row], &own[first..row]);
                 if square.is_nan() || square <= 0.0 {
                     return Some(row + 1);
                 }
-                own[row] = T::narrow(square.sqrt());
+                own[row] = square.sqrt();
             }
         }
         None

@@ -1,25 +1,26 @@
 //! Gauss's elimination, the largest element of each column as pivot, in blocks of columns.
 
 use super::triangular::Triangle;
-use super::{BLOCK, Real, Stack, WIDEST, each, work};
+use super::{BLOCK, Stack, WIDEST, each, work};
+use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
+use crate::device::cpu::real::Real;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
-use crate::device::cpu::{Cpu, real};
 use crate::device::factor::{Lu, Side};
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
 use crate::layout::{Layout, Shape};
 use std::sync::OnceLock;
 
-pub(super) fn lu<T: Real>(a: &Value) -> Result<Lu, Fault> {
+pub(super) fn lu(a: &Value) -> Result<Lu, Fault> {
     let stack = Stack::square(a)?;
     let size = stack.rows;
     let a = Cpu.contiguous(a)?;
-    let from = a.dense::<T>()?;
+    let from = a.dense::<f64>()?;
     let faults = OnceLock::new();
     let mut packed = None;
     let exchanges = Value::try_build::<i64>(stack.with(&[size])?, |exchanges| {
-        packed = Some(Value::build::<T>(*a.shape(), |out| {
+        packed = Some(Value::build::<f64>(*a.shape(), |out| {
             out.copy_from_slice(from);
             let cost = work([size, size, size / 3 + 1]);
             each((out, size * size), (exchanges, size), cost, |_, a, exchanges| {
@@ -37,7 +38,7 @@ pub(super) fn lu<T: Real>(a: &Value) -> Result<Lu, Fault> {
     Ok(Lu { packed, exchanges })
 }
 
-fn eliminate<T: Real>(a: &mut [T], size: usize, exchanges: &mut [i64]) -> Result<(), Fault> {
+fn eliminate(a: &mut [f64], size: usize, exchanges: &mut [i64]) -> Result<(), Fault> {
     let mut below = Vec::new();
     for first in (0..size).step_by(BLOCK) {
         let end = (first + BLOCK).min(size);
@@ -51,24 +52,21 @@ fn eliminate<T: Real>(a: &mut [T], size: usize, exchanges: &mut [i64]) -> Result
         under.chunks_exact(size).for_each(|row| below.extend_from_slice(&row[first..end]));
         let left = Lines::new(&below, 0, [depth as isize, 1], [rest, depth])?;
         let right = Lines::new(above, first * size + end, [1, size as isize], [rest, depth])?;
-        Product::new([rest, rest, depth], &left, &right)
-            .alpha(-T::ONE)
-            .accumulate(true)
-            .run(&mut under[end..], size)?;
+        Product::new([rest, rest, depth], &left, &right).alpha(-1.0).accumulate(true).run(&mut under[end..], size)?;
     }
     Ok(())
 }
 
 /// Some columns, eliminated from all rows below; then the rows of these pivots to the right of them.
-struct Panel<'a, T> {
-    a: &'a mut [T],
+struct Panel<'a> {
+    a: &'a mut [f64],
     size: usize,
     first: usize,
     end: usize,
     exchanges: &'a mut [i64],
 }
 
-impl<T: real::Real> Kernel for Panel<'_, T> {
+impl Kernel for Panel<'_> {
     type Output = ();
     const WIDEST: SimdLevel = WIDEST;
     #[inline(always)]
@@ -77,7 +75,7 @@ impl<T: real::Real> Kernel for Panel<'_, T> {
         for column in first..end {
             let mut pivot = column;
             for row in column + 1..size {
-                if a[row * size + column].magnitude() > a[pivot * size + column].magnitude() {
+                if a[row * size + column].abs() > a[pivot * size + column].abs() {
                     pivot = row;
                 }
             }
@@ -88,7 +86,7 @@ impl<T: real::Real> Kernel for Panel<'_, T> {
                 own.swap_with_slice(&mut under[(pivot - column - 1) * size..][..size]);
             }
             let divisor = own[column];
-            if divisor == T::ZERO {
+            if divisor == 0.0 {
                 continue;
             }
             for row in under.chunks_exact_mut(size) {
@@ -122,7 +120,7 @@ fn start(layout: &Layout, inner: usize, mut item: usize) -> usize {
     at as usize
 }
 
-pub(super) fn solve<T: Real>(lu: &Lu, b: &Value, turned: bool) -> Result<Value, Fault> {
+pub(super) fn solve(lu: &Lu, b: &Value, turned: bool) -> Result<Value, Fault> {
     let stack = Stack::of(b)?;
     let (size, width) = (stack.rows, stack.columns);
     let b = Cpu.contiguous(b)?;
@@ -131,11 +129,11 @@ pub(super) fn solve<T: Real>(lu: &Lu, b: &Value, turned: bool) -> Result<Value, 
     }
     let packed = lu.packed.layout().expanded(&stack.with(&[size, size])?)?;
     let order = lu.exchanges.layout().expanded(&stack.with(&[size])?)?;
-    let (data, exchanges) = (lu.packed.strided::<T>()?.data, lu.exchanges.strided::<i64>()?.data);
-    let from = b.dense::<T>()?;
+    let (data, exchanges) = (lu.packed.strided::<f64>()?.data, lu.exchanges.strided::<i64>()?.data);
+    let from = b.dense::<f64>()?;
     let mut zeros = vec![None; stack.count()];
     let faults = OnceLock::new();
-    let x = Value::build::<T>(*b.shape(), |out| {
+    let x = Value::build::<f64>(*b.shape(), |out| {
         out.copy_from_slice(from);
         each((out, size * width), (&mut zeros, 1), work([size, size, width]), |item, x, zero| {
             let offset = start(&packed, 2, item);
@@ -147,7 +145,7 @@ pub(super) fn solve<T: Real>(lu: &Lu, b: &Value, turned: bool) -> Result<Value, 
                 return;
             }
             let lower = Triangle { side: Side::Lower, unit: true, ..upper };
-            let exchange = |x: &mut [T], i: usize| {
+            let exchange = |x: &mut [f64], i: usize| {
                 let other = exchanges[i] as usize;
                 if other > i {
                     let (above, under) = x.split_at_mut(other * width);
@@ -185,14 +183,14 @@ pub(super) fn solve<T: Real>(lu: &Lu, b: &Value, turned: bool) -> Result<Value, 
 }
 
 /// The sign of each determinant (0 where it is 0) and the logarithm of its magnitude; or the determinant itself.
-pub(super) fn determinants<T: Real>(lu: &Lu) -> Result<[Value; 3], Fault> {
+pub(super) fn determinants(lu: &Lu) -> Result<[Value; 3], Fault> {
     let stack = Stack::square(&lu.packed)?;
     let size = stack.rows;
-    let (data, exchanges) = (lu.packed.dense::<T>()?, lu.exchanges.dense::<i64>()?);
+    let (data, exchanges) = (lu.packed.dense::<f64>()?, lu.exchanges.dense::<i64>()?);
     let parts = |item: usize| {
         let (mut sign, mut log, mut product) = (1.0, 0.0, 1.0);
         for i in 0..size {
-            let pivot = data[item * size * size + i * (size + 1)].wide();
+            let pivot = data[item * size * size + i * (size + 1)];
             let exchanged = if exchanges[item * size + i] == i as i64 { 1.0 } else { -1.0 };
             sign *= exchanged * if pivot == 0.0 { 0.0 } else { pivot.signum() };
             product *= exchanged * pivot;
@@ -201,9 +199,9 @@ pub(super) fn determinants<T: Real>(lu: &Lu) -> Result<[Value; 3], Fault> {
         [sign, log, product]
     };
     let column = |which: usize| {
-        Value::build::<T>(stack.batch, |out| {
+        Value::build::<f64>(stack.batch, |out| {
             for (item, to) in out.iter_mut().enumerate() {
-                *to = T::narrow(parts(item)[which]);
+                *to = parts(item)[which];
             }
         })
     };
@@ -211,12 +209,12 @@ pub(super) fn determinants<T: Real>(lu: &Lu) -> Result<[Value; 3], Fault> {
 }
 
 /// Identities in the shape of a batch of square matrices.
-pub(super) fn identities<T: Real>(shape: &Shape) -> Result<Value, Fault> {
+pub(super) fn identities(shape: &Shape) -> Result<Value, Fault> {
     let size = shape.last().copied().unwrap_or(0);
-    Value::build::<T>(*shape, |out| {
-        out.fill(T::ZERO);
+    Value::build::<f64>(*shape, |out| {
+        out.fill(0.0);
         for matrix in out.chunks_exact_mut((size * size).max(1)) {
-            matrix.iter_mut().step_by(size + 1).for_each(|to| *to = T::ONE);
+            matrix.iter_mut().step_by(size + 1).for_each(|to| *to = 1.0);
         }
     })
 }

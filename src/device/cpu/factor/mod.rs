@@ -2,6 +2,7 @@
 //!
 //! A factorisation works on blocks of columns: what is left of the matrix after each block changes by one matrix product,
 //! which is where nearly all the time goes. Many small matrices are shared among threads, a large one by its products.
+//! All is computed in f64: errors grow with the size and the condition of a matrix, and f32 has few digits to lose.
 
 mod cholesky;
 mod lu;
@@ -13,12 +14,12 @@ mod tests;
 mod triangular;
 
 use super::simd::SimdLevel;
-use super::{Cpu, gemm, parallel, real};
+use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::factor::{Factor, Lu, Side};
 use crate::error::Fault;
-use crate::layout::{DType, Shape, dispatch_float};
+use crate::layout::{DType, Shape};
 use std::ops::Range;
 
 /// Columns that are eliminated before the rest of the matrix hears of it.
@@ -28,18 +29,18 @@ const LARGE: usize = 1 << 22;
 /// Multiply-adds that a part of a batch should have at least.
 const PART: usize = 1 << 16;
 
-/// What loops and products both compute in.
-trait Real: real::Real + gemm::Real {}
-impl<T: real::Real + gemm::Real> Real for T {}
-
 /// The level that the loops here are compiled for: what is left outside of products does not pay for more.
 const WIDEST: SimdLevel = SimdLevel::Avx2;
 
-fn no_float(what: &str, x: &Value) -> Fault {
-    Fault::dtype(
+/// A fault where the numbers are no floats.
+fn floats(x: &Value, what: &str) -> Result<(), Fault> {
+    if x.dtype().is_float() {
+        return Ok(());
+    }
+    Err(Fault::dtype(
         format!("{what} of {} numbers is not defined", x.dtype()),
         "convert to a float first: x.to_dtype(DType::F32)",
-    )
+    ))
 }
 
 /// The sizes of a batch, and of the matrices in it.
@@ -134,86 +135,57 @@ fn split<T>(matrix: &mut [T], width: usize, block: Range<usize>) -> (&mut [T], &
     (before, &mut rest[..block.len() * width])
 }
 
-fn in_f32<const N: usize>(
-    values: [&Value; N],
-    kernel: impl FnOnce([&Value; N]) -> Result<Value, Fault>,
-) -> Result<Value, Fault> {
-    let dtype = values[0].dtype();
-    let mut wide = values.map(Value::clone);
-    for value in &mut wide {
-        *value = Cpu.cast(value, DType::F32)?;
-    }
-    Cpu.cast(&kernel(wide.each_ref())?, dtype)
-}
-
 impl Factor for Cpu {
     fn qr(&self, a: &Value) -> Result<(Value, Value), Fault> {
-        if a.dtype().is_half() {
-            let (q, r) = self.qr(&self.cast(a, DType::F32)?)?;
-            return Ok((self.cast(&q, a.dtype())?, self.cast(&r, a.dtype())?));
-        }
-        dispatch_float!(a.dtype(), T => qr::qr::<T>(a), else Err(no_float("the factorisation", a)))
+        let [q, r] = in_f64([a], "the factorisation", |[a]| qr::qr(a))?;
+        Ok((q, r))
     }
 
     fn solve_triangular(&self, a: &Value, b: &Value, side: Side) -> Result<Value, Fault> {
-        if a.dtype().is_half() {
-            return in_f32([a, b], |[a, b]| self.solve_triangular(a, b, side));
-        }
-        dispatch_float!(a.dtype(), T => triangular::solve::<T>(a, b, side), else Err(no_float("a solution", a)))
+        let [x] = in_f64([a, b], "a solution", |[a, b]| Ok([triangular::solve(a, b, side)?]))?;
+        Ok(x)
     }
 
     fn lu(&self, a: &Value) -> Result<Lu, Fault> {
-        if a.dtype().is_half() {
-            return self.lu(&self.cast(a, DType::F32)?);
-        }
-        dispatch_float!(a.dtype(), T => lu::lu::<T>(a), else Err(no_float("elimination", a)))
+        floats(a, "elimination")?;
+        lu::lu(&self.cast(a, DType::F64)?)
     }
 
     fn solve_lu(&self, lu: &Lu, b: &Value, turned: bool) -> Result<Value, Fault> {
-        if b.dtype().is_half() {
-            return in_f32([b], |[b]| self.solve_lu(lu, b, turned));
-        }
-        dispatch_float!(b.dtype(), T => lu::solve::<T>(lu, b, turned), else Err(no_float("a solution", b)))
+        let [x] = in_f64([b], "a solution", |[b]| Ok([lu::solve(lu, b, turned)?]))?;
+        Ok(x)
     }
 
     fn inverse(&self, lu: &Lu, dtype: DType) -> Result<Value, Fault> {
-        dispatch_float!(lu.packed.dtype(), T => {
-            let ones = lu::identities::<T>(lu.packed.shape())?;
-            self.cast(&lu::solve::<T>(lu, &ones, false)?, dtype)
-        }, else Err(no_float("the inverse", &lu.packed)))
+        let ones = lu::identities(lu.packed.shape())?;
+        rounded(&lu::solve(lu, &ones, false)?, dtype)
     }
 
     fn determinants(&self, lu: &Lu, dtype: DType) -> Result<[Value; 3], Fault> {
-        dispatch_float!(lu.packed.dtype(), T => {
-            let [sign, log, product] = lu::determinants::<T>(lu)?;
-            Ok([self.cast(&sign, dtype)?, self.cast(&log, dtype)?, self.cast(&product, dtype)?])
-        }, else Err(no_float("the determinant", &lu.packed)))
+        let [sign, log, product] = lu::determinants(lu)?;
+        Ok([rounded(&sign, dtype)?, rounded(&log, dtype)?, rounded(&product, dtype)?])
     }
 
     fn cholesky(&self, a: &Value) -> Result<Value, Fault> {
-        if a.dtype().is_half() {
-            return in_f32([a], |[a]| self.cholesky(a));
-        }
-        dispatch_float!(a.dtype(), T => cholesky::cholesky::<T>(a), else Err(no_float("the factorisation", a)))
+        let [l] = in_f64([a], "the factorisation", |[a]| Ok([cholesky::cholesky(a)?]))?;
+        Ok(l)
     }
 
     fn svd(&self, a: &Value) -> Result<[Value; 3], Fault> {
-        through(a, "the singular values", singular::svd)
+        in_f64([a], "the singular values", |[a]| singular::svd(a))
     }
 
     fn symmetric_eigen(&self, a: &Value) -> Result<[Value; 2], Fault> {
-        through(a, "the eigenvalues", symmetric::eigen)
+        in_f64([a], "the eigenvalues", |[a]| symmetric::eigen(a))
     }
 
     fn pseudo_inverse(&self, a: &Value) -> Result<Value, Fault> {
-        let [inverse] = through(a, "the inverse", |wide| Ok([singular::pseudo_inverse(wide, precision(a))?]))?;
+        let [inverse] = in_f64([a], "the inverse", |[wide]| Ok([singular::pseudo_inverse(wide, precision(a))?]))?;
         Ok(inverse)
     }
 
     fn rank(&self, a: &Value) -> Result<Value, Fault> {
-        if !a.dtype().is_float() {
-            return Err(no_float("the rank", a));
-        }
+        floats(a, "the rank")?;
         singular::rank(&self.cast(a, DType::F64)?, precision(a))
     }
 }
@@ -223,21 +195,27 @@ fn precision(a: &Value) -> f64 {
     if a.dtype() == DType::F64 { f64::EPSILON } else { f32::EPSILON as f64 }
 }
 
-/// Computes in f64 and rounds: once for f32, by way of f32 for what is narrower.
-fn through<const N: usize>(
-    a: &Value,
+/// Computes in f64 and rounds to the type of the first.
+fn in_f64<const N: usize, const M: usize>(
+    values: [&Value; N],
     what: &str,
-    kernel: impl FnOnce(&Value) -> Result<[Value; N], Fault>,
-) -> Result<[Value; N], Fault> {
-    if !a.dtype().is_float() {
-        return Err(no_float(what, a));
+    kernel: impl FnOnce([&Value; N]) -> Result<[Value; M], Fault>,
+) -> Result<[Value; M], Fault> {
+    let dtype = values[0].dtype();
+    let mut wide = values.map(Value::clone);
+    for value in &mut wide {
+        floats(value, what)?;
+        *value = Cpu.cast(value, DType::F64)?;
     }
-    let mut results = kernel(&Cpu.cast(a, DType::F64)?)?;
+    let mut results = kernel(wide.each_ref())?;
     for result in &mut results {
-        if a.dtype().is_half() {
-            *result = Cpu.cast(result, DType::F32)?;
-        }
-        *result = Cpu.cast(result, a.dtype())?;
+        *result = rounded(result, dtype)?;
     }
     Ok(results)
+}
+
+/// Rounded once for f32, by way of f32 for what is narrower.
+fn rounded(x: &Value, dtype: DType) -> Result<Value, Fault> {
+    let x = if dtype.is_half() { Cpu.cast(x, DType::F32)? } else { x.clone() };
+    Cpu.cast(&x, dtype)
 }

@@ -12,6 +12,7 @@ use crate::device::cpu::parallel;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
+use crate::layout::put_in_order;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rounds of all pairs; six to ten are usual.
@@ -164,9 +165,9 @@ fn tall(mut columns: Vec<f64>, m: usize, n: usize, wide: bool) -> Result<Parts, 
         })
         .collect();
     turn_all(&mut rows, n)?;
-    let length = |row: &Row| dot::<f64, false>(&row.vector, &row.vector).sqrt();
+    let length = |row: &Row| dot::<false>(&row.vector, &row.vector).sqrt();
     let mut order: Vec<(f64, Row)> = rows.into_iter().map(|row| (length(&row), row)).collect();
-    order.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    put_in_order(&mut order, &|(a, _), (b, _)| b.total_cmp(a));
 
     let (mut values, mut right, mut basis) = (Vec::new(), Vec::new(), Vec::new());
     for (value, row) in &order {
@@ -260,8 +261,8 @@ impl Kernel for Turn<'_> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> bool {
         let Turn { a, b, enough } = self;
-        let common = dot::<f64, FUSED>(&a.vector, &b.vector);
-        let (first, second) = (dot::<f64, FUSED>(&a.vector, &a.vector), dot::<f64, FUSED>(&b.vector, &b.vector));
+        let common = dot::<FUSED>(&a.vector, &b.vector);
+        let (first, second) = (dot::<FUSED>(&a.vector, &a.vector), dot::<FUSED>(&b.vector, &b.vector));
         let least = enough * first.sqrt() * second.sqrt();
         if common.abs() <= least || least == 0.0 {
             return false;
@@ -295,11 +296,11 @@ fn complete(rows: &mut Vec<f64>, n: usize) {
             row[axis] = 1.0;
             for _ in 0..2 {
                 for other in rows.chunks_exact(n) {
-                    let common = dot::<f64, false>(other, &row);
+                    let common = dot::<false>(other, &row);
                     row.iter_mut().zip(other).for_each(|(x, y)| *x -= common * y);
                 }
             }
-            let squares = dot::<f64, false>(&row, &row);
+            let squares = dot::<false>(&row, &row);
             (squares > 0.5 * share).then(|| (axis, row.iter().map(|x| x / squares.sqrt()).collect::<Vec<f64>>()))
         });
         let Some((axis, row)) = found else { return rows.resize(n * n, 0.0) };

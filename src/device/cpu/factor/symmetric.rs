@@ -11,6 +11,7 @@ use crate::device::cpu::parallel;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
+use crate::layout::order_of;
 
 /// Columns of a strip.
 const STRIP: usize = 32;
@@ -65,8 +66,7 @@ fn one(mut a: Vec<f64>, size: usize) -> Result<(Vec<f64>, Vec<f64>), Why> {
     diagonalise(&mut diagonal, &mut beside, &mut strips)?;
     strips.turn();
     let vectors = strips.rows();
-    let mut order: Vec<usize> = (0..size).collect();
-    order.sort_by(|&i, &j| diagonal[i].total_cmp(&diagonal[j]));
+    let order = order_of(size, &|i, j| diagonal[i].total_cmp(&diagonal[j]));
     let values = order.iter().map(|&i| diagonal[i] * scale).collect();
     let mut sorted = Vec::with_capacity(size * size);
     for &i in &order {
@@ -94,7 +94,7 @@ fn three_diagonals(a: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>)
             parallel::chunks(&mut image, 16, size - first, |part, image| {
                 simd::run(Image { rows: &rest[part * 16 * size..], size, first, vector: &vector, image, share });
             });
-            let half = 0.5 * share * dot::<f64, false>(&image, &vector);
+            let half = 0.5 * share * dot::<false>(&image, &vector);
             image.iter_mut().zip(&vector).for_each(|(w, v)| *w -= half * v);
             parallel::chunks(rest, 16 * size, 1, |part, rows| {
                 simd::run(Update { rows, size, first, row: part * 16, vector: &vector, image: &image });
@@ -131,7 +131,7 @@ impl Kernel for Image<'_> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         for (to, row) in self.image.iter_mut().zip(self.rows.chunks_exact(self.size)) {
-            *to = self.share * dot::<f64, FUSED>(&row[self.first..], self.vector);
+            *to = self.share * dot::<FUSED>(&row[self.first..], self.vector);
         }
     }
 }
@@ -176,7 +176,7 @@ impl Kernel for Reflect<'_> {
     fn run<const FUSED: bool>(self) {
         for row in self.rows.chunks_exact_mut(self.size) {
             let row = &mut row[self.first..];
-            let factor = -self.share * dot::<f64, FUSED>(row, self.vector);
+            let factor = -self.share * dot::<FUSED>(row, self.vector);
             for (x, &v) in row.iter_mut().zip(self.vector) {
                 *x += factor * v;
             }

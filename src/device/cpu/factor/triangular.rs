@@ -1,9 +1,9 @@
 //! Equations with a triangular matrix: a block of unknowns at a time, which leaves the other equations by a product.
 
-use super::{BLOCK, Real, Stack, WIDEST, each, split, work};
+use super::{BLOCK, Stack, WIDEST, each, split, work};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
-use crate::device::cpu::real;
+use crate::device::cpu::real::Real;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::factor::Side;
 use crate::device::{Value, copy::Arrange};
@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 
 /// A triangular matrix as it lies: the place of its first element, the steps to the next row and the next column.
 #[derive(Clone, Copy)]
-pub(super) struct Triangle<'a, T> {
-    pub(super) data: &'a [T],
+pub(super) struct Triangle<'a> {
+    pub(super) data: &'a [f64],
     pub(super) offset: usize,
     pub(super) steps: [isize; 2],
     pub(super) side: Side,
@@ -21,7 +21,7 @@ pub(super) struct Triangle<'a, T> {
     pub(super) unit: bool,
 }
 
-impl<T: Real> Triangle<'_, T> {
+impl Triangle<'_> {
     fn place(&self, row: usize, column: usize) -> usize {
         (self.offset as isize + row as isize * self.steps[0] + column as isize * self.steps[1]) as usize
     }
@@ -30,11 +30,11 @@ impl<T: Real> Triangle<'_, T> {
         if self.unit {
             return None;
         }
-        (0..size).find(|&i| self.data[self.place(i, i)] == T::ZERO)
+        (0..size).find(|&i| self.data[self.place(i, i)] == 0.0)
     }
     /// Replaces the `size` rows of `width` elements in `x` by the solution. The diagonal holds no zero.
-    pub(super) fn solve(&self, size: usize, x: &mut [T], width: usize) -> Result<(), Fault> {
-        let mut small = vec![T::ZERO; BLOCK * BLOCK];
+    pub(super) fn solve(&self, size: usize, x: &mut [f64], width: usize) -> Result<(), Fault> {
+        let mut small = vec![0.0; BLOCK * BLOCK];
         let blocks = size.div_ceil(BLOCK);
         for step in 0..blocks {
             let first = BLOCK * if self.side == Side::Lower { step } else { blocks - 1 - step };
@@ -56,7 +56,7 @@ impl<T: Real> Triangle<'_, T> {
                 let left = Lines::new(self.data, self.place(first, from), self.steps, [count, others])?;
                 let right = Lines::new(known, 0, [1, width as isize], [width, others])?;
                 Product::new([count, width, others], &left, &right)
-                    .alpha(-T::ONE)
+                    .alpha(-1.0)
                     .accumulate(true)
                     .run(rest, width.max(1))?;
             }
@@ -78,15 +78,15 @@ impl<T: Real> Triangle<'_, T> {
 }
 
 /// One block: a triangle of rows of `BLOCK` elements, and the rows of the unknowns.
-struct Substitute<'a, T> {
-    triangle: &'a [T],
-    x: &'a mut [T],
+struct Substitute<'a> {
+    triangle: &'a [f64],
+    x: &'a mut [f64],
     width: usize,
     lower: bool,
     unit: bool,
 }
 
-impl<T: real::Real> Kernel for Substitute<'_, T> {
+impl Kernel for Substitute<'_> {
     type Output = ();
     const WIDEST: SimdLevel = WIDEST;
     #[inline(always)]
@@ -114,17 +114,17 @@ impl<T: real::Real> Kernel for Substitute<'_, T> {
     }
 }
 
-pub(super) fn solve<T: Real>(a: &Value, b: &Value, side: Side) -> Result<Value, Fault> {
+pub(super) fn solve(a: &Value, b: &Value, side: Side) -> Result<Value, Fault> {
     let stack = Stack::square(a)?;
     let (size, width) = (stack.rows, b.dims().last().copied().unwrap_or(0));
     let (a, b) = (Cpu.contiguous(a)?, Cpu.contiguous(b)?);
     if b.count() == 0 {
         return Ok(b);
     }
-    let (data, from) = (a.dense::<T>()?, b.dense::<T>()?);
+    let (data, from) = (a.dense::<f64>()?, b.dense::<f64>()?);
     let mut zeros = vec![None; stack.count()];
     let faults = OnceLock::new();
-    let x = Value::build::<T>(*b.shape(), |out| {
+    let x = Value::build::<f64>(*b.shape(), |out| {
         out.copy_from_slice(from);
         each((out, size * width), (&mut zeros, 1), work([size, size, width]), |item, x, zero| {
             let steps = [size as isize, 1];

@@ -75,7 +75,10 @@ macro_rules! tile {
             let mut sums = [[$zero(); V]; R];
             // Four rows to a pointer, none known to follow from another or from the last position: else each row's address
             // is computed from that of the row before, or kept in memory, and the multiplications wait for it.
-            let mut a: [*const $T; 4] = std::array::from_fn(|four| t.a.wrapping_offset(4 * four as isize * row));
+            let mut a = [t.a; 4];
+            for four in 1..4 {
+                a[four] = t.a.wrapping_offset(4 * four as isize * row);
+            }
             let (mut b, mut soon) = (t.b, t.b.wrapping_offset(AHEAD * t.b_step));
             for _ in 0..t.depth {
                 let mut row_of_b = [$zero(); V];

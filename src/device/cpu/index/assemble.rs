@@ -7,7 +7,9 @@ use super::scatter::no_arithmetic;
 use super::{Around, Assembly, Combine, PART, positions_along};
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::cpu::{Cpu, parallel, simd};
+use crate::device::cpu::real::widest;
+use crate::device::cpu::simd::{self, SimdLevel};
+use crate::device::cpu::{Cpu, parallel};
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape};
 
@@ -54,17 +56,15 @@ pub(super) fn assemble(
         DType::F64 => work.run::<f64>(base, source, shape),
         DType::F32 => work.run::<f32>(base, source, shape),
         DType::I64 => work.run::<i64>(base, source, shape),
-        DType::I32 => work.run::<i32>(base, source, shape),
-        DType::U8 => work.run::<u8>(base, source, shape),
         DType::Bool if !replaces => Err(no_arithmetic()),
-        // Going by way of a wider type changes nothing where elements are only moved.
+        // Going by way of a wider type changes nothing: it holds every number, and whole ones wrap alike when they narrow.
         narrow => {
-            let wide = if narrow == DType::Bool { DType::U8 } else { DType::F32 };
+            let wide = if narrow.is_float() { DType::F32 } else { DType::I64 };
             let base = base.map(|base| Cpu.cast(base, wide)).transpose()?;
             let source = Cpu.cast(source, wide)?;
             let result = match wide {
-                DType::U8 => work.run::<u8>(base.as_ref(), &source, shape),
-                _ => work.run::<f32>(base.as_ref(), &source, shape),
+                DType::F32 => work.run::<f32>(base.as_ref(), &source, shape),
+                _ => work.run::<i64>(base.as_ref(), &source, shape),
             };
             Cpu.cast(&result?, narrow)
         }
@@ -157,6 +157,7 @@ struct Chunk<'a, T> {
 
 impl<T: Element + Arithmetic> simd::Kernel for Chunk<'_, T> {
     type Output = ();
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let Around { size, inner, .. } = self.work.around;
@@ -299,7 +300,7 @@ macro_rules! whole_arithmetic {
         }
     )* };
 }
-whole_arithmetic! { i64 i32 u8 }
+whole_arithmetic! { i64 }
 
 /// One place that several elements go to.
 #[derive(Clone, Copy)]

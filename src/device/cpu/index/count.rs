@@ -4,11 +4,13 @@ use super::{PART, bounds, coordinates_of, whole_numbers};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::cpu::index::assemble::assemble;
+use crate::device::cpu::reduce::{compared_as, dispatch_compared};
 use crate::device::cpu::sort::Ordered;
 use crate::device::cpu::{Cpu, parallel};
 use crate::device::index::{Assembly, Combine};
+use crate::device::reduce::Reduce;
 use crate::error::Fault;
-use crate::layout::{DType, Element, Shape, dispatch};
+use crate::layout::{DType, Element, Shape};
 
 /// Which elements are not zero, as dense booleans.
 fn marks(x: &Value) -> Result<Value, Fault> {
@@ -160,35 +162,24 @@ pub(super) fn histogram(x: &Value, bins: usize, low: f64, high: f64) -> Result<V
     }
     // Equal ends are one unit apart on both sides, as everywhere.
     let (low, high) = if low == high { (low - 1.0, high + 1.0) } else { (low, high) };
-    let dense = Cpu.contiguous(x)?;
-    let shape = Shape::new(&[bins])?;
+    let wide = Cpu.contiguous(&Cpu.cast(x, DType::F64)?)?;
+    let numbers = wide.dense::<f64>()?;
     let width = (high - low) / bins as f64;
-    dispatch!(x.dtype(), T => {
-        let numbers = dense.dense::<T>()?;
-        // Each part counts on its own; counts are whole, so the order of adding them does not matter.
-        let parts = numbers.len().div_ceil(PART.max(bins)).max(1);
-        let each = numbers.len().div_ceil(parts).max(1);
-        let mut counts = Value::build::<i64>(Shape::new(&[parts, bins])?, |out| {
-            parallel::chunks(out, bins, each / bins + 1, |part, counts| {
-                counts.fill(0);
-                for x in numbers.iter().skip(part * each).take(each).map(|x| x.to_f64()) {
-                    if x >= low && x <= high {
-                        let bin = ((x - low) / width) as usize;
-                        counts[bin.min(bins - 1)] += 1;
-                    }
-                }
-            });
-        })?;
-        let counts = counts.unshared::<i64>().ok_or_else(|| Fault::defect("a fresh value is shared"))?;
-        Value::build::<i64>(shape, |out| {
-            out.fill(0);
-            for part in counts.chunks_exact(bins) {
-                for (to, &count) in out.iter_mut().zip(part) {
-                    *to += count;
+    // Each part counts on its own; counts are whole, so the order of adding them does not matter.
+    let parts = numbers.len().div_ceil(PART.max(bins)).max(1);
+    let each = numbers.len().div_ceil(parts).max(1);
+    let counts = Value::build::<i64>(Shape::new(&[parts, bins])?, |out| {
+        parallel::chunks(out, bins, each / bins + 1, |part, counts| {
+            counts.fill(0);
+            for &x in numbers.iter().skip(part * each).take(each) {
+                if x >= low && x <= high {
+                    let bin = ((x - low) / width) as usize;
+                    counts[bin.min(bins - 1)] += 1;
                 }
             }
-        })
-    })
+        });
+    })?;
+    Cpu.sum(&counts, &[0], false)
 }
 
 pub(super) fn search(sorted: &Value, values: &Value, right: bool) -> Result<Value, Fault> {
@@ -208,9 +199,11 @@ pub(super) fn search(sorted: &Value, values: &Value, right: bool) -> Result<Valu
             format!("convert one of them, with to_dtype(DType::{:?})", sorted.dtype()),
         ));
     }
-    let (table, wanted) = (Cpu.contiguous(sorted)?, Cpu.contiguous(values)?);
+    let compared = compared_as(sorted.dtype());
+    let table = Cpu.contiguous(&Cpu.cast(sorted, compared)?)?;
+    let wanted = Cpu.contiguous(&Cpu.cast(values, compared)?)?;
     let width = if one_row { values.count() } else { values.dims()[rows.len()] };
-    dispatch!(sorted.dtype(), T => {
+    dispatch_compared!(compared, T => {
         let (table, wanted) = (table.dense::<T>()?, wanted.dense::<T>()?);
         Value::build::<i64>(*values.shape(), |out| {
             parallel::chunks(out, 1024, 4 * (usize::BITS - length.leading_zeros()) as usize, |part, out| {

@@ -3,13 +3,13 @@
 //! All coordinates but the one along the axis say which *line* an element goes to, and lines do not meet: they are
 //! what threads share out. Along a line elements are taken in order, so the result does not depend on threads.
 
-use super::{Combine, PART, Shared, bits, bits_mut, by_size, positions_along};
+use super::{Combine, PART, Shared, positions_along};
 use crate::device::copy::Arrange;
 use crate::device::cpu::index::assemble::{Arithmetic, Tally};
 use crate::device::cpu::{Cpu, parallel};
-use crate::device::{Strided, Value};
+use crate::device::{Strided, Value, by_size};
 use crate::error::Fault;
-use crate::layout::{DType, Element, MAX_RANK, dispatch};
+use crate::layout::{DType, Element, MAX_RANK};
 
 /// Lines next to each other that are worked on together, so that memory is met in order.
 const TOGETHER: usize = 32;
@@ -28,25 +28,23 @@ pub(super) fn scatter(
     let index = positions_along(index, axis, base.dims()[axis])?;
     let lines = Lines::new(base, axis, &index, source)?;
     if combine == Combine::Replace {
-        return dispatch!(base.dtype(), T => {
-            let mut out = Cpu.duplicate(base)?;
-            let target = out.unshared::<T>().ok_or_else(|| Fault::defect("a fresh value is shared"))?;
-            let data = source.strided::<T>()?.data;
-            by_size!(T, W => lines.place::<W>(bits_mut(target), bits(data), |_, new| new));
-            Ok(out)
+        let mut out = Cpu.duplicate(base)?;
+        by_size!(base.dtype(), W => {
+            let (out, source) = Value::words::<W>(&mut out, source)?;
+            lines.place(out, source.data, |_, new| new);
         });
+        return Ok(out);
     }
     match base.dtype() {
         DType::F64 => combined::<f64>(base, source, &lines, combine, include),
         DType::F32 => combined::<f32>(base, source, &lines, combine, include),
         DType::I64 => combined::<i64>(base, source, &lines, combine, include),
-        DType::I32 => combined::<i32>(base, source, &lines, combine, include),
-        DType::U8 => combined::<u8>(base, source, &lines, combine, include),
-        half @ (DType::BF16 | DType::F16) => {
-            let (base, source) = (Cpu.cast(base, DType::F32)?, Cpu.cast(source, DType::F32)?);
-            Cpu.cast(&scatter(&base, axis, &index, &source, combine, include)?, half)
-        }
         DType::Bool => Err(no_arithmetic()),
+        narrow => {
+            let wide = if narrow.is_float() { DType::F32 } else { DType::I64 };
+            let (base, source) = (Cpu.cast(base, wide)?, Cpu.cast(source, wide)?);
+            Cpu.cast(&scatter(&base, axis, &index, &source, combine, include)?, narrow)
+        }
     }
 }
 

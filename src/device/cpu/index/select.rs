@@ -1,11 +1,11 @@
 //! Reading by position.
 
-use super::{Around, PART, bits, bits_mut, by_size, positions_along};
+use super::{Around, PART, positions_along};
 use crate::device::copy::Arrange;
 use crate::device::cpu::{Cpu, parallel};
-use crate::device::{Strided, Value};
+use crate::device::{Strided, Value, Word, by_size};
 use crate::error::Fault;
-use crate::layout::{MAX_RANK, Shape, dispatch};
+use crate::layout::{MAX_RANK, Shape};
 
 pub(super) fn select(x: &Value, axis: usize, index: &Value, blank: Option<usize>) -> Result<Value, Fault> {
     let around = Around::new(x.dims(), axis);
@@ -13,23 +13,17 @@ pub(super) fn select(x: &Value, axis: usize, index: &Value, blank: Option<usize>
     let mut sizes = x.dims()[..axis].to_vec();
     sizes.extend_from_slice(index.dims());
     sizes.extend_from_slice(&x.dims()[axis + 1..]);
-    let (shape, dense, positions) = (Shape::new(&sizes)?, Cpu.contiguous(x)?, index.dense::<i64>()?);
-    dispatch!(x.dtype(), T => {
-        let source = dense.dense::<T>()?;
-        Value::build::<T>(shape, |out| by_size!(T, W => {
-            slices::<W>(bits_mut(out), bits(source), positions, around, blank)
-        }))
-    })
+    let (dense, positions) = (Cpu.contiguous(x)?, index.dense::<i64>()?);
+    let mut out = Value::blank(Shape::new(&sizes)?, x.dtype())?;
+    by_size!(x.dtype(), W => {
+        let (out, source) = Value::dense_words::<W>(&mut out, &dense)?;
+        slices(out, source, positions, around, blank);
+    });
+    Ok(out)
 }
 
 /// `out[o, j, :] = source[o, positions[j], :]`.
-fn slices<W: Copy + Default + Send + Sync>(
-    out: &mut [W],
-    source: &[W],
-    positions: &[i64],
-    around: Around,
-    blank: Option<usize>,
-) {
+fn slices<W: Word>(out: &mut [W], source: &[W], positions: &[i64], around: Around, blank: Option<usize>) {
     let (count, width) = (positions.len(), around.inner);
     if out.is_empty() {
         return;
@@ -69,20 +63,18 @@ pub(super) fn gather(x: &Value, axis: usize, index: &Value) -> Result<Value, Fau
     }
     let index = positions_along(index, axis, x.dims()[axis])?;
     let positions = index.dense::<i64>()?;
-    dispatch!(x.dtype(), T => {
-        let Strided { data, layout } = x.strided::<T>()?;
-        let walk = Walk::new(index.dims(), layout.strides(), axis);
-        let offset = layout.offset() as isize;
-        Value::build::<T>(*index.shape(), |out| by_size!(T, W => {
-            let (data, out) = (bits::<T, W>(data), bits_mut::<T, W>(out));
-            walk.rows(out, |start, row, to| {
-                let start = start + offset;
-                for (i, (to, &position)) in to.iter_mut().zip(&positions[row..]).enumerate() {
-                    *to = data[(start + i as isize * walk.step + position as isize * walk.along) as usize];
-                }
-            });
-        }))
-    })
+    let walk = Walk::new(index.dims(), x.layout().strides(), axis);
+    let mut out = Value::blank(*index.shape(), x.dtype())?;
+    by_size!(x.dtype(), W => {
+        let (out, Strided { data, layout }) = Value::words::<W>(&mut out, x)?;
+        walk.rows(out, |start, row, to| {
+            let start = start + layout.offset() as isize;
+            for (i, (to, &position)) in to.iter_mut().zip(&positions[row..]).enumerate() {
+                *to = data[(start + i as isize * walk.step + position as isize * walk.along) as usize];
+            }
+        });
+    });
+    Ok(out)
 }
 
 /// The rows (last axis) of an index, and where each begins in a tensor of other strides when `axis` is left out.

@@ -4,8 +4,8 @@
 //! on any number of threads.
 
 use super::plan::{Plan, Way};
-use crate::device::cpu::parallel;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
+use crate::device::cpu::{parallel, real};
 use crate::layout::Element;
 use std::ops::Range;
 
@@ -152,11 +152,7 @@ struct Rows<'a, F: Fold> {
 }
 
 const fn widest<F: Fold>() -> SimdLevel {
-    match (F::WIDE, size_of::<F::Item>()) {
-        (false, _) => SimdLevel::Portable,
-        (true, 8) => SimdLevel::Avx2,
-        (true, _) => SimdLevel::Avx512,
-    }
+    if F::WIDE { real::widest::<F::Item>() } else { SimdLevel::Portable }
 }
 
 impl<F: Fold> Kernel for Block<'_, F> {

@@ -6,7 +6,7 @@ use super::sums::is_nan;
 use crate::device::copy::Arrange;
 use crate::device::cpu::real::Real;
 use crate::device::cpu::{Cpu, parallel};
-use crate::device::{Strided, Value};
+use crate::device::{Strided, Value, by_size};
 use crate::error::Fault;
 use crate::layout::{Element, Layout, Shape};
 
@@ -28,27 +28,39 @@ impl<'a, T> Groups<'a, T> {
     }
 }
 
-/// The order of axes in which groups are dense: what is kept, then what is folded.
-fn order(rank: usize, axes: &[usize]) -> Vec<usize> {
-    (0..rank).filter(|axis| !axes.contains(axis)).chain(axes.iter().copied()).collect()
+/// How groups are laid out so that each is dense: what is kept comes first, then what is folded.
+struct DenseGroups {
+    order: Vec<usize>,
+    shape: Shape,
+    /// Elements of a group, at least 1.
+    count: usize,
 }
 
-/// A tensor of `shape` made group by group; `group(number, out)` writes one. It is laid out so that groups are dense.
+impl DenseGroups {
+    fn new(shape: &Shape, axes: &[usize]) -> DenseGroups {
+        let kept = (0..shape.len()).filter(|axis| !axes.contains(axis));
+        let order: Vec<usize> = kept.chain(axes.iter().copied()).collect();
+        let count = axes.iter().map(|&axis| shape[axis]).product::<usize>().max(1);
+        DenseGroups { shape: *Layout::contiguous(*shape).permuted(&order).shape(), order, count }
+    }
+    /// The axes of a value that is laid out like this, as they were.
+    fn in_order(&self, value: Value) -> Result<Value, Fault> {
+        let mut back = vec![0; self.order.len()];
+        for (position, &axis) in self.order.iter().enumerate() {
+            back[axis] = position;
+        }
+        value.with_layout(value.layout().permuted(&back))
+    }
+}
+
+/// A tensor of `shape` made group by group; `group(number, out)` writes one.
 fn build_groups<T: Element>(
     shape: &Shape,
     axes: &[usize],
     group: impl Fn(usize, &mut [T]) + Sync,
 ) -> Result<Value, Fault> {
-    let order = order(shape.len(), axes);
-    let count = axes.iter().map(|&axis| shape[axis]).product::<usize>();
-    let value = Value::build::<T>(*Layout::contiguous(*shape).permuted(&order).shape(), |out| {
-        parallel::chunks(out, count.max(1), 4, &group);
-    })?;
-    let mut back = vec![0; order.len()];
-    for (position, &axis) in order.iter().enumerate() {
-        back[axis] = position;
-    }
-    value.with_layout(value.layout().permuted(&back))
+    let groups = DenseGroups::new(shape, axes);
+    groups.in_order(Value::build::<T>(groups.shape, |out| parallel::chunks(out, groups.count, 4, group))?)
 }
 
 /// Products of what stands before, times products of what stands after: no division, so zeros do no harm.
@@ -94,28 +106,36 @@ pub(super) fn shares<T: Element>(x: &Value, best: &Value, axes: &[usize], nan: b
 }
 
 /// Each number at its place among zeros.
-pub(super) fn put<T: Element>(x: &Value, places: &Value, shape: Shape, axes: &[usize]) -> Result<Value, Fault> {
+pub(super) fn put(x: &Value, places: &Value, shape: Shape, axes: &[usize]) -> Result<Value, Fault> {
     let (x, places) = (Cpu.contiguous(x)?, Cpu.contiguous(places)?);
-    let (x, places) = (x.dense::<T>()?, places.dense::<i64>()?);
-    build_groups(&shape, axes, |group, out: &mut [T]| {
-        out.fill(T::default());
-        if let Some(out) = out.get_mut(places[group] as usize) {
-            *out = x[group];
-        }
-    })
+    let places = places.dense::<i64>()?;
+    let groups = DenseGroups::new(&shape, axes);
+    let mut out = Value::blank(groups.shape, x.dtype())?;
+    by_size!(x.dtype(), W => {
+        let (out, x) = Value::dense_words::<W>(&mut out, &x)?;
+        parallel::chunks(out, groups.count, 4, |group, out| {
+            out.fill(W::default());
+            if let Some(out) = out.get_mut(places[group] as usize) {
+                *out = x[group];
+            }
+        });
+    });
+    groups.in_order(out)
 }
 
 /// The numbers at their places.
-pub(super) fn pick<T: Element>(x: &Value, places: &Value, axes: &[usize]) -> Result<Value, Fault> {
-    let shape = *places.shape();
+pub(super) fn pick(x: &Value, places: &Value, axes: &[usize]) -> Result<Value, Fault> {
     let places = Cpu.contiguous(places)?;
-    let places = places.dense::<i64>()?;
     let count = folded_count(x, axes);
-    let groups = Groups::new(x.strided::<T>()?, axes);
-    Value::build(shape, |out: &mut [T]| {
+    let mut out = Value::blank(*places.shape(), x.dtype())?;
+    let places = places.dense::<i64>()?;
+    by_size!(x.dtype(), W => {
+        let (out, x) = Value::words::<W>(&mut out, x)?;
+        let groups = Groups::new(x, axes);
         for (group, out) in out.iter_mut().enumerate() {
             let place = (places[group] as usize).min(count - 1);
             *out = groups.data[(groups.start + groups.kept.offset(group) + groups.folded.offset(place)) as usize];
         }
-    })
+    });
+    Ok(out)
 }

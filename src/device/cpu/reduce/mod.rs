@@ -14,7 +14,7 @@ use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::reduce::Reduce;
 use crate::error::Fault;
-use crate::layout::{DType, Element, Shape, dispatch, dispatch_float};
+use crate::layout::{DType, Element, Shape, dispatch_float};
 pub(super) use extremes::{Bounded, greatest_known_of};
 use extremes::{Extreme, Place};
 use fold::{Fold, fold_into};
@@ -24,7 +24,6 @@ pub(super) use moments::{Moments, SPAN};
 pub(super) use plan::Loops;
 use plan::Plan;
 use std::marker::PhantomData;
-pub(super) use sums::is_nan;
 use sums::{Count, InDouble, Sum, Term, Whole};
 
 /// The sizes after `axes` were folded.
@@ -108,7 +107,7 @@ fn fold_pair<F: Fold, A: Element, B: Element>(
 }
 
 /// What numbers are compared as: a type that holds all of them exactly. (Code has a budget.)
-fn compared_as(dtype: DType) -> DType {
+pub(super) fn compared_as(dtype: DType) -> DType {
     match dtype {
         DType::F64 | DType::F32 => dtype,
         DType::BF16 | DType::F16 => DType::F32,
@@ -116,11 +115,13 @@ fn compared_as(dtype: DType) -> DType {
     }
 }
 
+/// Runs `$body` for a type that numbers are [`compared_as`].
 macro_rules! dispatch_compared {
     ($dtype:expr, $T:ident => $body:expr) => {
-        dispatch_float!($dtype, $T => $body, else { type $T = i64; $body })
+        crate::layout::dispatch_float!($dtype, $T => $body, else { type $T = i64; $body })
     };
 }
+pub(super) use dispatch_compared;
 
 /// A kernel for floats on half precision: on the widened input, rounded once.
 fn in_f32(x: &Value, kernel: impl FnOnce(&Value) -> Result<Value, Fault>) -> Result<Value, Fault> {
@@ -286,11 +287,11 @@ impl Reduce for Cpu {
     }
 
     fn put(&self, x: &Value, places: &Value, shape: Shape, axes: &[usize]) -> Result<Value, Fault> {
-        dispatch!(x.dtype(), T => gradients::put::<T>(x, places, shape, axes))
+        gradients::put(x, places, shape, axes)
     }
 
     fn pick(&self, x: &Value, places: &Value, axes: &[usize]) -> Result<Value, Fault> {
-        dispatch!(x.dtype(), T => gradients::pick::<T>(x, places, axes))
+        gradients::pick(x, places, axes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The loops of a reduction: which axes are kept, which are folded, and how memory lies under them.
 
 use crate::layout::{Layout, MAX_RANK};
+use smallvec::SmallVec;
 
 /// Nested loops over memory, the fastest last. Loops of one step are dropped and neighbours that run on are joined, so
 /// a dense tensor is one loop whatever its rank.
@@ -129,20 +130,16 @@ impl Plan {
     /// false) memory is walked in its own order: a transposed tensor is summed as fast as a plain one.
     pub(super) fn new(layout: &Layout, axes: &[usize], ordered: bool) -> Plan {
         let (mut kept, mut folded) = (Loops::none(), Loops::none());
-        let mut inner = [(0usize, 0isize); MAX_RANK];
-        let mut count = 0;
+        let mut inner = SmallVec::<[(usize, isize); MAX_RANK]>::new();
         for (axis, (&size, &stride)) in layout.dims().iter().zip(layout.strides()).enumerate() {
             if axes.contains(&axis) {
-                inner[count] = (size, stride);
-                count += 1;
+                let before = |&(_, other): &(usize, isize)| ordered || other.unsigned_abs() >= stride.unsigned_abs();
+                inner.insert(inner.iter().take_while(|&axis| before(axis)).count(), (size, stride));
             } else {
                 kept.push(size, stride);
             }
         }
-        if !ordered {
-            inner[..count].sort_by_key(|&(_, stride)| std::cmp::Reverse(stride.unsigned_abs()));
-        }
-        for &(size, stride) in &inner[..count] {
+        for (size, stride) in inner {
             folded.push(size, stride);
         }
         let way = match (kept.inner(), folded.inner()) {

@@ -1,40 +1,39 @@
 //! Equals put together: the most frequent element, the different slices.
 
-use super::{Choice, Ordered, PART, Rows, picked, restored};
+use super::{Choice, PART, Rows, picked, restored, with_keys};
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::cpu::reduce::is_nan;
 use crate::device::cpu::{Cpu, parallel};
 use crate::device::index::Index;
 use crate::device::sort::Distinct;
 use crate::error::Fault;
-use crate::layout::{DType, Element, Shape, dispatch};
+use crate::layout::{DType, Shape, order_of};
 
 /// The element that stands most often in each row (of several the smallest), and the last of its positions.
 pub(super) fn mode(x: &Value, axis: usize) -> Result<(Value, Value), Fault> {
     let rows = Rows::new(x, axis)?;
-    dispatch!(x.dtype(), T => {
-        let positions = most_frequent::<T>(&rows)?;
-        let values = picked::<T>(&rows, &positions)?;
-        Ok((restored(values, axis)?, restored(positions, axis)?))
-    })
+    let positions = most_frequent(&rows)?;
+    Ok((restored(picked(&rows, &positions)?, axis)?, restored(positions, axis)?))
 }
 
-fn most_frequent<T: Element + Ordered>(rows: &Rows) -> Result<Value, Fault> {
+fn most_frequent(rows: &Rows) -> Result<Value, Fault> {
     let size = rows.around.size;
-    let order = Choice::new(0, size, false).positions::<T>(rows)?;
-    let (order, source) = (order.dense::<i64>()?, rows.value.dense::<T>()?);
-    Value::build::<i64>(rows.shape(1)?, |out| {
+    let order = Choice::new(0, size, false).positions(rows)?;
+    let order = order.dense::<i64>()?;
+    let mut places = Value::blank(rows.shape(1)?, DType::I64)?;
+    let out = places.unshared::<i64>().ok_or_else(|| Fault::defect("a fresh value is shared"))?;
+    with_keys(&rows.value, &mut |keys| {
         let together = (PART / size).max(1);
         parallel::chunks(out, together, 2 * size, |part, block| {
             for (row, to) in block.iter_mut().enumerate() {
                 let from = (part * together + row) * size;
-                let (order, source) = (&order[from..from + size], &source[from..from + size]);
+                let (order, ranks) = (&order[from..from + size], keys.list(from, size));
                 let (mut most, mut run) = (0, 0);
                 for (i, &position) in order.iter().enumerate() {
                     run += 1;
-                    let next = order.get(i + 1).map(|&next| source[next as usize]);
-                    if next != Some(source[position as usize]) {
+                    let own = ranks[position as usize];
+                    let next = order.get(i + 1).map(|&next| ranks[next as usize]);
+                    if next != Some(own) || keys.is_nan(own) {
                         if run > most {
                             (most, *to) = (run, position);
                         }
@@ -43,7 +42,9 @@ fn most_frequent<T: Element + Ordered>(rows: &Rows) -> Result<Value, Fault> {
                 }
             }
         });
-    })
+        Ok(())
+    })?;
+    Ok(places)
 }
 
 /// The different slices along `axis`, in lexical order.
@@ -59,15 +60,14 @@ pub(super) fn distinct_slices(x: &Value, axis: usize) -> Result<Distinct, Fault>
         return Ok(Distinct { values: Cpu.select(x, axis, &firsts, None)?, inverse, counts });
     }
     // Ranks order as elements do, whatever their type; no NaN equals another.
-    let (ranks, apart) = dispatch!(x.dtype(), T => {
-        let data = front.dense::<T>()?;
-        let ranks: Vec<u64> = data.iter().map(|&x| x.rank()).collect();
-        let apart: Vec<bool> = data.chunks(length).map(|slice| slice.iter().any(|&x| is_nan(x))).collect();
-        (ranks, apart)
-    });
+    let (mut ranks, mut apart) = (Vec::new(), Vec::new());
+    with_keys(&front, &mut |keys| {
+        ranks = keys.list(0, front.count());
+        apart = ranks.chunks(length).map(|slice| slice.iter().any(|&rank| keys.is_nan(rank))).collect();
+        Ok(())
+    })?;
     let slice = |i: usize| &ranks[i * length..][..length];
-    let mut order: Vec<usize> = (0..count).collect();
-    order.sort_by(|&a, &b| slice(a).cmp(slice(b)));
+    let order = order_of(count, &|a, b| slice(a).cmp(slice(b)));
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for i in order {
         match groups.last_mut() {

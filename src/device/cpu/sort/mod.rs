@@ -9,11 +9,12 @@ mod merge;
 
 use super::index::Around;
 use super::{Cpu, parallel};
-use crate::device::Value;
 use crate::device::copy::Arrange;
+use crate::device::index::Index;
 use crate::device::sort::{Distinct, Sort};
+use crate::device::{Value, by_size};
 use crate::error::Fault;
-use crate::layout::{Element, Shape, dispatch};
+use crate::layout::{DType, Shape, dispatch};
 use half::{bf16, f16};
 
 /// Elements that one part of the work orders.
@@ -65,17 +66,44 @@ macro_rules! ordered_integers {
 }
 ordered_integers! { i64, u64, 1 << 63; i32, u32, 1 << 31; u8, u8, 0; bool, u8, 0; }
 
-/// The elements of all rows as keys: everything after this knows no element type.
+/// Elements as keys: everything after this knows no element type.
 #[derive(Clone, Copy)]
 struct Keys<'a> {
     /// Writes the ranks of the elements from a position on.
     ranks: &'a (dyn Fn(usize, &mut [u64]) + Sync),
-    greatest: u64,
+    /// Bits of a rank.
+    bits: u32,
     /// Does the greatest rank stand for NaN?
     has_nan: bool,
 }
 
+/// Calls `work` with the keys of a dense value.
+fn with_keys(x: &Value, work: &mut dyn FnMut(Keys<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+    dispatch!(x.dtype(), T => {
+        let elements = x.dense::<T>()?;
+        let ranks = |from: usize, ranks: &mut [u64]| {
+            for (rank, x) in ranks.iter_mut().zip(&elements[from..]) {
+                *rank = x.rank();
+            }
+        };
+        work(Keys { ranks: &ranks, bits: <T as Ordered>::BITS, has_nan: T::HAS_NAN })
+    })
+}
+
 impl Keys<'_> {
+    fn greatest(&self) -> u64 {
+        u64::MAX >> (64 - self.bits)
+    }
+    /// Is it the rank of a NaN, which equals nothing?
+    fn is_nan(&self, rank: u64) -> bool {
+        self.has_nan && rank == self.greatest()
+    }
+    /// The ranks of `count` elements.
+    fn list(&self, from: usize, count: usize) -> Vec<u64> {
+        let mut ranks = vec![0; count];
+        (self.ranks)(from, &mut ranks);
+        ranks
+    }
     /// The elements of the row that begins at `row`, from its element `first` on, each with its position in the row.
     fn pack<P: Packed>(&self, row: usize, first: usize, flip: u64, out: &mut [P]) {
         let mut ranks = [0; 256];
@@ -183,31 +211,25 @@ impl Choice {
         Choice { from, length, descending, nan_wins: false }
     }
     /// The wanted elements' positions in every row, as i64.
-    fn positions<T: Element + Ordered>(self, rows: &Rows) -> Result<Value, Fault> {
-        let source = rows.value.dense::<T>()?;
-        let keys = Keys {
-            ranks: &|from, ranks| {
-                for (rank, x) in ranks.iter_mut().zip(&source[from..]) {
-                    *rank = x.rank();
-                }
-            },
-            greatest: u64::MAX >> (64 - T::BITS),
-            has_nan: T::HAS_NAN,
-        };
-        if T::BITS <= 32 && rows.around.size <= u32::MAX as usize {
-            self.packed::<u64>(rows, keys)
-        } else {
-            self.packed::<u128>(rows, keys)
-        }
+    fn positions(self, rows: &Rows) -> Result<Value, Fault> {
+        let mut positions = Value::blank(rows.shape(self.length)?, DType::I64)?;
+        let out = positions.unshared().ok_or_else(|| Fault::defect("a fresh value is shared"))?;
+        with_keys(&rows.value, &mut |keys| {
+            if keys.bits <= 32 && rows.around.size <= u32::MAX as usize {
+                self.packed::<u64>(rows, keys, out)
+            } else {
+                self.packed::<u128>(rows, keys, out)
+            }
+        })?;
+        Ok(positions)
     }
 
-    fn packed<P: Packed>(self, rows: &Rows, keys: Keys<'_>) -> Result<Value, Fault> {
+    fn packed<P: Packed>(self, rows: &Rows, keys: Keys<'_>, out: &mut [i64]) -> Result<(), Fault> {
         let (size, length) = (rows.around.size, self.length);
-        let shape = rows.shape(length)?;
-        if shape.count() == 0 {
-            return Value::build::<i64>(shape, |_| ());
+        if out.is_empty() {
+            return Ok(());
         }
-        let flip = if self.descending { keys.greatest } else { 0 };
+        let flip = if self.descending { keys.greatest() } else { 0 };
         let write = |packed: &[P], to: &mut [i64]| {
             for (to, packed) in to.iter_mut().zip(packed) {
                 *to = packed.position() as i64;
@@ -216,35 +238,29 @@ impl Choice {
         let all = self.from == 0 && length == size;
         if all && size > merge::LONG && rows.count() < merge::FEW {
             // Few long rows: each is sorted by all threads together.
-            return Value::try_build::<i64>(shape, |out| {
-                for (row, to) in out.chunks_exact_mut(size).enumerate() {
-                    let mut packed = merge::reserve::<P>(size)?;
-                    parallel::chunks(&mut packed, PART, 2, |part, block| {
-                        keys.pack(row * size, part * PART, flip, block);
-                    });
-                    let sorted = merge::sort(packed)?;
-                    parallel::chunks(to, PART, 2, |part, to| write(&sorted[part * PART..], to));
-                }
-                Ok(())
-            });
+            for (row, to) in out.chunks_exact_mut(size).enumerate() {
+                let mut packed = merge::reserve::<P>(size)?;
+                parallel::chunks(&mut packed, PART, 2, |part, block| keys.pack(row * size, part * PART, flip, block));
+                let sorted = merge::sort(packed)?;
+                parallel::chunks(to, PART, 2, |part, to| write(&sorted[part * PART..], to));
+            }
+            return Ok(());
         }
-        Value::build::<i64>(shape, |out| {
-            let together = (PART / size).max(1);
-            parallel::chunks(out, together * length, 16 * size.div_ceil(length), |part, block| {
-                let mut packed = vec![P::default(); size];
-                for (row, to) in block.chunks_exact_mut(length).enumerate() {
-                    keys.pack((part * together + row) * size, 0, flip, &mut packed);
-                    if self.nan_wins
-                        && keys.has_nan
-                        && let Some(position) = packed.iter().position(|packed| packed.key() == keys.greatest ^ flip)
-                    {
-                        to.fill(position as i64);
-                        continue;
-                    }
-                    write(self.order(&mut packed), to);
+        let together = (PART / size).max(1);
+        parallel::chunks(out, together * length, 16 * size.div_ceil(length), |part, block| {
+            let mut packed = vec![P::default(); size];
+            for (row, to) in block.chunks_exact_mut(length).enumerate() {
+                keys.pack((part * together + row) * size, 0, flip, &mut packed);
+                if self.nan_wins
+                    && let Some(position) = packed.iter().position(|packed| keys.is_nan(packed.key() ^ flip))
+                {
+                    to.fill(position as i64);
+                    continue;
                 }
-            });
-        })
+                write(self.order(&mut packed), to);
+            }
+        });
+        Ok(())
     }
 
     /// The wanted ones, in order.
@@ -264,10 +280,12 @@ impl Choice {
 }
 
 /// The elements at positions within rows.
-fn picked<T: Element>(rows: &Rows, positions: &Value) -> Result<Value, Fault> {
+fn picked(rows: &Rows, positions: &Value) -> Result<Value, Fault> {
     let length = positions.dims().last().copied().unwrap_or(1);
-    let (size, source, positions) = (rows.around.size, rows.value.dense::<T>()?, positions.dense::<i64>()?);
-    Value::build::<T>(rows.shape(length)?, |out| {
+    let (size, positions) = (rows.around.size, positions.dense::<i64>()?);
+    let mut picked = Value::blank(rows.shape(length)?, rows.value.dtype())?;
+    by_size!(rows.value.dtype(), W => {
+        let (out, source) = Value::dense_words::<W>(&mut picked, &rows.value)?;
         parallel::chunks(out, PART, 2, |part, block| {
             let start = part * PART;
             let (mut row, mut column) = (start / length, start % length);
@@ -279,14 +297,14 @@ fn picked<T: Element>(rows: &Rows, positions: &Value) -> Result<Value, Fault> {
                 }
             }
         });
-    })
+    });
+    Ok(picked)
 }
 
 fn chosen(x: &Value, axis: usize, choice: Choice) -> Result<(Value, Value), Fault> {
     let rows = Rows::new(x, axis)?;
-    let positions = dispatch!(x.dtype(), T => choice.positions::<T>(&rows))?;
-    let values = dispatch!(x.dtype(), T => picked::<T>(&rows, &positions))?;
-    Ok((restored(values, axis)?, restored(positions, axis)?))
+    let positions = choice.positions(&rows)?;
+    Ok((restored(picked(&rows, &positions)?, axis)?, restored(positions, axis)?))
 }
 
 fn size_along(x: &Value, axis: usize) -> usize {
@@ -301,7 +319,7 @@ impl Sort for Cpu {
     fn argsort(&self, x: &Value, axis: usize, descending: bool) -> Result<Value, Fault> {
         let rows = Rows::new(x, axis)?;
         let choice = Choice::new(0, size_along(x, axis), descending);
-        restored(dispatch!(x.dtype(), T => choice.positions::<T>(&rows))?, axis)
+        restored(choice.positions(&rows)?, axis)
     }
 
     fn topk(&self, x: &Value, k: usize, axis: usize, largest: bool) -> Result<(Value, Value), Fault> {
@@ -337,7 +355,7 @@ impl Sort for Cpu {
     fn distinct(&self, x: &Value, runs: bool) -> Result<Distinct, Fault> {
         let dense = self.contiguous(x)?;
         let flat = dense.with_layout(crate::layout::Layout::contiguous(Shape::new(&[x.count()])?))?;
-        dispatch!(x.dtype(), T => distinct::<T>(x, &flat, runs))
+        distinct(x, &flat, runs)
     }
 
     fn mode(&self, x: &Value, axis: usize) -> Result<(Value, Value), Fault> {
@@ -353,7 +371,7 @@ impl Sort for Cpu {
     }
 }
 
-fn distinct<T: Element>(x: &Value, flat: &Value, runs: bool) -> Result<Distinct, Fault> {
+fn distinct(x: &Value, flat: &Value, runs: bool) -> Result<Distinct, Fault> {
     let (order, sorted) = if runs {
         (None, flat.clone())
     } else {
@@ -361,24 +379,25 @@ fn distinct<T: Element>(x: &Value, flat: &Value, runs: bool) -> Result<Distinct,
         (Some(order), sorted)
     };
     let order = order.as_ref().map(Value::dense::<i64>).transpose()?;
-    let sorted = sorted.dense::<T>()?;
-    // Where a new element begins. (NaN equals nothing, not even itself.)
-    let begins: Vec<usize> = (0..sorted.len()).filter(|&i| i == 0 || sorted[i] != sorted[i - 1]).collect();
-    let shape = Shape::new(&[begins.len()])?;
-    let ends = begins.iter().skip(1).copied().chain([sorted.len()]);
-    let values = Value::build::<T>(shape, |out| {
-        for (to, &at) in out.iter_mut().zip(&begins) {
-            *to = sorted[at];
-        }
+    // Where a new element begins.
+    let mut begins: Vec<i64> = Vec::new();
+    with_keys(&sorted, &mut |keys| {
+        let ranks = keys.list(0, sorted.count());
+        let begin = |&i: &usize| i == 0 || ranks[i] != ranks[i - 1] || keys.is_nan(ranks[i]);
+        begins.extend((0..ranks.len()).filter(begin).map(|i| i as i64));
+        Ok(())
     })?;
-    let counts = Value::build::<i64>(shape, |out| {
+    let ends = begins.iter().skip(1).copied().chain([sorted.count() as i64]);
+    let begin = Value::build::<i64>(Shape::new(&[begins.len()])?, |out| out.copy_from_slice(&begins))?;
+    let values = Cpu.select(&sorted, 0, &begin, None)?;
+    let counts = Value::build::<i64>(*begin.shape(), |out| {
         for (to, (&begin, end)) in out.iter_mut().zip(begins.iter().zip(ends.clone())) {
-            *to = (end - begin) as i64;
+            *to = end - begin;
         }
     })?;
     let inverse = Value::build::<i64>(*x.shape(), |out| {
         for (which, (&begin, end)) in begins.iter().zip(ends.clone()).enumerate() {
-            for at in begin..end {
+            for at in begin as usize..end as usize {
                 out[order.map_or(at, |order| order[at] as usize)] = which as i64;
             }
         }
@@ -389,6 +408,7 @@ fn distinct<T: Element>(x: &Value, flat: &Value, runs: bool) -> Result<Distinct,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Element;
 
     fn value<T: Element>(numbers: &[T], sizes: &[usize]) -> Value {
         Value::build::<T>(Shape::new(sizes).unwrap(), |out| out.copy_from_slice(numbers)).unwrap()

@@ -1,13 +1,13 @@
 //! The greatest element of each window, and its position; what positions are good for afterwards.
 
 use super::{five, volumes};
-use crate::device::Value;
 use crate::device::cpu::parallel;
 use crate::device::cpu::real::Real;
-use crate::device::cpu::simd::{self, Kernel};
+use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::window::{Sliding, Span};
+use crate::device::{Value, by_size};
 use crate::error::Fault;
-use crate::layout::{Element, Shape};
+use crate::layout::Shape;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 pub(super) fn max_windows<T: Real>(
@@ -57,6 +57,7 @@ struct Extremes<'a, T> {
 
 impl<T: Real> Kernel for Extremes<'_, T> {
     type Output = ();
+    const WIDEST: SimdLevel = T::WIDEST;
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let Extremes { x, sizes: [height, width], spans: [deep, high, wide], best, places } = self;
@@ -267,26 +268,28 @@ pub(super) fn scatter<T: Real>(x: &Value, positions: &Value, volume: [usize; 3])
     }
 }
 
-pub(super) fn pick<T: Element>(x: &Value, positions: &Value) -> Result<Value, Fault> {
+pub(super) fn pick(x: &Value, positions: &Value) -> Result<Value, Fault> {
     let size: usize = x.dims()[2..].iter().product();
     let each: usize = positions.dims()[2..].iter().product();
-    let (values, places) = (x.dense::<T>()?, positions.dense::<i64>()?);
+    let places = positions.dense::<i64>()?;
     let wrong = AtomicI64::new(-1);
-    let picked = Value::build::<T>(Shape::new(positions.dims())?, |out| {
+    let mut picked = Value::blank(Shape::new(positions.dims())?, x.dtype())?;
+    by_size!(x.dtype(), W => {
+        let (out, values) = Value::dense_words::<W>(&mut picked, x)?;
         parallel::chunks(out, each, 1, |part, out| {
             let values = &values[part * size..(part + 1) * size];
             for (out, &place) in out.iter_mut().zip(&places[part * each..]) {
                 *out = match values.get(place as usize) {
                     Some(&x) => x,
-                    None if place == -1 => T::default(),
+                    None if place == -1 => W::default(),
                     None => {
                         wrong.store(place, Relaxed);
-                        T::default()
+                        W::default()
                     }
                 };
             }
         });
-    })?;
+    });
     match wrong.into_inner() {
         -1 => Ok(picked),
         position => Err(outside(position, size)),

@@ -1,12 +1,12 @@
 //! Windows as columns, and columns added up where they came from.
 
 use super::five;
-use crate::device::Value;
 use crate::device::cpu::parallel;
 use crate::device::cpu::real::Real;
 use crate::device::window::Sliding;
+use crate::device::{Value, by_size};
 use crate::error::Fault;
-use crate::layout::{Element, Shape};
+use crate::layout::Shape;
 
 /// Every row of every tap that reads elements: calls `visit(first column, columns, first element, tap row)`.
 fn each_row(windows: &[Sliding; 3], mut visit: impl FnMut(usize, std::ops::Range<usize>, usize)) {
@@ -29,16 +29,17 @@ fn each_row(windows: &[Sliding; 3], mut visit: impl FnMut(usize, std::ops::Range
     }
 }
 
-pub(super) fn unfold<T: Element>(x: &Value, windows: &[Sliding; 3]) -> Result<Value, Fault> {
+pub(super) fn unfold(x: &Value, windows: &[Sliding; 3]) -> Result<Value, Fault> {
     let [batch, channels, depth, height, width] = five(x)?;
     let volume = depth * height * width;
     let taps: usize = windows.iter().map(|axis| axis.kernel).product();
     let columns: usize = windows.iter().map(|axis| axis.count).product();
     let stride = windows[2].stride;
-    let data = x.dense::<T>()?;
-    Value::build::<T>(Shape::new(&[batch, channels * taps, columns])?, |out| {
+    let mut unfolded = Value::blank(Shape::new(&[batch, channels * taps, columns])?, x.dtype())?;
+    by_size!(x.dtype(), W => {
+        let (out, data) = Value::dense_words::<W>(&mut unfolded, x)?;
         parallel::chunks(out, taps * columns, 1, |part, out| {
-            out.fill(T::default());
+            out.fill(W::default());
             let x = &data[part * volume..(part + 1) * volume];
             each_row(windows, |row, across, first| {
                 let length = (across.len() - 1) * stride + 1;
@@ -48,7 +49,8 @@ pub(super) fn unfold<T: Element>(x: &Value, windows: &[Sliding; 3]) -> Result<Va
                 }
             });
         });
-    })
+    });
+    Ok(unfolded)
 }
 
 pub(super) fn fold<T: Real>(columns: &Value, windows: &[Sliding; 3]) -> Result<Value, Fault> {

@@ -45,7 +45,7 @@ impl Windows for Cpu {
     fn pick_volumes(&self, x: &Value, positions: &Value) -> Result<Value, Fault> {
         let x = self.contiguous(x)?;
         let places = self.contiguous(&self.cast(positions, DType::I64)?)?;
-        crate::layout::dispatch!(x.dtype(), T => extreme::pick::<T>(&x, &places))
+        extreme::pick(&x, &places)
     }
 
     fn blend_volumes(&self, x: &Value, blends: [&Blend; 3]) -> Result<Value, Fault> {
@@ -57,7 +57,7 @@ impl Windows for Cpu {
 
     fn unfold_volumes(&self, x: &Value, windows: &[Sliding; 3]) -> Result<Value, Fault> {
         let x = self.contiguous(x)?;
-        crate::layout::dispatch!(x.dtype(), T => fold::unfold::<T>(&x, windows))
+        fold::unfold(&x, windows)
     }
 
     fn fold_volumes(&self, columns: &Value, windows: &[Sliding; 3]) -> Result<Value, Fault> {
