@@ -60,7 +60,7 @@ terms! {
         t * (log1p(exp(-abs(x))) + maximum(-x, 0.0))
     }
     /// `a · q^gamma · entropy` of logits, where `q` is the chance of being wrong and `a` the weight of the side.
-    fn binary_focal_loss(x, t; positive, negative, gamma) {
+    [rare] fn binary_focal_loss(x, t; positive, negative, gamma) {
         let below = exp(-abs(x));
         let yes = select(ge(x, 0.0), 1.0, below) / (1.0 + below);
         let no = select(ge(x, 0.0), below, 1.0) / (1.0 + below);

@@ -19,6 +19,8 @@ const BLOCK: usize = 1024;
 /// becomes 0; integers wrap when they narrow; a boolean is `x != 0`.
 pub(super) fn cast(x: &Value, dtype: DType) -> Result<Value, Fault> {
     match x.dtype() {
+        DType::F32 if dtype == DType::BF16 => halved(x, bf16::narrow),
+        DType::F32 if dtype == DType::F16 => halved(x, f16::narrow),
         DType::F64 => from::<f64>(x, dtype),
         DType::F32 => from::<f32>(x, dtype),
         DType::I64 => from::<i64>(x, dtype),
@@ -42,68 +44,57 @@ where
         DType::I32 => convert::<S, i32>(shape, source),
         DType::U8 => convert::<S, u8>(shape, source),
         DType::Bool => convert::<S, bool>(shape, source),
-        DType::BF16 => to_half::<S, bf16>(shape, source),
-        DType::F16 => to_half::<S, f16>(shape, source),
+        half => through_f32(shape, half, &|start, block| each(&source[start..start + block.len()], block)),
     }
 }
 
 fn from_half<H: Half>(x: &Value, dtype: DType) -> Result<Value, Fault> {
     let (shape, source) = (*x.shape(), x.dense::<H>()?);
-    match dtype {
-        DType::F32 => chunked(shape, source, H::widen),
-        DType::F64 => through_f32::<H, f64>(shape, source),
-        DType::I64 => through_f32::<H, i64>(shape, source),
-        DType::I32 => through_f32::<H, i32>(shape, source),
-        DType::U8 => through_f32::<H, u8>(shape, source),
-        DType::Bool => through_f32::<H, bool>(shape, source),
-        DType::BF16 => half_to_half::<H, bf16>(shape, source),
-        DType::F16 => half_to_half::<H, f16>(shape, source),
-    }
+    through_f32(shape, dtype, &|start, block| H::widen(&source[start..start + block.len()], block))
 }
 
-/// Runs `work(source, out)` on matching pieces, on all cores.
-fn chunked<S: Element, D: Element>(
-    shape: Shape,
-    source: &[S],
-    work: impl Fn(&[S], &mut [D]) + Sync,
-) -> Result<Value, Fault> {
-    Value::build::<D>(shape, |out| {
-        parallel::chunks(out, CHUNK, 1, |index, piece| {
-            let start = index * CHUNK;
-            work(&source[start..start + piece.len()], piece);
-        })
-    })
+fn halved<H: Half>(x: &Value, narrow: fn(&[f32], &mut [H])) -> Result<Value, Fault> {
+    let source = x.dense::<f32>()?;
+    pieces(*x.shape(), &|start, out: &mut [H]| narrow(&source[start..start + out.len()], out))
 }
 
 fn convert<S: Element + To<D>, D: Element>(shape: Shape, source: &[S]) -> Result<Value, Fault> {
-    chunked(shape, source, |source, out| each(source, out))
+    pieces(shape, &|start, out: &mut [D]| each(&source[start..start + out.len()], out))
 }
 
-fn through_f32<H: Half, D: Element>(shape: Shape, source: &[H]) -> Result<Value, Fault>
-where
-    f32: To<D>,
-{
-    chunked(shape, source, |source, out| in_blocks(source, out, H::widen, each))
+/// Writes the elements from a position on.
+type Fill<'a, D> = &'a (dyn Fn(usize, &mut [D]) + Sync);
+
+/// A value filled by pieces, on all cores. Loops are known by pointer: there is one for each pair of types.
+fn pieces<D: Element>(shape: Shape, fill: Fill<'_, D>) -> Result<Value, Fault> {
+    Value::build::<D>(shape, |out| parallel::chunks(out, CHUNK, 1, |index, piece| fill(index * CHUNK, piece)))
 }
 
-fn to_half<S: Element + To<f32>, H: Half>(shape: Shape, source: &[S]) -> Result<Value, Fault> {
-    chunked(shape, source, |source, out| in_blocks(source, out, each, H::narrow))
-}
-
-fn half_to_half<S: Half, D: Half>(shape: Shape, source: &[S]) -> Result<Value, Fault> {
-    chunked(shape, source, |source, out| in_blocks(source, out, S::widen, D::narrow))
-}
-
-fn in_blocks<S, D>(source: &[S], out: &mut [D], first: impl Fn(&[S], &mut [f32]), then: impl Fn(&[f32], &mut [D])) {
-    let mut block = [0f32; BLOCK];
-    for (source, out) in source.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
-        let block = &mut block[..source.len()];
-        first(source, block);
-        then(block, out);
+/// What `fill` writes in f32, in another type.
+fn through_f32(shape: Shape, dtype: DType, fill: Fill<'_, f32>) -> Result<Value, Fault> {
+    match dtype {
+        DType::F64 => in_blocks::<f64>(shape, fill, each),
+        DType::F32 => pieces(shape, fill),
+        DType::I64 => in_blocks::<i64>(shape, fill, each),
+        DType::I32 => in_blocks::<i32>(shape, fill, each),
+        DType::U8 => in_blocks::<u8>(shape, fill, each),
+        DType::Bool => in_blocks::<bool>(shape, fill, each),
+        DType::BF16 => in_blocks(shape, fill, bf16::narrow),
+        DType::F16 => in_blocks(shape, fill, f16::narrow),
     }
 }
 
-#[inline]
+fn in_blocks<D: Element>(shape: Shape, fill: Fill<'_, f32>, then: fn(&[f32], &mut [D])) -> Result<Value, Fault> {
+    pieces(shape, &|start, out: &mut [D]| {
+        let mut block = [0f32; BLOCK];
+        for (index, out) in out.chunks_mut(BLOCK).enumerate() {
+            let block = &mut block[..out.len()];
+            fill(start + index * BLOCK, block);
+            then(block, out);
+        }
+    })
+}
+
 fn each<S: Copy + To<D>, D>(source: &[S], out: &mut [D]) {
     for (out, &x) in out.iter_mut().zip(source) {
         *out = x.to();
