@@ -28,8 +28,7 @@ pub trait Formula<const N: usize>: fmt::Debug + Clone + Send + Sync + 'static {
     const WHOLE: bool = false;
     /// Does it leave whole numbers as they are?
     const ROUNDING: bool = false;
-    /// Is it rare enough to be computed in double precision always, by one loop for all floats and instruction sets?
-    /// Code and compile time are a fifth.
+    /// Is it rare enough to be interpreted, in double precision always? Then there are no loops to be compiled for it.
     const RARE: bool = false;
     /// Is the result true or false (not zero or zero)?
     const TRUTH: bool = false;

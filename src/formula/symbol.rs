@@ -2,6 +2,8 @@
 //!
 //! Readers of a program decide what it is for: on tensors it gives derivatives of any order, as text it is a kernel.
 
+use super::definition::{Formula, Slope};
+use super::dual::Dual;
 use super::number::{Arithmetic, Number, functions};
 use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -129,6 +131,20 @@ impl Program {
         let result = formula();
         Program::end(outer, result)
     }
+    /// The program of a formula.
+    pub(crate) fn of<P: Formula<N>, const N: usize>(formula: &P) -> Program {
+        Program::trace(|| formula.value(symbols::<N>()))
+    }
+    /// That of its gradient for input `which`: the inputs are what the gradient reads, the formula's inputs or its result, and
+    /// last what arrives. (Constants decide, so that each formula has the one program that it needs.)
+    pub(crate) fn of_gradient<P: Formula<N>, const N: usize>(formula: &P, which: usize) -> Program {
+        Program::trace(|| match const { P::SLOPE } {
+            Slope::Flat => 0.0.into(),
+            Slope::Output => formula.slope(Symbol::input(0)) * Symbol::input(1),
+            Slope::Inputs => formula.slopes(symbols::<N>())[which] * Symbol::input(N),
+            Slope::Dual => formula.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()),
+        })
+    }
     // Apart from `trace`, so that they are compiled once and not for each formula.
     fn begin() -> Program {
         WRITING.with_borrow_mut(std::mem::take)
@@ -161,6 +177,16 @@ impl Program {
             }
         }
     }
+}
+
+/// The symbols of all inputs.
+fn symbols<const N: usize>() -> [Symbol; N] {
+    std::array::from_fn(Symbol::input)
+}
+
+/// The same as dual numbers: input `which` changes by what arrives.
+fn seeds<const N: usize>(which: usize) -> [Dual<Symbol>; N] {
+    std::array::from_fn(|k| Dual { value: Symbol::input(k), tangent: (k == which).then(|| Symbol::input(N)) })
 }
 
 /// A number whose value is not known yet: the result of an instruction.

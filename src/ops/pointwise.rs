@@ -4,8 +4,8 @@ use crate::device::elementwise::Elementwise;
 use crate::device::{Value, on};
 use crate::error::Fault;
 use crate::formula::{
-    Binary, Comparison, Dual, F, Formula, Function, Instruction, Number, Operator, Program, Register, Slope, Symbol,
-    Written, functions,
+    Binary, Comparison, F, Formula, Function, Instruction, Number, Operator, Program, Register, Slope, Written,
+    functions,
 };
 use crate::layout::DType;
 use crate::op::{Call, InputGradients, Keep, Op, Outputs, Saves, Wanted, apply_slice, one};
@@ -41,8 +41,8 @@ trait AnyFormula: fmt::Debug + Send + Sync {
     fn compute(&self, inputs: &[&Value]) -> Result<Value, Fault>;
     /// The gradient for input `which`; it reads the inputs, or the result where the derivative is written in it.
     fn gradient(&self, which: usize, read: &[&Value], arriving: &Value, dtype: DType) -> Result<Value, Fault>;
-    /// The formula in symbols; or its gradient for an input, whose inputs are what it reads, and last what arrives.
-    fn write(&self, gradient_of: Option<usize>) -> Symbol;
+    /// The program of the formula, or of its gradient for an input.
+    fn program(&self, gradient_of: Option<usize>) -> Program;
 }
 
 /// A formula of `N` inputs.
@@ -76,28 +76,15 @@ impl<P: Formula<N>, const N: usize> AnyFormula for Of<P, N> {
             _ => on!(arriving.device(), formula_gradient(&self.0, which, first(read), arriving, dtype)),
         }
     }
-    fn write(&self, gradient_of: Option<usize>) -> Symbol {
-        let Some(which) = gradient_of else { return self.0.value(symbols::<N>()) };
-        match const { P::SLOPE } {
-            Slope::Flat => 0.0.into(),
-            Slope::Output => self.0.slope(Symbol::input(0)) * Symbol::input(1),
-            Slope::Inputs => self.0.slopes(symbols::<N>())[which] * Symbol::input(N),
-            Slope::Dual => self.0.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()),
+    fn program(&self, gradient_of: Option<usize>) -> Program {
+        match gradient_of {
+            None => Program::of(&self.0),
+            Some(which) => Program::of_gradient(&self.0, which),
         }
     }
 }
 
 // What knows no formula stands in functions of its own, which are compiled once.
-
-/// The symbols of all inputs.
-fn symbols<const N: usize>() -> [Symbol; N] {
-    std::array::from_fn(Symbol::input)
-}
-
-/// The same as dual numbers: input `which` changes by what arrives.
-fn seeds<const N: usize>(which: usize) -> [Dual<Symbol>; N] {
-    std::array::from_fn(|k| Dual { value: Symbol::input(k), tangent: (k == which).then(|| Symbol::input(N)) })
-}
 
 /// The first `N` values.
 fn first<'a, const N: usize>(inputs: &[&'a Value]) -> [&'a Value; N] {
@@ -127,13 +114,6 @@ fn recorded(
     evaluate(program, &inputs, parameters).to_dtype(call.dtype(which))
 }
 
-impl Pointwise {
-    /// The gradient as a program: its inputs are the formula's inputs (or its result), and last what arrives.
-    fn program(&self, which: usize) -> Program {
-        Program::trace(|| self.0.write(Some(which)))
-    }
-}
-
 impl Op for Pointwise {
     fn name(&self) -> &'static str {
         self.0.facts().name
@@ -151,7 +131,7 @@ impl Op for Pointwise {
         }
         let of_result = facts.slope == Slope::Output;
         if call.recorded() {
-            return recorded(&self.program(which), of_result, &self.0.parameters(), (which, arriving, call));
+            return recorded(&self.0.program(Some(which)), of_result, &self.0.parameters(), (which, arriving, call));
         }
         Tensor::compute(|| {
             let mut read = SmallVec::<[&Value; 3]>::new();
@@ -198,7 +178,7 @@ impl Op for Pointwise {
             return None;
         }
         Some(Written {
-            program: Program::trace(|| self.0.write(gradient_of)),
+            program: self.0.program(gradient_of),
             parameters: self.0.parameters(),
             of_result: gradient_of.is_some() && facts.slope == Slope::Output,
         })

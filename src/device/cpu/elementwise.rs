@@ -1,27 +1,24 @@
 //! Formulas on the processor: their inner loops, compiled for each instruction set.
 //!
-//! A formula costs three small loops for f32 and one for f64; a rare one costs one in all.
+//! A formula costs three small loops for f32 and one for f64; a rare one is interpreted and costs none.
 //! What walks strides, converts and cuts (`blocks.rs`) exists once for all formulas. bf16, f16 and booleans are converted
 //! in blocks that stay in the nearest cache.
 
 use super::blocks::{self, Loop};
 use super::cast::Half;
+use super::interpret::Interpreted;
 use super::parallel::Pieces;
+use super::real::widest;
 use super::simd::{self, Kernel, SimdLevel};
-use super::{Cpu, parallel, real};
+use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
 use crate::error::Fault;
-use crate::formula::{Dual, F, Float, Formula, Integral, Slope, Update, Whole};
+use crate::formula::{Dual, F, Float, Formula, Integral, Program, Slope, Update, Whole};
 use crate::layout::{DType, Element};
 use half::{bf16, f16};
 use smallvec::SmallVec;
-
-/// The widest instruction set that loops of these elements are compiled for.
-const fn widest<T: Float>(rare: bool) -> SimdLevel {
-    if rare { SimdLevel::Portable } else { real::widest::<T>() }
-}
 
 /// The slices of `N` operands, all as long as the result.
 #[inline(always)]
@@ -59,7 +56,7 @@ struct Forward<'a, T, P, const N: usize> {
 }
 impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
     type Output = ();
-    const WIDEST: SimdLevel = widest::<T>(P::RARE);
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let count = self.out.len();
@@ -115,7 +112,7 @@ impl<T: Float, P: Formula<N>, const N: usize> Backward<'_, T, P, N> {
 }
 impl<T: Float, P: Formula<N>, const N: usize> Kernel for Backward<'_, T, P, N> {
     type Output = ();
-    const WIDEST: SimdLevel = widest::<T>(P::RARE);
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         if const { N > 2 } && self.which == 2 {
@@ -136,7 +133,7 @@ struct FromResult<'a, T, P, const N: usize> {
 }
 impl<T: Float, P: Formula<N>, const N: usize> Kernel for FromResult<'_, T, P, N> {
     type Output = ();
-    const WIDEST: SimdLevel = widest::<T>(P::RARE);
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let count = self.out.len();
@@ -177,6 +174,11 @@ impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for FromResults<'_, P, N> 
     }
 }
 
+/// A rare formula, or a gradient of one, as a program.
+fn interpreted(program: &Program, parameters: &[f64], operands: &[&Value], result: DType) -> Result<Value, Fault> {
+    blocks::run::<f64>(operands, result, &Interpreted { program, parameters })
+}
+
 /// The element type in which a formula's inputs meet; `inputs` are those that are no conditions.
 fn meeting(inputs: &[&Value], whole: bool) -> DType {
     let mut meeting = inputs[0].dtype();
@@ -205,7 +207,9 @@ impl Elementwise for Cpu {
             }
         }
         // constants decide first, so that loops that nobody runs are not compiled
-        if P::RARE || meeting == DType::F64 {
+        if const { P::RARE } {
+            interpreted(&Program::of(formula), &formula.parameters(), &inputs, result)
+        } else if meeting == DType::F64 {
             blocks::run::<f64>(&inputs, result, &Forwards(formula))
         } else {
             blocks::run::<f32>(&inputs, result, &Forwards(formula))
@@ -225,7 +229,9 @@ impl Elementwise for Cpu {
         let mut operands = [arriving; 4];
         operands[..N].copy_from_slice(&inputs);
         let operands = &operands[..=N];
-        let gradient = if P::RARE || meeting == DType::F64 {
+        let gradient = if const { P::RARE } {
+            interpreted(&Program::of_gradient(formula, which), &formula.parameters(), operands, meeting)
+        } else if meeting == DType::F64 {
             blocks::run::<f64>(operands, meeting, &Backwards(formula, which))
         } else {
             blocks::run::<f32>(operands, meeting, &Backwards(formula, which))
@@ -242,7 +248,9 @@ impl Elementwise for Cpu {
     ) -> Result<Value, Fault> {
         let operands = [result, arriving];
         let own = result.dtype();
-        let gradient = if P::RARE || own == DType::F64 {
+        let gradient = if const { P::RARE } {
+            interpreted(&Program::of_gradient(formula, 0), &formula.parameters(), &operands, own)
+        } else if own == DType::F64 {
             blocks::run::<f64>(&operands, own, &FromResults(formula))
         } else {
             blocks::run::<f32>(&operands, own, &FromResults(formula))
@@ -309,7 +317,7 @@ fn held<T: Float, const FUSED: bool, const N: usize>(states: &[&mut [T]; N], i: 
 
 impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, '_, T, Of<&U, STATES>> {
     type Output = ();
-    const WIDEST: SimdLevel = widest::<T>(false);
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let count = self.parameter.len();

@@ -14,6 +14,7 @@ mod elementwise;
 mod factor;
 pub(crate) mod gemm;
 pub(crate) mod index;
+mod interpret;
 pub mod mapped;
 mod matmul;
 pub mod memory;

@@ -1,0 +1,104 @@
+//! Rare formulas, interpreted: their programs run step by step, each step over some numbers at a time. So there is one loop
+//! for each kind of step, and none for each formula, its gradients, and instruction sets. All is computed in f64.
+
+use super::blocks::Loop;
+use crate::formula::{Arithmetic, Binary, Comparison, F, Instruction, Number, Operator, Program, Register};
+
+/// Numbers that a step takes at a time: few enough that all results of a program stay in the nearest caches.
+const SPAN: usize = 128;
+
+type Span = [f64; SPAN];
+
+/// A program with its scalar parameters. Truth values are 1 and 0.
+pub(super) struct Interpreted<'a> {
+    pub(super) program: &'a Program,
+    pub(super) parameters: &'a [f64],
+}
+
+impl Loop<f64> for Interpreted<'_> {
+    fn run(&self, inputs: &[&[f64]], out: &mut [f64]) {
+        let steps = self.program.instructions();
+        // What is the same for all numbers is written once.
+        let mut results: Vec<Span> = steps.iter().map(|step| [self.constant(step).unwrap_or(0.0); SPAN]).collect();
+        for (index, out) in out.chunks_mut(SPAN).enumerate() {
+            for (at, step) in steps.iter().enumerate() {
+                let (known, own) = results.split_at_mut(at);
+                if let Instruction::Input(k) = *step {
+                    own[0][..out.len()].copy_from_slice(&inputs[k][index * SPAN..][..out.len()]);
+                } else if self.constant(step).is_none() {
+                    run(step, known, &mut own[0]);
+                }
+            }
+            out.copy_from_slice(&results[self.program.result() as usize][..out.len()]);
+        }
+    }
+}
+
+impl Interpreted<'_> {
+    fn constant(&self, step: &Instruction) -> Option<f64> {
+        match *step {
+            Instruction::Literal(number) => Some(number),
+            Instruction::Scalar(index) => Some(self.program.scalar(index, self.parameters)),
+            _ => None,
+        }
+    }
+}
+
+/// One step, from the results of those before it.
+fn run(step: &Instruction, known: &[Span], to: &mut Span) {
+    let at = |register: Register| &known[register as usize];
+    match *step {
+        Instruction::Input(_) | Instruction::Scalar(_) | Instruction::Literal(_) => {}
+        Instruction::Negate(a) => one(to, at(a), |a| -a),
+        Instruction::Abs(a) => one(to, at(a), f64::abs),
+        Instruction::Sign(a) => one(to, at(a), |a| number(a).sign().0),
+        Instruction::Apply(function, a) => one(to, at(a), |a| function.apply(number(a)).0),
+        Instruction::Polygamma(order, a) => one(to, at(a), |a| number(a).polygamma(order).0),
+        Instruction::Operate(Operator::Add, a, b) => two(to, at(a), at(b), |a, b| a + b),
+        Instruction::Operate(Operator::Sub, a, b) => two(to, at(a), at(b), |a, b| a - b),
+        Instruction::Operate(Operator::Mul, a, b) => two(to, at(a), at(b), |a, b| a * b),
+        Instruction::Operate(Operator::Div, a, b) => two(to, at(a), at(b), |a, b| a / b),
+        Instruction::Combine(binary, a, b) => two(to, at(a), at(b), |a, b| combine(binary, number(a), number(b)).0),
+        Instruction::Compare(Comparison::Less, a, b) => two(to, at(a), at(b), |a, b| truth(a < b)),
+        Instruction::Compare(Comparison::LessEqual, a, b) => two(to, at(a), at(b), |a, b| truth(a <= b)),
+        Instruction::Compare(Comparison::Equal, a, b) => two(to, at(a), at(b), |a, b| truth(a == b)),
+        Instruction::And(a, b) => two(to, at(a), at(b), f64::min),
+        Instruction::Or(a, b) => two(to, at(a), at(b), f64::max),
+        Instruction::Not(a) => one(to, at(a), |a| 1.0 - a),
+        Instruction::Select(condition, a, b) => {
+            let (condition, a, b) = (at(condition), at(a), at(b));
+            for i in 0..SPAN {
+                to[i] = if condition[i] != 0.0 { a[i] } else { b[i] };
+            }
+        }
+    }
+}
+
+fn number(x: f64) -> F<f64, false> {
+    F(x)
+}
+
+fn truth(is: bool) -> f64 {
+    is as u8 as f64
+}
+
+fn combine(binary: Binary, a: F<f64, false>, b: F<f64, false>) -> F<f64, false> {
+    match binary {
+        Binary::Pow => a.pow(b),
+        Binary::Atan2 => a.atan2(b),
+        Binary::Remainder => a.remainder(b),
+        Binary::Fmod => a.fmod(b),
+    }
+}
+
+fn one(to: &mut Span, a: &Span, f: impl Fn(f64) -> f64) {
+    for (to, &a) in to.iter_mut().zip(a) {
+        *to = f(a);
+    }
+}
+
+fn two(to: &mut Span, a: &Span, b: &Span, f: impl Fn(f64, f64) -> f64) {
+    for i in 0..SPAN {
+        to[i] = f(a[i], b[i]);
+    }
+}
