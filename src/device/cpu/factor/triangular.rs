@@ -107,7 +107,7 @@ impl Kernel for Substitute<'_> {
             }
             if !unit {
                 for own in own {
-                    *own = *own / factors[row];
+                    *own /= factors[row];
                 }
             }
         }
