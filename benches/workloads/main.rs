@@ -2,79 +2,57 @@
 //! `benches/peers`: products, five networks (a to e) and single operations (f).
 //!
 //! `cargo bench --bench workloads -- --threads 1 --only a_,d_gpt_train` prints one line of JSON for each: the lowest, the
-//! median and the greatest time of a step in microseconds. On one thread that is the processor's time of this program, so
-//! that what else runs on the machine counts little (`taskset -c 0` keeps it on one core); on several, the time of the clock.
+//! median and the greatest time of a step in microseconds, and that of the first. On one thread that is the processor's time
+//! of this program, so that what else runs on the machine counts little (`taskset -c 0` keeps it on one core); on several,
+//! the time of the clock. `--weights FOLDER` writes each network's first weights and its inputs, for others to start from;
+//! `--check` tells what the first steps give in place of how long they take.
 //!
 //! - `networks`: the models, and what a step of each is.
 //! - `operations`: products and single operations.
+//! - `program`: what the command line asks for, and the lines that answer.
 //! - `measure`: how a time is taken.
 #![allow(missing_docs)] // a benchmark is no library
 
 mod measure;
 mod networks;
 mod operations;
+mod program;
 
-use chainrule::{Result, Tensor, threads};
-use measure::{Clock, measure};
-use std::hint::black_box;
+use chainrule::nn::Module;
+use chainrule::{DType, Result, Tensor, io, threads};
+use program::Program;
 
-/// What the command line asks for.
-pub(crate) struct Workloads {
-    threads: usize,
-    /// Beginnings of names; none: all.
-    only: Vec<String>,
-    /// How long each is measured, as a multiple of the usual.
-    scale: f64,
-    clock: Clock,
-}
+/// The program, as the workloads see it.
+pub(crate) struct Workloads(Program);
 
 impl Workloads {
     /// Is any workload that begins so wanted? Else its model need not be built.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only.as_str()) || only.starts_with(name))
+        self.0.wants(name)
     }
-    /// Measures a workload for about so many seconds. Whatever fails ends the program with its error.
+    /// One workload; whatever fails ends the program with its error.
     pub(crate) fn run(&self, name: &str, seconds: f64, mut step: impl FnMut() -> Result<Tensor>) -> Result<()> {
-        if !self.only.is_empty() && !self.only.iter().any(|only| name.starts_with(only.as_str())) {
-            return Ok(());
-        }
-        let times = measure(self.clock, seconds * self.scale, || black_box(step()?.checked()).map(drop))?;
-        let [min, median, max] = times.map(|seconds| seconds * 1e6);
-        println!(
-            "{{\"fw\":\"chainrule\",\"work\":\"{name}\",\"threads\":{},\"min_us\":{min:.3},\"med_us\":{median:.3},\"max_us\":{max:.3}}}",
-            self.threads
-        );
-        Ok(())
+        let size = |result: &Tensor| result.to_dtype(DType::F32).abs().mean().item();
+        self.0.run(name, seconds, || step()?.checked(), size)
+    }
+    /// Writes what a network starts from, where that is asked for: its tensors under their names, and its inputs.
+    pub(crate) fn write(&self, name: &str, model: &impl Module, inputs: &[(&str, &Tensor)]) -> Result<()> {
+        let Some(folder) = self.0.weights() else { return Ok(()) };
+        let inputs = inputs.iter().map(|&(name, tensor)| (name.to_string(), tensor.clone()));
+        io::safetensors::save(
+            folder.join(name).with_extension("safetensors"),
+            model.tensors()?.into_iter().chain(inputs),
+        )
     }
 }
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let value = |name: &str| arguments.iter().position(|argument| argument == name).map(|at| arguments.get(at + 1));
-    let number = |name: &str, usual: f64| match value(name) {
-        None => usual,
-        Some(text) => text.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-            eprintln!("{name} wants a number");
-            std::process::exit(2)
-        }),
-    };
-    let count = number("--threads", chainrule::thread_count() as f64).max(1.0) as usize;
-    let only = value("--only").flatten().map_or("", |only| only.as_str());
-    let workloads = Workloads {
-        threads: count,
-        only: only.split(',').filter(|name| !name.is_empty()).map(String::from).collect(),
-        scale: number("--scale", 1.0),
-        clock: if count == 1 { Clock::Processor } else { Clock::Wall },
-    };
-    threads(count, || {
+    let workloads = Workloads(Program::asked("chainrule", chainrule::thread_count()));
+    threads(workloads.0.threads(), || {
         operations::products(&workloads)?;
         networks::all(&workloads)?;
         operations::single(&workloads)
     })?;
-    if let Some(peak) = measure::peak_memory() {
-        println!(
-            "{{\"fw\":\"chainrule\",\"work\":\"rss\",\"threads\":{count},\"peak_rss_mib\":{peak:.1},\"only\":\"{only}\"}}"
-        );
-    }
+    workloads.0.finish();
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! How a time is taken on a machine that others use too: many short samples, and of those by the clock only the ones from
 //! stretches in which other programs were quiet.
 
-use chainrule::Result;
 use std::time::Instant;
 
 /// What is read before and after a sample.
@@ -22,9 +21,20 @@ const QUIET: f64 = 0.08;
 /// The fewest samples.
 const SAMPLES: usize = 7;
 
-/// The lowest, median and greatest seconds of a step, from about `seconds` of measuring.
-pub(crate) fn measure(clock: Clock, seconds: f64, mut step: impl FnMut() -> Result<()>) -> Result<[f64; 3]> {
+/// Seconds of a step.
+pub(crate) struct Times {
+    /// Of the very first one.
+    pub(crate) first: f64,
+    pub(crate) least: f64,
+    pub(crate) median: f64,
+    pub(crate) greatest: f64,
+}
+
+/// How long a step takes, from about `seconds` of measuring.
+pub(crate) fn measure<E>(clock: Clock, seconds: f64, mut step: impl FnMut() -> Result<(), E>) -> Result<Times, E> {
+    let begun = clock.now();
     step()?;
+    let first = clock.now() - begun;
     // Warm up, and learn how long a step takes.
     let (start, mut count) = (Instant::now(), 0);
     while count < 2 || start.elapsed().as_secs_f64() < 0.15 * seconds {
@@ -58,7 +68,8 @@ pub(crate) fn measure(clock: Clock, seconds: f64, mut step: impl FnMut() -> Resu
     // Never quiet: what there is.
     let mut samples = if quiet.is_empty() { disturbed } else { quiet };
     samples.sort_by(f64::total_cmp);
-    Ok([samples[0], samples[samples.len() / 2], samples[samples.len() - 1]])
+    let [least, median, greatest] = [0, samples.len() / 2, samples.len() - 1].map(|at| samples[at]);
+    Ok(Times { first, least, median, greatest })
 }
 
 impl Clock {

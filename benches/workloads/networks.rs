@@ -40,6 +40,7 @@ fn perceptron(workloads: &Workloads) -> Result<()> {
         }
         let (x, y) = (normal(&[batch, 784]), labels(batch, 10)?);
         let mut model = layers(&[784, 512, 512, 10]);
+        workloads.write(&format!("a_mlp_b{batch}"), &model, &[("x", &x), ("y", &y)])?;
         let mut adam = Adam::new(1e-3);
         workloads.run(&format!("a_mlp_b{batch}_train"), 2.5, || {
             learn(&mut model, &mut adam, |model| cross_entropy(&model.forward(&x), &y))
@@ -93,6 +94,7 @@ fn digits(workloads: &Workloads) -> Result<()> {
         f2: Linear::new(128, 10, &mut init),
     }
     .named();
+    workloads.write("b_cnn", &model, &[("x", &x), ("y", &y)])?;
     let mut adam = Adam::new(1e-3);
     workloads
         .run("b_cnn_train", 4.0, || learn(&mut model, &mut adam, |model| cross_entropy(&model.forward(&x), &y)))?;
@@ -113,6 +115,11 @@ impl Layer for Block {
     }
 }
 
+struct Residual {
+    blocks: Vec<Block>,
+}
+module!(Residual { blocks });
+
 fn residual(workloads: &Workloads) -> Result<()> {
     if !workloads.wants("c_resnet3") {
         return Ok(());
@@ -123,14 +130,15 @@ fn residual(workloads: &Workloads) -> Result<()> {
         conv: Conv2d::options(64, 64, 3).with_padding(1).without_bias().build(&mut init),
         bn: BatchNorm2d::new(64, &mut Init::new()),
     };
-    let mut model: [Block; 3] = [block(), block(), block()];
-    let forward = |model: &[Block; 3]| model.iter().fold(x.clone(), |x, block| block.forward(&x));
+    let mut model = Residual { blocks: vec![block(), block(), block()] }.named();
+    workloads.write("c_resnet3", &model, &[("x", &x)])?;
+    let forward = |model: &Residual| model.blocks.iter().fold(x.clone(), |x, block| block.forward(&x));
     workloads.run("c_resnet3_fwdbwd", 4.0, || {
         let loss = forward(&model).square().mean();
         loss.backward()?;
         Ok(loss)
     })?;
-    model.iter_mut().for_each(Module::freeze);
+    model.freeze();
     workloads.run("c_resnet3_infer", 2.5, || Ok(forward(&model)))
 }
 
@@ -221,6 +229,7 @@ fn language(workloads: &Workloads) -> Result<()> {
     let tokens = Tensor::from_vec((0..1024).map(|i: i64| (i * 31 + 7) % 256).collect(), [8, CONTEXT])?;
     let follow = labels(1024, 256)?;
     let (mut model, mut adam) = (Gpt::new(), AdamW::new(1e-3));
+    workloads.write("d_gpt", &model, &[("x", &tokens), ("y", &follow)])?;
     workloads.run("d_gpt_train", 5.0, || {
         let scores = |model: &Gpt| model.forward(&tokens, None).reshape([1024, TOKENS]);
         learn(&mut model, &mut adam, |model| cross_entropy(&scores(model), &follow))
@@ -230,11 +239,11 @@ fn language(workloads: &Workloads) -> Result<()> {
     let mut caches = vec![KvCache::with_room(CONTEXT); DEPTH];
     workloads.run("d_gpt_gen128_kv", 3.0, || {
         caches.iter_mut().for_each(|cache| cache.truncate(0));
-        let mut token = Tensor::from_vec(vec![0i64], [1, 1])?;
-        for _ in 0..CONTEXT {
-            token = model.forward(&token, Some(&mut caches)).select(1, 0).argmax_over(-1).unsqueeze(1);
+        let mut scores = model.forward(&Tensor::from_vec(vec![0i64], [1, 1])?, Some(&mut caches));
+        for _ in 1..CONTEXT {
+            scores = model.forward(&scores.select(1, 0).argmax_over(-1).unsqueeze(1), Some(&mut caches));
         }
-        Ok(token)
+        Ok(scores)
     })
 }
 
@@ -245,6 +254,7 @@ fn recurrent(workloads: &Workloads) -> Result<()> {
     }
     let mut model = Lstm::new(64, 256, &mut Init::new());
     let x = normal(&[64, 32, 64]);
+    workloads.write("e_lstm", &model, &[("x", &x)])?;
     workloads.run("e_lstm_fwdbwd", 4.0, || {
         let loss = model.forward(&x).output.square().mean();
         loss.backward()?;
