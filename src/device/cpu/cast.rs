@@ -3,8 +3,9 @@
 //! The loops are plain `as` conversions, which every target has as instructions. bf16 and f16 go by way of f32, in
 //! blocks that stay in the nearest cache, so that they need loops to and from f32 only.
 
-use super::parallel;
+use super::{Cpu, parallel};
 use crate::device::Value;
+use crate::device::copy::Arrange;
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape};
 use half::slice::HalfFloatSliceExt;
@@ -30,6 +31,12 @@ pub(super) fn cast(x: &Value, dtype: DType) -> Result<Value, Fault> {
         DType::BF16 => from_half::<bf16>(x, dtype),
         DType::F16 => from_half::<f16>(x, dtype),
     }
+}
+
+/// What was computed in f64 in another float: rounded once for f32, and by way of f32 for what is narrower.
+pub(super) fn rounded(x: &Value, dtype: DType) -> Result<Value, Fault> {
+    let x = if dtype.is_half() { Cpu.cast(x, DType::F32)? } else { x.clone() };
+    Cpu.cast(&x, dtype)
 }
 
 fn from<S>(x: &Value, dtype: DType) -> Result<Value, Fault>
@@ -170,8 +177,6 @@ impl To<bool> for bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::copy::Arrange;
-    use crate::device::cpu::Cpu;
 
     fn value<T: Element>(list: &[T]) -> Value {
         Value::build::<T>(Shape::new(&[list.len()]).unwrap(), |out| out.copy_from_slice(list)).unwrap()

@@ -3,14 +3,14 @@
 //! A target `a b` is read as `_ a _ b _` with blanks between: position `s` of these is a symbol where it is odd. A path
 //! stays, goes on by one, or by two where that jumps a blank between two unlike symbols.
 
-use super::real::Real;
+use super::cast::rounded;
 use super::rows::no_float;
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::error::Fault;
-use crate::layout::{DType, Shape, dispatch_float};
+use crate::layout::{DType, Shape};
 
 const NEVER: f64 = f64::NEG_INFINITY;
 
@@ -24,15 +24,15 @@ fn together(a: f64, b: f64, c: f64) -> f64 {
 }
 
 /// One example: its scores at `x[step * stride + class]`, and the symbols to be spelled.
-struct Example<'a, T> {
-    x: &'a [T],
+struct Example<'a> {
+    x: &'a [f64],
     stride: usize,
     steps: usize,
     symbols: &'a [i64],
     blank: usize,
 }
 
-impl<T: Real> Example<'_, T> {
+impl Example<'_> {
     /// Symbols with blanks around.
     fn positions(&self) -> usize {
         2 * self.symbols.len() + 1
@@ -46,7 +46,7 @@ impl<T: Real> Example<'_, T> {
         position % 2 == 1 && position >= 3 && self.symbols[position / 2] != self.symbols[position / 2 - 1]
     }
     fn score(&self, step: usize, position: usize) -> f64 {
-        self.x[step * self.stride + self.class(position)].wide()
+        self.x[step * self.stride + self.class(position)]
     }
     /// ln of the sum over all paths that stand at a position after a step: a row for each step.
     fn forward(&self) -> Vec<f64> {
@@ -78,7 +78,7 @@ impl<T: Real> Example<'_, T> {
         }
     }
     /// Takes the chance of each class at each step away from `slopes`: `[steps, classes]`.
-    fn backward(&self, forward: &[f64], total: f64, slopes: &mut [T], classes: usize) {
+    fn backward(&self, forward: &[f64], total: f64, slopes: &mut [f64], classes: usize) {
         let count = self.positions();
         // ln of the sum over all ways to go on from a position after a step.
         let mut ways = vec![NEVER; count];
@@ -91,7 +91,7 @@ impl<T: Real> Example<'_, T> {
             for position in 0..count {
                 let chance = (forward[step * count + position] + ways[position] - total).exp();
                 let slope = &mut slopes[self.class(position)];
-                *slope += T::narrow(-chance);
+                *slope -= chance;
             }
             // Scores of this step are met when one comes from the step before.
             for (position, way) in ways.iter_mut().enumerate() {
@@ -122,7 +122,7 @@ fn lengths(given: &Value, most: usize, what: &str) -> Result<Vec<usize>, Fault> 
     Ok(checked)
 }
 
-fn run<T: Real>(
+fn run(
     x: &Value,
     targets: &Value,
     (input_lengths, target_lengths): (&Value, &Value),
@@ -147,8 +147,8 @@ fn run<T: Real>(
             }
         }
     }
-    let data = x.dense::<T>()?;
-    let one = |example: usize, slopes: &mut [T]| -> f64 {
+    let data = x.dense::<f64>()?;
+    let one = |example: usize, slopes: &mut [f64]| -> f64 {
         let example_of = Example {
             x: &data[(example * classes).min(data.len())..],
             stride: batch * classes,
@@ -170,8 +170,8 @@ fn run<T: Real>(
     let mut losses = vec![0.0f64; batch];
     let slopes = if wanted {
         let each = steps * classes;
-        let all = Value::build::<T>(Shape::new(&[batch, steps, classes])?, |out| {
-            out.fill(T::ZERO);
+        let all = Value::build::<f64>(Shape::new(&[batch, steps, classes])?, |out| {
+            out.fill(0.0);
             parallel::chunks_pair((&mut losses, 1), (out, each), cost, |example, loss, slopes| {
                 loss[0] = one(example, slopes);
             });
@@ -181,11 +181,7 @@ fn run<T: Real>(
         parallel::chunks(&mut losses, 1, cost, |example, loss| loss[0] = one(example, &mut []));
         None
     };
-    let losses = Value::build::<T>(Shape::new(&[batch])?, |out| {
-        for (out, &loss) in out.iter_mut().zip(&losses) {
-            *out = T::narrow(loss);
-        }
-    })?;
+    let losses = Value::build::<f64>(Shape::new(&[batch])?, |out| out.copy_from_slice(&losses))?;
     Ok(Alignments { losses, slopes })
 }
 
@@ -198,7 +194,13 @@ impl Ctc for Cpu {
         how: Alignment,
         slopes: bool,
     ) -> Result<Alignments, Fault> {
-        let x = self.contiguous(x)?;
-        dispatch_float!(x.dtype(), T => run::<T>(&x, targets, lengths, how, slopes), else Err(no_float("ctc_loss", &x)))
+        if !x.dtype().is_float() {
+            return Err(no_float("ctc_loss", x));
+        }
+        // Chances are products of many factors: all is added up in f64 and rounded once.
+        let wide = self.contiguous(&self.cast(x, DType::F64)?)?;
+        let Alignments { losses, slopes } = run(&wide, targets, lengths, how, slopes)?;
+        let slopes = slopes.map(|slopes| rounded(&slopes, x.dtype())).transpose()?;
+        Ok(Alignments { losses: rounded(&losses, x.dtype())?, slopes })
     }
 }

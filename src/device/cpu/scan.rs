@@ -1,13 +1,13 @@
 //! Running sums on the processor: a dense tensor is `[outer, size, inner]`, and the numbers of a row run side by side.
 
-use super::real::Real;
+use super::cast::rounded;
 use super::reduce::{compared_as, dispatch_compared};
 use super::{Cpu, parallel};
 use crate::device::copy::Arrange;
 use crate::device::scan::Scan;
 use crate::device::{Value, by_size};
 use crate::error::Fault;
-use crate::layout::{DType, Element, dispatch_float};
+use crate::layout::{DType, Element};
 
 /// How many numbers run side by side at a time.
 const STRIP: usize = 64;
@@ -32,13 +32,13 @@ impl Axis {
     }
 }
 
-/// Walks along the axis with a state for each of the numbers side by side; `step` takes a number in and says what to write.
-fn scan<T: Element, S: Copy + Send + Sync>(
+/// Walks along the axis with a result for each of the numbers side by side, which `step` takes a number into.
+fn scan<T: Element>(
     x: &Value,
     axis: usize,
-    start: S,
+    start: T,
     reversed: bool,
-    step: impl Fn(&mut S, T) -> T + Sync,
+    step: impl Fn(T, T) -> T + Sync,
 ) -> Result<Value, Fault> {
     let x = Cpu.contiguous(x)?;
     let along = Axis::of(&x, axis);
@@ -49,12 +49,13 @@ fn scan<T: Element, S: Copy + Send + Sync>(
             let mut from = 0;
             while from < along.inner {
                 let width = STRIP.min(along.inner - from);
-                let mut states = [start; STRIP];
+                let mut results = [start; STRIP];
                 for number in 0..along.size {
                     let row = if reversed { along.size - 1 - number } else { number };
                     let place = row * along.inner + from..row * along.inner + from + width;
-                    for ((state, out), &x) in states.iter_mut().zip(&mut out[place.clone()]).zip(&x[place]) {
-                        *out = step(state, x);
+                    for ((result, out), &x) in results.iter_mut().zip(&mut out[place.clone()]).zip(&x[place]) {
+                        *result = step(*result, x);
+                        *out = *result;
                     }
                 }
                 from += width;
@@ -63,68 +64,48 @@ fn scan<T: Element, S: Copy + Send + Sync>(
     })
 }
 
-fn in_f32(x: &Value, kernel: impl FnOnce(&Value) -> Result<Value, Fault>) -> Result<Value, Fault> {
-    Cpu.cast(&kernel(&Cpu.cast(x, DType::F32)?)?, x.dtype())
-}
-
-fn no_float(what: &str, x: &Value) -> Fault {
-    Fault::dtype(
-        format!("{what} of {} numbers is not defined", x.dtype()),
-        "convert to a float first: x.to_dtype(DType::F32)",
-    )
+/// Computes in f64, so that what runs stays exact along thousands of f32, and rounds each result.
+fn in_f64<const N: usize>(
+    what: &str,
+    values: [&Value; N],
+    kernel: impl FnOnce([&Value; N]) -> Result<Value, Fault>,
+) -> Result<Value, Fault> {
+    let dtype = values[0].dtype();
+    if !dtype.is_float() {
+        return Err(Fault::dtype(
+            format!("{what} of {dtype} numbers is not defined"),
+            "convert to a float first: x.to_dtype(DType::F32)",
+        ));
+    }
+    let mut wide = values.map(Value::clone);
+    for value in &mut wide {
+        *value = Cpu.cast(value, DType::F64)?;
+    }
+    rounded(&kernel(wide.each_ref())?, dtype)
 }
 
 impl Scan for Cpu {
     fn cumulative_sum(&self, x: &Value, axis: usize, reversed: bool) -> Result<Value, Fault> {
-        if x.dtype().is_half() {
-            return in_f32(x, |x| self.cumulative_sum(x, axis, reversed));
+        if !x.dtype().is_float() {
+            return scan::<i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, i64::wrapping_add);
         }
-        // The running sum is carried in f64, so that it stays exact along thousands of f32.
-        let add = |sum: &mut f64, x: f64| {
-            *sum += x;
-            *sum
-        };
-        dispatch_float!(
-            x.dtype(),
-            T => scan::<T, f64>(x, axis, 0.0, reversed, |sum, x| T::narrow(add(sum, x.wide()))),
-            else scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, |sum, x| {
-                *sum = sum.wrapping_add(x);
-                *sum
-            })
-        )
+        in_f64("a sum", [x], |[x]| scan::<f64>(x, axis, 0.0, reversed, |sum, x| sum + x))
     }
 
     fn cumulative_product(&self, x: &Value, axis: usize) -> Result<Value, Fault> {
-        if x.dtype().is_half() {
-            return in_f32(x, |x| self.cumulative_product(x, axis));
+        if !x.dtype().is_float() {
+            return scan::<i64>(&self.cast(x, DType::I64)?, axis, 1, false, i64::wrapping_mul);
         }
-        dispatch_float!(
-            x.dtype(),
-            T => scan::<T, f64>(x, axis, 1.0, false, |product, x| {
-                *product *= x.wide();
-                T::narrow(*product)
-            }),
-            else scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 1, false, |product, x| {
-                *product = product.wrapping_mul(x);
-                *product
-            })
-        )
+        in_f64("a product", [x], |[x]| scan::<f64>(x, axis, 1.0, false, |product, x| product * x))
     }
 
     fn cumulative_logsumexp(&self, x: &Value, axis: usize) -> Result<Value, Fault> {
-        if x.dtype().is_half() {
-            return in_f32(x, |x| self.cumulative_logsumexp(x, axis));
-        }
-        dispatch_float!(
-            x.dtype(),
-            T => scan::<T, f64>(x, axis, f64::NEG_INFINITY, false, |sum, x| {
-                let x = x.wide();
-                let (low, high) = if *sum < x { (*sum, x) } else { (x, *sum) };
-                *sum = if low == high && high.is_infinite() { high } else { high + (low - high).exp().ln_1p() };
-                T::narrow(*sum)
-            }),
-            else Err(no_float("cumulative_logsumexp", x))
-        )
+        in_f64("cumulative_logsumexp", [x], |[x]| {
+            scan::<f64>(x, axis, f64::NEG_INFINITY, false, |sum, x| {
+                let (low, high) = if sum < x { (sum, x) } else { (x, sum) };
+                if low == high && high.is_infinite() { high } else { high + (low - high).exp().ln_1p() }
+            })
+        })
     }
 
     fn cumulative_extreme(&self, x: &Value, axis: usize, greatest: bool) -> Result<(Value, Value), Fault> {
@@ -134,26 +115,15 @@ impl Scan for Cpu {
     }
 
     fn cumulative_product_gradient(&self, x: &Value, g: &Value, axis: usize) -> Result<Value, Fault> {
-        if x.dtype().is_half() {
-            let g = self.cast(g, DType::F32)?;
-            return in_f32(x, |x| self.cumulative_product_gradient(x, &g, axis));
-        }
-        dispatch_float!(x.dtype(), T => product_gradient::<T>(x, g, axis), else Err(no_float("a gradient", x)))
+        in_f64("a gradient", [x, g], |[x, g]| product_gradient(x, g, axis))
     }
 
     fn cumulative_logsumexp_gradient(&self, x: &Value, y: &Value, g: &Value, axis: usize) -> Result<Value, Fault> {
-        if x.dtype().is_half() {
-            let (y, g) = (self.cast(y, DType::F32)?, self.cast(g, DType::F32)?);
-            return in_f32(x, |x| self.cumulative_logsumexp_gradient(x, &y, &g, axis));
-        }
-        dispatch_float!(x.dtype(), T => logsumexp_gradient::<T>(x, y, g, axis), else Err(no_float("a gradient", x)))
+        in_f64("a gradient", [x, y, g], |[x, y, g]| logsumexp_gradient(x, y, g, axis))
     }
 
     fn add_at_places(&self, x: &Value, places: &Value, axis: usize) -> Result<Value, Fault> {
-        if x.dtype().is_half() {
-            return in_f32(x, |x| self.add_at_places(x, places, axis));
-        }
-        dispatch_float!(x.dtype(), T => add_at::<T>(x, places, axis), else Err(no_float("a gradient", x)))
+        in_f64("a gradient", [x], |[x]| add_at(x, places, axis))
     }
 
     fn take_places(&self, x: &Value, places: &Value, axis: usize) -> Result<Value, Fault> {
@@ -186,11 +156,11 @@ fn extremes<T: Element>(x: &Value, axis: usize, greatest: bool) -> Result<(Value
 
 /// `∂L/∂xᵢ = Σ over k ≥ i of gₖ Π xⱼ over j ≤ k, j ≠ i`, by what stands before and a recurrence from behind: no division,
 /// so zeros do no harm.
-fn product_gradient<T: Real>(x: &Value, g: &Value, axis: usize) -> Result<Value, Fault> {
+fn product_gradient(x: &Value, g: &Value, axis: usize) -> Result<Value, Fault> {
     let (x, g) = (Cpu.contiguous(x)?, Cpu.contiguous(g)?);
     let along = Axis::of(&x, axis);
-    let (xs, gs) = (x.dense::<T>()?, g.dense::<T>()?);
-    Value::build::<T>(*x.shape(), |out| {
+    let (xs, gs) = (x.dense::<f64>()?, g.dense::<f64>()?);
+    Value::build::<f64>(*x.shape(), |out| {
         parallel::chunks(out, along.block(), 8, |index, out| {
             let from = index * along.block();
             let (xs, gs) = (&xs[from..from + out.len()], &gs[from..from + out.len()]);
@@ -199,15 +169,15 @@ fn product_gradient<T: Real>(x: &Value, g: &Value, axis: usize) -> Result<Value,
                 let mut product = 1.0;
                 for (row, before) in before.iter_mut().enumerate() {
                     *before = product;
-                    product *= xs[row * along.inner + column].wide();
+                    product *= xs[row * along.inner + column];
                 }
                 // gᵢ + xᵢ₊₁ (gᵢ₊₁ + xᵢ₊₂ (...)).
                 let mut behind = 0.0;
                 for row in (0..along.size).rev() {
                     let at = row * along.inner + column;
-                    let own = gs[at].wide() + behind;
-                    out[at] = T::narrow(before[row] * own);
-                    behind = xs[at].wide() * own;
+                    let own = gs[at] + behind;
+                    out[at] = before[row] * own;
+                    behind = xs[at] * own;
                 }
             }
         });
@@ -215,37 +185,37 @@ fn product_gradient<T: Real>(x: &Value, g: &Value, axis: usize) -> Result<Value,
 }
 
 /// `∂L/∂xᵢ = e^(xᵢ - yᵢ) rᵢ` with `rᵢ = gᵢ + e^(yᵢ - yᵢ₊₁) rᵢ₊₁`: results never fall, so no exponential overflows.
-fn logsumexp_gradient<T: Real>(x: &Value, y: &Value, g: &Value, axis: usize) -> Result<Value, Fault> {
+fn logsumexp_gradient(x: &Value, y: &Value, g: &Value, axis: usize) -> Result<Value, Fault> {
     let (x, y, g) = (Cpu.contiguous(x)?, Cpu.contiguous(y)?, Cpu.contiguous(g)?);
     let along = Axis::of(&x, axis);
-    let (xs, ys, gs) = (x.dense::<T>()?, y.dense::<T>()?, g.dense::<T>()?);
+    let (xs, ys, gs) = (x.dense::<f64>()?, y.dense::<f64>()?, g.dense::<f64>()?);
     // Between equal infinities nothing is lost or gained.
     let ratio = |low: f64, high: f64| if low == high { 1.0 } else { (low - high).exp() };
-    Value::build::<T>(*x.shape(), |out| {
+    Value::build::<f64>(*x.shape(), |out| {
         parallel::chunks(out, along.block(), 8, |index, out| {
             let from = index * along.block();
             for column in 0..along.inner {
                 let (mut behind, mut next) = (0.0, f64::INFINITY);
                 for row in (0..along.size).rev() {
                     let at = from + row * along.inner + column;
-                    let (x, y) = (xs[at].wide(), ys[at].wide());
-                    behind = gs[at].wide() + ratio(y, next) * behind;
+                    let (x, y) = (xs[at], ys[at]);
+                    behind = gs[at] + ratio(y, next) * behind;
                     next = y;
                     let share = if x == f64::NEG_INFINITY { 0.0 } else { ratio(x, y) };
-                    out[at - from] = T::narrow(share * behind);
+                    out[at - from] = share * behind;
                 }
             }
         });
     })
 }
 
-fn add_at<T: Real>(x: &Value, places: &Value, axis: usize) -> Result<Value, Fault> {
+fn add_at(x: &Value, places: &Value, axis: usize) -> Result<Value, Fault> {
     let (x, places) = (Cpu.contiguous(x)?, Cpu.contiguous(places)?);
     let along = Axis::of(&x, axis);
-    let (xs, places) = (x.dense::<T>()?, places.dense::<i64>()?);
-    Value::build::<T>(*x.shape(), |out| {
+    let (xs, places) = (x.dense::<f64>()?, places.dense::<i64>()?);
+    Value::build::<f64>(*x.shape(), |out| {
         parallel::chunks(out, along.block(), 4, |index, out| {
-            out.fill(T::ZERO);
+            out.fill(0.0);
             let from = index * along.block();
             for at in 0..out.len() {
                 let place = (places[from + at] as usize).min(along.size - 1);

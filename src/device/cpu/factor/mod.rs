@@ -13,6 +13,7 @@ mod symmetric;
 mod tests;
 mod triangular;
 
+use super::cast::rounded;
 use super::simd::SimdLevel;
 use super::{Cpu, parallel};
 use crate::device::Value;
@@ -212,10 +213,4 @@ fn in_f64<const N: usize, const M: usize>(
         *result = rounded(result, dtype)?;
     }
     Ok(results)
-}
-
-/// Rounded once for f32, by way of f32 for what is narrower.
-fn rounded(x: &Value, dtype: DType) -> Result<Value, Fault> {
-    let x = if dtype.is_half() { Cpu.cast(x, DType::F32)? } else { x.clone() };
-    Cpu.cast(&x, dtype)
 }

@@ -8,6 +8,11 @@ use crate::device::recurrent::Gates;
 /// Numbers that a loop takes at a time; what is left over at the end is padded to so many.
 const LANES: usize = 16;
 
+/// The widest level for cells that are rarer than LSTM: their time goes into products all the more.
+const fn rarer<T: Real>() -> SimdLevel {
+    if matches!(T::WIDEST, SimdLevel::Avx512) { SimdLevel::Avx2 } else { T::WIDEST }
+}
+
 /// Replaces every number by a function of it.
 #[inline(always)]
 fn each<T: Real>(values: &mut [T], f: impl Fn(T) -> T) {
@@ -110,7 +115,7 @@ pub(super) struct Gru<'a, T> {
 
 impl<T: Real> Kernel for Gru<'_, T> {
     type Output = ();
-    const WIDEST: SimdLevel = T::WIDEST;
+    const WIDEST: SimdLevel = rarer::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(mut self) {
         let size = self.hidden;
@@ -144,7 +149,7 @@ pub(super) struct Plain<'a, T> {
 
 impl<T: Real> Kernel for Plain<'_, T> {
     type Output = ();
-    const WIDEST: SimdLevel = T::WIDEST;
+    const WIDEST: SimdLevel = rarer::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         for row in (0..self.awake.count).filter(|&row| self.awake.has(row)) {
@@ -254,7 +259,7 @@ pub(super) struct GruBack<'a, T> {
 
 impl<T: Real> Kernel for GruBack<'_, T> {
     type Output = ();
-    const WIDEST: SimdLevel = T::WIDEST;
+    const WIDEST: SimdLevel = rarer::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let size = self.hidden;
@@ -292,7 +297,7 @@ pub(super) struct PlainBack<'a, T> {
 
 impl<T: Real> Kernel for PlainBack<'_, T> {
     type Output = ();
-    const WIDEST: SimdLevel = T::WIDEST;
+    const WIDEST: SimdLevel = rarer::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         for row in (0..self.awake.count).filter(|&row| self.awake.has(row)) {
