@@ -138,12 +138,15 @@ impl Program {
     /// That of its gradient for input `which`: the inputs are what the gradient reads, the formula's inputs or its result, and
     /// last what arrives. (Constants decide, so that each formula has the one program that it needs.)
     pub(crate) fn of_gradient<P: Formula<N>, const N: usize>(formula: &P, which: usize) -> Program {
-        Program::trace(|| match const { P::SLOPE } {
-            Slope::Flat => 0.0.into(),
-            Slope::Output => formula.slope(Symbol::input(0)) * Symbol::input(1),
-            Slope::Inputs => formula.slopes(symbols::<N>())[which] * Symbol::input(N),
-            Slope::Dual => formula.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()),
-        })
+        if const { matches!(P::SLOPE, Slope::Flat) } {
+            Program::trace(|| 0.0.into())
+        } else if const { matches!(P::SLOPE, Slope::Output) } {
+            Program::trace(|| formula.slope(Symbol::input(0)) * Symbol::input(1))
+        } else if const { matches!(P::SLOPE, Slope::Inputs) } {
+            Program::trace(|| formula.slopes(symbols::<N>())[which] * Symbol::input(N))
+        } else {
+            Program::trace(|| formula.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()))
+        }
     }
     // Apart from `trace`, so that they are compiled once and not for each formula.
     fn begin() -> Program {

@@ -68,12 +68,14 @@ impl<P: Formula<N>, const N: usize> AnyFormula for Of<P, N> {
     fn compute(&self, inputs: &[&Value]) -> Result<Value, Fault> {
         on!(inputs[0].device(), formula(&self.0, first(inputs)))
     }
-    // Constants decide, so that each formula has the one gradient that it needs.
+    // Constants decide (bools: of a `match` every arm is compiled), so that each formula has the one gradient that it needs.
     fn gradient(&self, which: usize, read: &[&Value], arriving: &Value, dtype: DType) -> Result<Value, Fault> {
-        match const { P::SLOPE } {
-            Slope::Flat => Err(Fault::defect("a gradient that is zero is not computed")),
-            Slope::Output => on!(arriving.device(), formula_gradient_of_result(&self.0, read[0], arriving, dtype)),
-            _ => on!(arriving.device(), formula_gradient(&self.0, which, first(read), arriving, dtype)),
+        if const { matches!(P::SLOPE, Slope::Flat) } {
+            Err(Fault::defect("a gradient that is zero is not computed"))
+        } else if const { matches!(P::SLOPE, Slope::Output) } {
+            on!(arriving.device(), formula_gradient_of_result(&self.0, read[0], arriving, dtype))
+        } else {
+            on!(arriving.device(), formula_gradient(&self.0, which, first(read), arriving, dtype))
         }
     }
     fn program(&self, gradient_of: Option<usize>) -> Program {
