@@ -59,10 +59,10 @@ def title(work):
     return WORKS.get(work) or work.replace("gemm_", "product ").replace("x[", " × [").replace("x", "×")
 
 
-def write(lines, apart, folder):
+def write(lines, apart, how, folder):
     """Writes table.md and a chart for each number of threads; gives their paths."""
     counts = sorted({line["threads"] for line in lines})
-    parts, paths = [heading(lines, apart)], [folder / "table.md"]
+    parts, paths = [heading(apart, how)], [folder / "table.md"]
     for count in counts:
         own = [line for line in lines if line["threads"] == count]
         times, plain = lowest(own)
@@ -78,12 +78,13 @@ def threads(count):
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def heading(lines, apart):
+def heading(apart, how):
     text = (
         "# This crate beside others\n\n"
-        f"Written by `benches/peers/run` on {processor()}. Medians of a step, of each round the lowest, in milliseconds; products in"
-        " GFLOP/s. Of a framework that can do a thing in several ways the fastest counts, and is named. *Best / ours*: how many"
-        " times as long the fastest of the others takes; where that is below 1, it is bold."
+        f"Written by `benches/peers/run` on {processor()}, {how}.\n\n"
+        "The median of a step in milliseconds, the lowest of all rounds; products in GFLOP/s. Of a framework that can do a thing in"
+        " several ways the fastest counts, and is named. *Best / ours*: how many times as long the fastest of the others takes;"
+        " where that is below 1, it is bold."
     )
     if apart:
         names = ", ".join(sorted(f"{work} ({NAMES[name]})" for name, work in apart))

@@ -48,7 +48,7 @@ impl Workloads {
 
 fn main() -> Result<()> {
     let workloads = Workloads(Program::asked("chainrule", chainrule::thread_count()));
-    threads(workloads.0.threads(), || {
+    threads(workloads.0.threads, || {
         operations::products(&workloads)?;
         networks::all(&workloads)?;
         operations::single(&workloads)

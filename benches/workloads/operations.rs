@@ -1,29 +1,14 @@
 //! Products of the sizes that networks have, and single operations on four million numbers.
 
 use crate::Workloads;
+use crate::program::{PRODUCTS, product_name};
 use chainrule::{Random, Result, Tensor};
-
-/// Batch, rows, shared size, columns.
-const PRODUCTS: [[usize; 4]; 10] = [
-    [1, 64, 64, 64],
-    [1, 128, 128, 128],
-    [1, 256, 256, 256],
-    [1, 512, 512, 512],
-    [1, 1024, 1024, 1024],
-    [1, 2048, 2048, 2048],
-    [1, 1, 1024, 1024],
-    [1, 32, 784, 512],
-    [1, 64, 512, 2048],
-    [8, 128, 64, 128],
-];
 
 pub(crate) fn products(workloads: &Workloads) -> Result<()> {
     let mut random = Random::new(1);
-    for [batch, m, k, n] in PRODUCTS {
-        let (name, front) = match batch {
-            1 => (format!("gemm_{m}x{k}x{n}"), vec![]),
-            _ => (format!("gemm_{batch}x[{m}x{k}x{n}]"), vec![batch]),
-        };
+    for product @ [batch, m, k, n] in PRODUCTS {
+        let name = product_name(product);
+        let front = if batch == 1 { vec![] } else { vec![batch] };
         if !workloads.wants(&name) {
             continue;
         }

@@ -9,10 +9,28 @@ use std::process::exit;
 /// How many steps show that two programs compute the same.
 const FIRST: usize = 3;
 
+/// Products of the sizes that networks have: batch, rows, shared size, columns.
+pub(crate) const PRODUCTS: [[usize; 4]; 10] = [
+    [1, 64, 64, 64],
+    [1, 128, 128, 128],
+    [1, 256, 256, 256],
+    [1, 512, 512, 512],
+    [1, 1024, 1024, 1024],
+    [1, 2048, 2048, 2048],
+    [1, 1, 1024, 1024],
+    [1, 32, 784, 512],
+    [1, 64, 512, 2048],
+    [8, 128, 64, 128],
+];
+
+pub(crate) fn product_name([batch, m, k, n]: [usize; 4]) -> String {
+    if batch == 1 { format!("gemm_{m}x{k}x{n}") } else { format!("gemm_{batch}x[{m}x{k}x{n}]") }
+}
+
 /// What the command line asks for.
 pub(crate) struct Program {
     framework: &'static str,
-    threads: usize,
+    pub(crate) threads: usize,
     /// Beginnings of names; none: all.
     only: Vec<String>,
     /// How long each is measured, as a multiple of the usual.
@@ -48,9 +66,6 @@ impl Program {
             weights: value("--weights").map(PathBuf::from),
             check: arguments.iter().any(|argument| argument == "--check"),
         }
-    }
-    pub(crate) fn threads(&self) -> usize {
-        self.threads
     }
     pub(crate) fn weights(&self) -> Option<&Path> {
         self.weights.as_deref()
