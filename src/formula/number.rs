@@ -219,6 +219,8 @@ macro_rules! functions {
             Erfc erfc(x, y, d) Some(-(d * ((-(x * x)).exp() * std::f64::consts::FRAC_2_SQRT_PI)));
             /// The number whose error function is `x`.
             Erfinv erfinv(x, y, d) Some(d * ((y * y).exp() / std::f64::consts::FRAC_2_SQRT_PI));
+            /// The share of a standard normal distribution below `x`.
+            NormalCdf normal_cdf(x, y, d) Some(d * ((x * x * -0.5).exp() * (0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2)));
             /// Logarithm of the absolute value of the gamma function.
             Lgamma lgamma(x, y, d) Some(d * x.polygamma(0));
             /// The greatest whole number that is not greater.

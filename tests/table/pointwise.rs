@@ -14,7 +14,7 @@ pub fn rows() -> Vec<Row> {
     let kinks = || real([]).away_from(&[0.0]);
     let mut rows = methods! {
         exp: any(); exp2: any(); expm1: any(); sin: any(); cos: any(); atan: any(); sinh: any(); cosh: any(); tanh: any();
-        asinh: any(); erf: any(); erfc: any(); sigmoid: any(); log_sigmoid: any(); silu: any(); gelu: any(); gelu_tanh: any();
+        asinh: any(); erf: any(); erfc: any(); normal_cdf: any(); sigmoid: any(); log_sigmoid: any(); silu: any(); gelu: any(); gelu_tanh: any();
         mish: any(); tanhshrink: any(); to_degrees: any(); to_radians: any();
         softplus(1.3, 20.0): any();
         ln: any().positive(); log1p: any().positive(); log2: any().positive(); log10: any().positive(); sqrt: any().positive();

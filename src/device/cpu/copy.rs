@@ -274,10 +274,10 @@ impl Turn {
             && self.way == Way::Lines
             && out.addr().is_multiple_of(LINE)
             && (self.out_step.unsigned_abs() * size_of::<E>()).is_multiple_of(LINE);
-        for i in (0..rows).step_by(TILE) {
-            let high = TILE.min(rows - i);
-            for j in (0..columns).step_by(TILE) {
-                let wide = TILE.min(columns - j);
+        for j in (0..columns).step_by(TILE) {
+            let wide = TILE.min(columns - j);
+            for i in (0..rows).step_by(TILE) {
+                let high = TILE.min(rows - i);
                 // SAFETY: i + high <= rows and j + wide <= columns; the way is one that the processor has.
                 unsafe {
                     let from = source.offset(j as isize * self.source_step + i as isize);

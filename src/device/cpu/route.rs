@@ -131,7 +131,8 @@ impl Route {
         let planes: usize = outer.iter().map(|stretch| stretch.size).product();
         parallel::parts(planes * down * right, rows * columns, |part| {
             let (to, from) = self.at(&outer, part / (down * right));
-            let (i, j) = (part / right % down * rows, part % right * columns);
+            // Along what is read first: its lines lie side by side, and are asked for before they are needed.
+            let (i, j) = (part % down * rows, part / down % right * columns);
             let (y, x) = (i as isize, j as isize);
             let (to, from) = (to + y * wide.to + x * inner.to, from + y * wide.from + x * inner.from);
             block(to, from, rows.min(wide.size - i), columns.min(inner.size - j));
@@ -179,9 +180,9 @@ impl Route {
 
 /// Rows and columns that are turned around at once; blocks are multiples of it.
 pub(crate) const TILE: usize = 16;
-/// Rows (of what is written) and columns of a block: it crosses some thousand pages at most, as many as a processor has at
-/// hand, and reads few enough rows at a time that each is fetched ahead.
-const HIGH: usize = 1024;
+/// Rows (of what is written) and columns of a block: it crosses some hundred pages, which a processor has at hand, and
+/// sixteen rows at a time are read far enough that each is fetched ahead.
+const HIGH: usize = 256;
 const WIDE: usize = 64;
 
 #[cfg(test)]

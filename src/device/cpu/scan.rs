@@ -44,6 +44,9 @@ fn scan<T: Element>(
     let along = Axis::of(&x, axis);
     let data = x.dense::<T>()?;
     Value::build::<T>(*x.shape(), |out| {
+        if along.inner == 1 {
+            return rows(along.size, (data, out), start, reversed, step);
+        }
         parallel::chunks(out, along.block(), 4, |index, out| {
             let x = &data[index * along.block()..][..out.len()];
             let mut from = 0;
@@ -62,6 +65,34 @@ fn scan<T: Element>(
             }
         });
     })
+}
+
+/// Rows that are walked side by side, and how far each at a time: a step waits for the one before it, but not for those of
+/// other rows.
+const ROWS: usize = 4;
+const STRETCH: usize = 16;
+
+/// The walk along rows of `size` neighbours.
+fn rows<T: Element>(
+    size: usize,
+    (data, out): (&[T], &mut [T]),
+    start: T,
+    reversed: bool,
+    step: impl Fn(T, T) -> T + Sync,
+) {
+    parallel::chunks(out, ROWS * size, 4, |index, out| {
+        let x = &data[index * ROWS * size..][..out.len()];
+        let mut results = [start; ROWS];
+        for done in (0..size).step_by(STRETCH) {
+            for ((out, x), result) in out.chunks_mut(size).zip(x.chunks(size)).zip(&mut results) {
+                for number in done..size.min(done + STRETCH) {
+                    let at = if reversed { size - 1 - number } else { number };
+                    *result = step(*result, x[at]);
+                    out[at] = *result;
+                }
+            }
+        }
+    });
 }
 
 /// Computes in f64, so that what runs stays exact along thousands of f32, and rounds each result.

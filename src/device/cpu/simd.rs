@@ -27,6 +27,18 @@ pub(super) fn prefetch<T>(pointer: *const T) {
     let _ = pointer;
 }
 
+/// The same for what is wanted so late that the second-level cache will do.
+#[inline(always)]
+pub(super) fn prefetch_early<T>(pointer: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(pointer.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = pointer;
+}
+
 /// A loop to be compiled for each level. `run` must be `#[inline(always)]`, so that it takes on its caller's features.
 /// `FUSED` says that a fused multiply-add is one instruction here.
 pub trait Kernel: Sized {

@@ -14,7 +14,7 @@ mod logarithm;
 mod power;
 mod trigonometric;
 
-pub(crate) use error::{erf, erfc, erfinv};
+pub(crate) use error::{erf, erfc, erfinv, normal_cdf};
 pub(crate) use exponential::{cosh, decay, exp, exp2, expm1, sinh, tanh};
 pub(crate) use gamma::{lgamma, polygamma};
 pub(crate) use logarithm::{acosh, asinh, atanh, ln, log1p, log2, log10};

@@ -49,6 +49,12 @@ pub(crate) trait Real: Element + Add<Output = Self> + Sub<Output = Self> + Mul<O
     /// The tile for the instruction set in use.
     #[allow(private_interfaces)]
     fn kernel() -> Kernel<Self>;
+    /// Dot products with many lines for the instruction set in use, where they are spelt out.
+    #[cfg(target_arch = "x86_64")]
+    #[allow(private_interfaces)]
+    fn dots() -> Option<super::dots::Dots<Self>> {
+        None
+    }
     /// `self · a + b`, as one instruction where `FUSED` says there is one.
     fn times_plus<const FUSED: bool>(self, a: Self, b: Self) -> Self;
     /// Writes `count` lines that are dense along the shared size as a panel: `panel[p * width + l] = line l at p`.
@@ -56,8 +62,19 @@ pub(crate) trait Real: Element + Add<Output = Self> + Sub<Output = Self> + Mul<O
 }
 
 macro_rules! real {
-    ($T:ident, $avx512:ident, $avx2:ident, $portable:ident, $multiply:path, $turn:path) => {
+    ($T:ident, $avx512:ident, $avx2:ident, $portable:ident, $multiply:path, $turn:path $(, $dots_512:ident $dots_256:ident)?) => {
         impl Real for $T {
+            $(
+                #[cfg(target_arch = "x86_64")]
+                #[allow(private_interfaces)]
+                fn dots() -> Option<super::dots::Dots<$T>> {
+                    match simd::level() {
+                        SimdLevel::Avx512 => Some(super::dots::$dots_512),
+                        SimdLevel::Avx2 => Some(super::dots::$dots_256),
+                        SimdLevel::Portable => None,
+                    }
+                }
+            )?
             #[allow(private_interfaces)]
             fn kernel() -> Kernel<$T> {
                 match simd::level() {
@@ -113,5 +130,5 @@ macro_rules! real {
     };
 }
 
-real!(f32, AVX512_F32, AVX2_F32, PORTABLE_F32, matrixmultiply::sgemm, transpose::turn_f32);
+real!(f32, AVX512_F32, AVX2_F32, PORTABLE_F32, matrixmultiply::sgemm, transpose::turn_f32, dots_512 dots_256);
 real!(f64, AVX512_F64, AVX2_F64, PORTABLE_F64, matrixmultiply::dgemm, transpose::turn_f64);

@@ -9,6 +9,8 @@
 //! Every element of C is summed over `k` in an order that only the shape decides, never by several threads, so the
 //! bits are the same for any number of them.
 
+#[cfg(target_arch = "x86_64")]
+mod dots;
 mod epilogue;
 mod integer;
 mod kernel;

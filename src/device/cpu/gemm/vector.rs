@@ -7,8 +7,11 @@ use super::scratch;
 use crate::device::cpu::parallel;
 use crate::device::cpu::simd::{self, Kernel};
 
-/// Lines that are summed together; their sums stay in the first-level cache.
-const LINES: usize = 512;
+/// The most lines that are summed together: their sums stay in the first-level cache, and lines that lie side by side are
+/// read in long stretches.
+const LINES: usize = 1024;
+/// The fewest that a thread takes.
+const SHARE: usize = 64;
 
 /// Does the product here, if one side is a vector and the other can be read where it lies.
 pub(super) fn run<T: Real>(product: &Product<T>, out: &mut [T], row_stride: usize) -> bool {
@@ -26,12 +29,15 @@ pub(super) fn run<T: Real>(product: &Product<T>, out: &mut [T], row_stride: usiz
         let x = room.elements::<T>(k);
         vector.pack(0..1, 0..k, 1, x);
         let x: &[T] = x;
+        // Each sum is one thread's, whoever else has which: so threads may decide where to cut.
+        let threads = if product.alone { 1 } else { parallel::thread_count() };
+        let cut = lines.div_ceil(threads).next_multiple_of(SHARE).min(LINES);
         let part = |index: usize, out: &mut [T]| {
             let mut sums = [T::default(); LINES];
-            let sums = &mut sums[..LINES.min(lines - index * LINES)];
-            let matrix = matrix.after_line(index * LINES);
+            let sums = &mut sums[..cut.min(lines - index * cut)];
+            let matrix = matrix.after_line(index * cut);
             if matrix.shared == 1 {
-                simd::run(Dots { matrix, x, sums });
+                dot(matrix, x, sums);
             } else {
                 simd::run(Columns { matrix, x, sums });
             }
@@ -40,27 +46,37 @@ pub(super) fn run<T: Real>(product: &Product<T>, out: &mut [T], row_stride: usiz
                 *c = if product.accumulate { *c + product.alpha * sum } else { product.alpha * sum };
             }
             match product.m {
-                1 => product.epilogue.finish(0, index * LINES, &mut out[..sums.len()]),
+                1 => product.epilogue.finish(0, index * cut, &mut out[..sums.len()]),
                 _ if product.epilogue.is_nothing() => {}
                 _ => (0..sums.len()).for_each(|i| {
-                    product.epilogue.finish(index * LINES + i, 0, &mut out[i * stride..i * stride + 1]);
+                    product.epilogue.finish(index * cut + i, 0, &mut out[i * stride..i * stride + 1]);
                 }),
             }
         };
         let out = &mut out[..(lines - 1) * stride + 1];
         if product.alone {
-            out.chunks_mut(LINES * stride).enumerate().for_each(|(index, out)| part(index, out));
+            out.chunks_mut(cut * stride).enumerate().for_each(|(index, out)| part(index, out));
         } else {
-            parallel::chunks(out, LINES * stride, (k / stride).max(1), part);
+            parallel::chunks(out, cut * stride, (k / stride).max(1), part);
         }
     });
     true
 }
 
+/// Dot products with lines that are dense along the shared size.
+fn dot<T: Real>(matrix: InPlace<'_, T>, x: &[T], sums: &mut [T]) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(dots) = T::dots() {
+        // SAFETY: lines of the operand, whose bounds were checked when it was made; the processor has the instructions.
+        return unsafe { dots(matrix.start, matrix.line, x, sums) };
+    }
+    simd::run(Dots { matrix, x, sums });
+}
+
 /// Sums kept side by side: independent, so that they overlap.
 const LANES: usize = 16;
 
-/// Lines that are dense along the shared size: four dot products at a time.
+/// Lines that are dense along the shared size: a dot product for each.
 struct Dots<'a, T> {
     matrix: InPlace<'a, T>,
     x: &'a [T],
@@ -77,44 +93,27 @@ impl<T: Real> Kernel for Dots<'_, T> {
             // SAFETY: a line of the operand, dense along the shared size, whose bounds were checked when it was made.
             unsafe { std::slice::from_raw_parts(start, x.len()) }
         };
-        let (fours, rest) = sums.as_chunks_mut::<4>();
-        let many = fours.len() * 4;
-        for (i, four) in fours.iter_mut().enumerate() {
-            *four = dots::<T, 4, FUSED>(std::array::from_fn(|l| line(4 * i + l)), x);
-        }
-        for (i, one) in rest.iter_mut().enumerate() {
-            [*one] = dots::<T, 1, FUSED>([line(many + i)], x);
-        }
-    }
-}
-
-#[inline(always)]
-fn dots<T: Real, const N: usize, const FUSED: bool>(lines: [&[T]; N], x: &[T]) -> [T; N] {
-    let mut sums = [[T::default(); LANES]; N];
-    let (blocks, tail) = x.as_chunks::<LANES>();
-    let of_lines = lines.map(|line| line.as_chunks::<LANES>());
-    let whole = of_lines.map(|(line, _)| &line[..blocks.len()]);
-    for (b, block) in blocks.iter().enumerate() {
-        for (sums, line) in sums.iter_mut().zip(&whole) {
-            // Through a copy: so the sums stay in registers.
-            let before = *sums;
-            *sums = std::array::from_fn(|lane| line[b][lane].times_plus::<FUSED>(block[lane], before[lane]));
-        }
-    }
-    std::array::from_fn(|l| {
-        let mut lanes = sums[l];
-        for (lane, (&a, &b)) in of_lines[l].1.iter().zip(tail).enumerate() {
-            lanes[lane] = a.times_plus::<FUSED>(b, lanes[lane]);
-        }
-        let mut half = LANES / 2;
-        while half > 0 {
-            for lane in 0..half {
-                lanes[lane] = lanes[lane] + lanes[lane + half];
+        for (l, out) in sums.iter_mut().enumerate() {
+            let mut lanes = [T::default(); LANES];
+            let ((line, line_rest), (x, x_rest)) = (line(l).as_chunks::<LANES>(), x.as_chunks::<LANES>());
+            for (line, x) in line.iter().zip(x) {
+                for lane in 0..LANES {
+                    lanes[lane] = line[lane].times_plus::<FUSED>(x[lane], lanes[lane]);
+                }
             }
-            half /= 2;
+            for ((lane, &a), &b) in lanes.iter_mut().zip(line_rest).zip(x_rest) {
+                *lane = a.times_plus::<FUSED>(b, *lane);
+            }
+            let mut half = LANES / 2;
+            while half > 0 {
+                for lane in 0..half {
+                    lanes[lane] = lanes[lane] + lanes[lane + half];
+                }
+                half /= 2;
+            }
+            *out = lanes[0];
         }
-        lanes[0]
-    })
+    }
 }
 
 /// Lines that lie side by side: whole stretches of them, eight shared positions at a time.

@@ -1,11 +1,12 @@
 //! The greatest and the least number, and where it stands.
 
-use super::fold::{Fold, WIDTH};
+use super::fold::{Columns, Fold, WIDTH, by_fours};
 use super::sums::is_nan;
 use crate::device::cpu::real::settled;
 use crate::layout::Element;
 use half::{bf16, f16};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// A type with a least and a greatest value.
 pub(in crate::device::cpu) trait Bounded: Element {
@@ -140,20 +141,7 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
     }
     #[inline(always)]
     fn rows(rows: &[&[T]], states: &mut [T]) {
-        let width = states.len();
-        let (fours, rest) = rows.as_chunks::<4>();
-        for [a, b, c, d] in fours {
-            let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
-            for j in 0..width {
-                let best = Self::better(Self::better(a[j], b[j]), Self::better(c[j], d[j]));
-                states[j] = Self::better(states[j], best);
-            }
-        }
-        for row in rest {
-            for (state, &x) in states.iter_mut().zip(*row) {
-                *state = Self::better(*state, x);
-            }
-        }
+        by_fours(rows, states.len(), &mut Best::<T, GREATEST>(states));
     }
     /// The better of what is held and `x`, with the number of its row; what is held stays where it is NaN.
     #[inline(always)]
@@ -171,27 +159,83 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
         for (best, state) in best.iter_mut().zip(&*states) {
             *best = state.0;
         }
-        // Four rows at a time, so that what is held is seldom moved.
-        let (fours, rest) = rows.as_chunks::<4>();
-        for (number, [a, b, c, d]) in fours.iter().enumerate() {
-            let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
-            let first = number as u32 * 4;
-            for j in 0..width {
-                let held = Self::place((best[j], at[j]), a[j], first);
-                let held = Self::place(held, b[j], first + 1);
-                let held = Self::place(held, c[j], first + 2);
-                (best[j], at[j]) = Self::place(held, d[j], first + 3);
-            }
-        }
-        for (number, row) in rows.iter().enumerate().skip(rows.len() - rest.len()) {
-            for ((best, at), &x) in best.iter_mut().zip(&mut *at).zip(*row) {
-                (*best, *at) = Self::place((*best, *at), x, number as u32);
-            }
-        }
+        by_fours(rows, width, &mut Placed::<T, GREATEST> { best, at });
         for ((state, &best), &at) in states.iter_mut().zip(&*best).zip(&*at) {
             if at != u32::MAX {
                 *state = (best, position + at as usize);
             }
+        }
+    }
+}
+
+/// The best of each column.
+struct Best<'a, T, const GREATEST: bool>(&'a mut [T]);
+
+impl<T: Bounded, const GREATEST: bool> Columns<T> for Best<'_, T, GREATEST> {
+    #[inline(always)]
+    fn four(&mut self, [a, b, c, d]: [&[T]; 4], _: usize, columns: Range<usize>) {
+        let better = Loop::<T, GREATEST>::better;
+        let held = &mut self.0[columns];
+        for j in 0..held.len() {
+            held[j] = better(held[j], better(better(a[j], b[j]), better(c[j], d[j])));
+        }
+    }
+    #[inline(always)]
+    fn one(&mut self, row: &[T], _: usize) {
+        for (held, &x) in self.0.iter_mut().zip(row) {
+            *held = Loop::<T, GREATEST>::better(*held, x);
+        }
+    }
+}
+
+/// The best of each column, and the number of the row that it was in.
+struct Placed<'a, T, const GREATEST: bool> {
+    best: &'a mut [T],
+    at: &'a mut [u32],
+}
+
+impl<T: Bounded, const GREATEST: bool> Placed<'_, T, GREATEST> {
+    /// Is any number of any row better than what is held of its column, or NaN?
+    #[inline(always)]
+    fn any_better(held: &[T], [a, b, c, d]: [&[T]; 4]) -> bool {
+        let farther = Loop::<T, GREATEST>::farther;
+        let mut marks = [T::LEAST; 32];
+        for (block, held) in held.as_chunks::<32>().0.iter().enumerate() {
+            let from = block * 32;
+            let (a, b, c, d) = (&a[from..from + 32], &b[from..from + 32], &c[from..from + 32], &d[from..from + 32]);
+            for k in 0..32 {
+                let best = farther(farther(a[k], b[k]), farther(c[k], d[k]));
+                let nan = is_nan(a[k]) | is_nan(b[k]) | (is_nan(c[k]) | is_nan(d[k]));
+                let better = Loop::<T, GREATEST>::beyond(held[k], best) | nan;
+                marks[k] = if better { T::GREATEST } else { marks[k] };
+            }
+        }
+        // What does not fill a block is always looked at.
+        settled(&marks).iter().any(|&mark| mark != T::LEAST) || !held.len().is_multiple_of(32)
+    }
+}
+
+impl<T: Bounded, const GREATEST: bool> Columns<T> for Placed<'_, T, GREATEST> {
+    #[inline(always)]
+    fn four(&mut self, [a, b, c, d]: [&[T]; 4], first: usize, columns: Range<usize>) {
+        let (best, at) = (&mut self.best[columns.clone()], &mut self.at[columns]);
+        // After some rows hardly any is better: to know that costs less than to keep account.
+        if !Self::any_better(best, [a, b, c, d]) {
+            return;
+        }
+        let place = Loop::<T, GREATEST>::place;
+        let first = first as u32;
+        for j in 0..best.len() {
+            let held = place((best[j], at[j]), a[j], first);
+            let held = place(held, b[j], first + 1);
+            let held = place(held, c[j], first + 2);
+            (best[j], at[j]) = place(held, d[j], first + 3);
+        }
+    }
+    #[inline(always)]
+    fn one(&mut self, row: &[T], number: usize) {
+        for ((best, at), &x) in self.best.iter_mut().zip(&mut *self.at).zip(row) {
+            (*best, *at) = Loop::<T, GREATEST>::place((*best, *at), x, number as u32);
         }
     }
 }

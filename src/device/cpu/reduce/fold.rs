@@ -4,7 +4,7 @@
 //! on any number of threads.
 
 use super::plan::{Plan, Way};
-use crate::device::cpu::simd::{self, Kernel, SimdLevel};
+use crate::device::cpu::simd::{self, Kernel, SimdLevel, prefetch_early};
 use crate::device::cpu::{parallel, real};
 use crate::layout::Element;
 use std::ops::Range;
@@ -41,6 +41,52 @@ pub(super) trait Fold: Copy + Sync {
     fn rows<const FUSED: bool>(&self, rows: &[&[Self::Item]], position: usize, states: &mut [Self::State]);
     /// Takes in what was folded of a later part.
     fn merge(&self, state: &mut Self::State, later: &Self::State);
+}
+
+/// Columns that four rows are taken in at a time.
+const STRIP: usize = 64;
+
+/// What is held of columns, and how rows come in: by [`by_fours`]. Both must be `#[inline(always)]`, which closures cannot be:
+/// else their loops are compiled for the narrowest instruction set.
+pub(super) trait Columns<T> {
+    /// Takes in four rows, the first of them number `first`, in some columns.
+    fn four(&mut self, rows: [&[T]; 4], first: usize, columns: Range<usize>);
+    /// Takes in one row in all columns.
+    fn one(&mut self, row: &[T], number: usize);
+}
+
+/// Goes through rows by fours, so that what is held of their `width` columns is seldom moved; the rows left over follow.
+///
+/// Four rows side by side are four streams of memory, of which the processor foresees too little. So each strip of columns
+/// asks for its share of the rows after the next four, in the order in which they lie: that is read as fast as a single stream.
+#[inline(always)]
+pub(super) fn by_fours<T>(rows: &[&[T]], width: usize, held: &mut impl Columns<T>) {
+    const LINE: usize = 64;
+    let stride = match rows {
+        [first, second, ..] => (second.as_ptr() as isize).wrapping_sub(first.as_ptr() as isize),
+        _ => 0,
+    };
+    let (fours, rest) = rows.as_chunks::<4>();
+    for (number, rows) in fours.iter().enumerate() {
+        let rows = rows.map(|row| &row[..width]);
+        let (mut from, mut row, mut ahead) = (0, 0, 0);
+        while from < width {
+            let to = if width - from < 2 * STRIP { width } else { from + STRIP };
+            let later = rows[row & 3].as_ptr().wrapping_add(ahead).wrapping_byte_offset(8 * stride);
+            for line in 0..4 * STRIP * size_of::<T>() / LINE {
+                prefetch_early(later.wrapping_byte_add(line * LINE));
+            }
+            ahead += 4 * STRIP;
+            if ahead >= width {
+                (row, ahead) = (row + 1, ahead - width);
+            }
+            held.four(rows.map(|row| &row[from..to]), 4 * number, from..to);
+            from = to;
+        }
+    }
+    for (row, number) in rest.iter().zip(4 * fours.len()..) {
+        held.one(&row[..width], number);
+    }
 }
 
 /// Makes results of states.

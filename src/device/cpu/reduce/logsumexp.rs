@@ -1,9 +1,10 @@
 //! `ln Σ e^x` without overflow: a running maximum and a running sum relative to it.
 
 use super::extremes::{Bounded, greatest_known_of, greatest_of_rows};
-use super::fold::{BLOCK, Fold, WIDTH};
+use super::fold::{BLOCK, Columns, Fold, WIDTH, by_fours};
 use crate::device::cpu::real::{Real, sum_of};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// `Σ e^x = sum · e^greatest`.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,30 @@ impl<T: Real> Exponentials<T> {
     }
 }
 
+/// The sum of powers of each column, measured from its base.
+struct Powers<'a, T, const FUSED: bool> {
+    bases: &'a [T],
+    sums: &'a mut [T],
+}
+
+impl<T: Real, const FUSED: bool> Columns<T> for Powers<'_, T, FUSED> {
+    #[inline(always)]
+    fn four(&mut self, [a, b, c, d]: [&[T]; 4], _: usize, columns: Range<usize>) {
+        let (bases, sums) = (&self.bases[columns.clone()], &mut self.sums[columns]);
+        for j in 0..bases.len() {
+            let (a, b) = ((a[j] - bases[j]).decay::<FUSED>(), (b[j] - bases[j]).decay::<FUSED>());
+            let (c, d) = ((c[j] - bases[j]).decay::<FUSED>(), (d[j] - bases[j]).decay::<FUSED>());
+            sums[j] += (a + b) + (c + d);
+        }
+    }
+    #[inline(always)]
+    fn one(&mut self, row: &[T], _: usize) {
+        for ((sum, &base), &x) in self.sums.iter_mut().zip(self.bases).zip(row) {
+            *sum += (x - base).decay::<FUSED>();
+        }
+    }
+}
+
 /// `ln Σ e^x`, for floats.
 #[derive(Clone, Copy)]
 pub(super) struct LogSumExp<T>(pub(super) PhantomData<T>);
@@ -86,20 +111,7 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
         for (base, &greatest) in bases.iter_mut().zip(&*greatest) {
             *base = Exponentials::base(greatest);
         }
-        // Four rows at a time, so that the sums are seldom moved.
-        let (fours, rest) = rows.as_chunks::<4>();
-        for [a, b, c, d] in fours {
-            let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
-            for j in 0..width {
-                let power = |x: T| (x - bases[j]).decay::<FUSED>();
-                sums[j] += (power(a[j]) + power(b[j])) + (power(c[j]) + power(d[j]));
-            }
-        }
-        for row in rest {
-            for ((sum, &base), &x) in sums.iter_mut().zip(&*bases).zip(*row) {
-                *sum += (x - base).decay::<FUSED>();
-            }
-        }
+        by_fours(rows, width, &mut Powers::<T, FUSED> { bases, sums });
         for (((state, &greatest), &base), &sum) in states.iter_mut().zip(&*greatest).zip(&*bases).zip(&*sums) {
             // Of nothing yet there is nothing to measure anew.
             let from = if state.sum == 0.0 { base } else { Exponentials::base(state.greatest) };

@@ -1,9 +1,9 @@
 //! Mean and squared deviations in one visit.
 
-use super::fold::{Fold, WIDTH};
+use super::fold::{Columns, Fold, WIDTH, by_fours};
 use crate::device::cpu::real::{LANES, Real, settled, total};
 use std::marker::PhantomData;
-use std::ops::Mul;
+use std::ops::{Mul, Range};
 
 /// How many numbers, and `Σ (x - near)` and `Σ (x - near)²` about a number near their mean. (Sums about one number just
 /// add up; means of parts would ask for divisions at each.)
@@ -146,27 +146,38 @@ fn take_pair<T: Real>(pair: &[T; 2 * LANES], near: T, sums: &mut [T; LANES], squ
     }
 }
 
-/// The same of columns, added to what `sum` and `squares` hold; four rows at a time, so that these are seldom moved.
-#[inline(always)]
-fn rows_about<T: Real>(rows: &[&[T]], near: &[T], sum: &mut [T], squares: &mut [T]) {
-    let width = near.len();
-    let (sum, squares) = (&mut sum[..width], &mut squares[..width]);
-    let (fours, rest) = rows.as_chunks::<4>();
-    for [a, b, c, d] in fours {
-        let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
-        for j in 0..width {
+/// The same of columns, each about a number of its own.
+struct About<'a, T> {
+    near: &'a [T],
+    sums: &'a mut [T],
+    squares: &'a mut [T],
+}
+
+impl<T: Real> Columns<T> for About<'_, T> {
+    #[inline(always)]
+    fn four(&mut self, [a, b, c, d]: [&[T]; 4], _: usize, columns: Range<usize>) {
+        let (near, sums) = (&self.near[columns.clone()], &mut self.sums[columns.clone()]);
+        let squares = &mut self.squares[columns];
+        for j in 0..near.len() {
             let (a, b, c, d) = (a[j] - near[j], b[j] - near[j], c[j] - near[j], d[j] - near[j]);
-            sum[j] += (a + b) + (c + d);
+            sums[j] += (a + b) + (c + d);
             squares[j] += (a * a + b * b) + (c * c + d * d);
         }
     }
-    for row in rest {
-        for (((sum, squares), &near), &x) in sum.iter_mut().zip(&mut *squares).zip(near).zip(*row) {
+    #[inline(always)]
+    fn one(&mut self, row: &[T], _: usize) {
+        for (((sum, square), &near), &x) in self.sums.iter_mut().zip(&mut *self.squares).zip(self.near).zip(row) {
             let apart = x - near;
             *sum += apart;
-            *squares += apart * apart;
+            *square += apart * apart;
         }
     }
+}
+
+/// Adds rows to what `sums` and `squares` hold.
+#[inline(always)]
+fn rows_about<T: Real>(rows: &[&[T]], near: &[T], sums: &mut [T], squares: &mut [T]) {
+    by_fours(rows, near.len(), &mut About { near, sums, squares });
 }
 
 /// Mean and variance, for floats.

@@ -1,8 +1,9 @@
 //! Sums of terms (of the numbers, their magnitudes, squares, powers), products and counts.
 
-use super::fold::{Fold, WIDTH};
+use super::fold::{Columns, Fold, WIDTH, by_fours};
 use crate::device::cpu::real::{Real, sum_of};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// What is added up for each number.
 #[derive(Clone, Copy)]
@@ -29,22 +30,32 @@ pub(in crate::device::cpu) fn is_nan<T: PartialEq>(x: T) -> bool {
 #[derive(Clone, Copy)]
 pub(super) struct Sum<T>(pub(super) Term, pub(super) PhantomData<T>);
 
-/// Adds the terms of each row to the lanes.
-#[inline(always)]
-fn add_rows<T: Real>(rows: &[&[T]], lanes: &mut [T], of: impl Fn(T) -> T) {
-    let width = lanes.len();
-    let (fours, rest) = rows.as_chunks::<4>();
-    for [a, b, c, d] in fours {
-        let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
-        for j in 0..width {
+/// A running sum for each column, of what `of` makes of the numbers.
+struct Lanes<'a, T, F> {
+    lanes: &'a mut [T],
+    of: F,
+}
+
+impl<T: Real, F: Fn(T) -> T> Columns<T> for Lanes<'_, T, F> {
+    #[inline(always)]
+    fn four(&mut self, [a, b, c, d]: [&[T]; 4], _: usize, columns: Range<usize>) {
+        let (lanes, of) = (&mut self.lanes[columns], &self.of);
+        for j in 0..lanes.len() {
             lanes[j] += (of(a[j]) + of(b[j])) + (of(c[j]) + of(d[j]));
         }
     }
-    for row in rest {
-        for (lane, &x) in lanes.iter_mut().zip(*row) {
-            *lane += of(x);
+    #[inline(always)]
+    fn one(&mut self, row: &[T], _: usize) {
+        for (lane, &x) in self.lanes.iter_mut().zip(row) {
+            *lane += (self.of)(x);
         }
     }
+}
+
+/// Adds the terms of each row to the lanes.
+#[inline(always)]
+fn add_rows<T: Real>(rows: &[&[T]], lanes: &mut [T], of: impl Fn(T) -> T) {
+    by_fours(rows, lanes.len(), &mut Lanes { lanes, of });
 }
 
 impl<T: Real> Fold for Sum<T> {

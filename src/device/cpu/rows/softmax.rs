@@ -93,7 +93,7 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
                 Softmax::Plain => {
                     let mut sum = 0.0;
                     for (x, out) in x.chunks(512).zip(out.chunks_mut(512)) {
-                        sum += map_sum(x, out, |x| (x - greatest).decay::<FUSED>());
+                        sum += map_sum(x, out, |x| (x - greatest).decay::<FUSED>(), |power| power);
                     }
                     let scale = T::narrow(1.0 / sum);
                     for out in out {
@@ -102,12 +102,13 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
                 }
                 Softmax::Logarithm => {
                     let mut sum = 0.0;
-                    for x in x.chunks(512) {
-                        sum += sum_of(x, |x| (x - greatest).decay::<FUSED>());
+                    for (x, out) in x.chunks(512).zip(out.chunks_mut(512)) {
+                        // Written at once, since memory has time while powers are computed.
+                        sum += map_sum(x, out, |x| x - greatest, |below| below.decay::<FUSED>());
                     }
                     let logarithm = T::narrow(sum.ln());
-                    for (out, &x) in out.iter_mut().zip(x) {
-                        *out = (x - greatest) - logarithm;
+                    for out in out {
+                        *out = *out - logarithm;
                     }
                 }
             }
@@ -115,21 +116,21 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
     }
 }
 
-/// Writes `term(x)` and gives the sum.
+/// Writes `written(x)` of each and gives the sum of `term(written(x))`.
 #[inline(always)]
-fn map_sum<T: Real>(x: &[T], out: &mut [T], term: impl Fn(T) -> T) -> f64 {
+fn map_sum<T: Real>(x: &[T], out: &mut [T], written: impl Fn(T) -> T, term: impl Fn(T) -> T) -> f64 {
     let mut lanes = [T::ZERO; LANES];
     let (blocks, rest) = x.as_chunks::<LANES>();
     let (out_blocks, out_rest) = out.as_chunks_mut::<LANES>();
     for (block, out) in blocks.iter().zip(out_blocks) {
         for ((lane, out), &x) in lanes.iter_mut().zip(out).zip(block) {
-            *out = term(x);
-            *lane += *out;
+            *out = written(x);
+            *lane += term(*out);
         }
     }
     for ((lane, out), &x) in lanes.iter_mut().zip(out_rest).zip(rest) {
-        *out = term(x);
-        *lane += *out;
+        *out = written(x);
+        *lane += term(*out);
     }
     total(&lanes)
 }
