@@ -87,10 +87,23 @@ pub(in crate::device::cpu) fn sum_of<T: Real>(values: &[T], term: impl Fn(T) -> 
             *lane += term(x);
         }
     }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += term(x);
+    if !rest.is_empty() {
+        add_rest(&mut lanes, rest, term);
     }
     total(&lanes)
+}
+
+/// What does not fill the lanes, by way of an array of its own: lanes that were found by a number known only at run time
+/// would be kept in memory through all of the loop before.
+#[inline(always)]
+pub(in crate::device::cpu) fn add_rest<T: Real, X: Copy>(lanes: &mut [T; LANES], rest: &[X], term: impl Fn(X) -> T) {
+    let mut terms = [T::ZERO; LANES];
+    for (to, &x) in terms.iter_mut().zip(rest) {
+        *to = term(x);
+    }
+    for (lane, term) in lanes.iter_mut().zip(terms) {
+        *lane += term;
+    }
 }
 
 /// Lanes as they lie side by side. A compiler that sees in which order they are put together after a loop deals them out to

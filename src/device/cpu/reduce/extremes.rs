@@ -1,12 +1,11 @@
 //! The greatest and the least number, and where it stands.
 
-use super::fold::{Columns, Fold, WIDTH, by_fours};
+use super::fold::{Columns, Fold, STRIP, WIDTH, by_fours, strip};
 use super::sums::is_nan;
 use crate::device::cpu::real::settled;
 use crate::layout::Element;
 use half::{bf16, f16};
 use std::marker::PhantomData;
-use std::ops::Range;
 
 /// A type with a least and a greatest value.
 pub(in crate::device::cpu) trait Bounded: Element {
@@ -141,7 +140,10 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
     }
     #[inline(always)]
     fn rows(rows: &[&[T]], states: &mut [T]) {
-        by_fours(rows, states.len(), &mut Best::<T, GREATEST>(states));
+        let mut held = Best::<T, GREATEST>([Self::WORST; WIDTH]);
+        held.0[..states.len()].copy_from_slice(states);
+        by_fours(rows, states.len(), &mut held);
+        states.copy_from_slice(&held.0[..states.len()]);
     }
     /// The better of what is held and `x`, with the number of its row; what is held stays where it is NaN.
     #[inline(always)]
@@ -153,14 +155,12 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
     #[inline(always)]
     fn places(rows: &[&[T]], position: usize, states: &mut [(T, usize)]) {
         // Values and rows apart, so that both are compared and chosen in whole registers.
-        let width = states.len();
-        let (mut best, mut at) = ([T::default(); WIDTH], [u32::MAX; WIDTH]);
-        let (best, at) = (&mut best[..width], &mut at[..width]);
-        for (best, state) in best.iter_mut().zip(&*states) {
+        let mut held = Placed::<T, GREATEST> { best: [Self::WORST; WIDTH], at: [u32::MAX; WIDTH] };
+        for (best, state) in held.best.iter_mut().zip(&*states) {
             *best = state.0;
         }
-        by_fours(rows, width, &mut Placed::<T, GREATEST> { best, at });
-        for ((state, &best), &at) in states.iter_mut().zip(&*best).zip(&*at) {
+        by_fours(rows, states.len(), &mut held);
+        for ((state, best), at) in states.iter_mut().zip(held.best).zip(held.at) {
             if at != u32::MAX {
                 *state = (best, position + at as usize);
             }
@@ -169,73 +169,75 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
 }
 
 /// The best of each column.
-struct Best<'a, T, const GREATEST: bool>(&'a mut [T]);
+struct Best<T, const GREATEST: bool>([T; WIDTH]);
 
-impl<T: Bounded, const GREATEST: bool> Columns<T> for Best<'_, T, GREATEST> {
+impl<T: Bounded, const GREATEST: bool> Columns<T> for Best<T, GREATEST> {
     #[inline(always)]
-    fn four(&mut self, [a, b, c, d]: [&[T]; 4], _: usize, columns: Range<usize>) {
+    fn four(&mut self, [a, b, c, d]: [&[T; STRIP]; 4], _: usize, from: usize) {
         let better = Loop::<T, GREATEST>::better;
-        let held = &mut self.0[columns];
-        for j in 0..held.len() {
-            held[j] = better(held[j], better(better(a[j], b[j]), better(c[j], d[j])));
+        let held = strip(&mut self.0, from);
+        let mut best = *held;
+        for j in 0..STRIP {
+            best[j] = better(best[j], better(better(a[j], b[j]), better(c[j], d[j])));
         }
+        *held = best;
     }
     #[inline(always)]
-    fn one(&mut self, row: &[T], _: usize) {
-        for (held, &x) in self.0.iter_mut().zip(row) {
+    fn one(&mut self, row: &[T; STRIP], _: usize, from: usize) {
+        for (held, &x) in strip(&mut self.0, from).iter_mut().zip(row) {
             *held = Loop::<T, GREATEST>::better(*held, x);
         }
     }
 }
 
 /// The best of each column, and the number of the row that it was in.
-struct Placed<'a, T, const GREATEST: bool> {
-    best: &'a mut [T],
-    at: &'a mut [u32],
+struct Placed<T, const GREATEST: bool> {
+    best: [T; WIDTH],
+    at: [u32; WIDTH],
 }
 
-impl<T: Bounded, const GREATEST: bool> Placed<'_, T, GREATEST> {
-    /// Is any number of any row better than what is held of its column, or NaN?
-    #[inline(always)]
-    fn any_better(held: &[T], [a, b, c, d]: [&[T]; 4]) -> bool {
-        let farther = Loop::<T, GREATEST>::farther;
-        let mut marks = [T::LEAST; 32];
-        for (block, held) in held.as_chunks::<32>().0.iter().enumerate() {
-            let from = block * 32;
-            let (a, b, c, d) = (&a[from..from + 32], &b[from..from + 32], &c[from..from + 32], &d[from..from + 32]);
-            for k in 0..32 {
-                let best = farther(farther(a[k], b[k]), farther(c[k], d[k]));
-                let nan = is_nan(a[k]) | is_nan(b[k]) | (is_nan(c[k]) | is_nan(d[k]));
-                let better = Loop::<T, GREATEST>::beyond(held[k], best) | nan;
-                marks[k] = if better { T::GREATEST } else { marks[k] };
-            }
+/// Is any number of any row better than what is held of its column, or NaN?
+#[inline(always)]
+fn any_better<T: Bounded, const GREATEST: bool>(held: &[T; STRIP], [a, b, c, d]: [&[T; STRIP]; 4]) -> bool {
+    const HALF: usize = STRIP / 2;
+    let farther = Loop::<T, GREATEST>::farther;
+    let mut marks = [T::LEAST; HALF];
+    for from in [0, HALF] {
+        for (k, mark) in marks.iter_mut().enumerate() {
+            let (held, a, b, c, d) = (held[from + k], a[from + k], b[from + k], c[from + k], d[from + k]);
+            let nan = is_nan(a) | is_nan(b) | (is_nan(c) | is_nan(d));
+            let better = Loop::<T, GREATEST>::beyond(held, farther(farther(a, b), farther(c, d))) | nan;
+            *mark = if better { T::GREATEST } else { *mark };
         }
-        // What does not fill a block is always looked at.
-        settled(&marks).iter().any(|&mark| mark != T::LEAST) || !held.len().is_multiple_of(32)
     }
+    let mut any = false;
+    for mark in settled(&marks) {
+        any |= mark != T::LEAST;
+    }
+    any
 }
 
-impl<T: Bounded, const GREATEST: bool> Columns<T> for Placed<'_, T, GREATEST> {
+impl<T: Bounded, const GREATEST: bool> Columns<T> for Placed<T, GREATEST> {
     #[inline(always)]
-    fn four(&mut self, [a, b, c, d]: [&[T]; 4], first: usize, columns: Range<usize>) {
-        let (best, at) = (&mut self.best[columns.clone()], &mut self.at[columns]);
+    fn four(&mut self, rows: [&[T; STRIP]; 4], row: usize, from: usize) {
+        let (held_best, held_at) = (strip(&mut self.best, from), strip(&mut self.at, from));
+        let (mut best, mut at) = (*held_best, *held_at);
         // After some rows hardly any is better: to know that costs less than to keep account.
-        if !Self::any_better(best, [a, b, c, d]) {
+        if !any_better::<T, GREATEST>(&best, rows) {
             return;
         }
-        let place = Loop::<T, GREATEST>::place;
-        let first = first as u32;
-        for j in 0..best.len() {
-            let held = place((best[j], at[j]), a[j], first);
-            let held = place(held, b[j], first + 1);
-            let held = place(held, c[j], first + 2);
-            (best[j], at[j]) = place(held, d[j], first + 3);
+        for (x, row) in rows.iter().zip(row as u32..) {
+            for j in 0..STRIP {
+                (best[j], at[j]) = Loop::<T, GREATEST>::place((best[j], at[j]), x[j], row);
+            }
         }
+        (*held_best, *held_at) = (best, at);
     }
     #[inline(always)]
-    fn one(&mut self, row: &[T], number: usize) {
-        for ((best, at), &x) in self.best.iter_mut().zip(&mut *self.at).zip(row) {
-            (*best, *at) = Loop::<T, GREATEST>::place((*best, *at), x, number as u32);
+    fn one(&mut self, strip_of_row: &[T; STRIP], row: usize, from: usize) {
+        let (best, at) = (strip(&mut self.best, from), strip(&mut self.at, from));
+        for j in 0..STRIP {
+            (best[j], at[j]) = Loop::<T, GREATEST>::place((best[j], at[j]), strip_of_row[j], row as u32);
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) const ROWS: usize = 64;
 /// The widest piece of a row folded in one go: its running results stay in the first-level cache.
 pub(super) const WIDTH: usize = 1024;
 /// The width of a gathered tile.
-const TILE: usize = 32;
+const TILE: usize = STRIP;
 /// Elements that are worth a thread's while.
 const PIECE: usize = 1 << 16;
 /// Rows that are worth running results of their own, which must be put together in the end.
@@ -43,16 +43,35 @@ pub(super) trait Fold: Copy + Sync {
     fn merge(&self, state: &mut Self::State, later: &Self::State);
 }
 
-/// Columns that four rows are taken in at a time.
-const STRIP: usize = 64;
+/// Columns that rows are taken in at a time: what is held of them stays in registers.
+pub(super) const STRIP: usize = 64;
 
-/// What is held of columns, and how rows come in: by [`by_fours`]. Both must be `#[inline(always)]`, which closures cannot be:
-/// else their loops are compiled for the narrowest instruction set.
+/// What is held of columns, [`WIDTH`] of each kind, and how rows come in: by [`by_fours`]. `four` must be `#[inline(always)]`
+/// (which closures cannot be: their loops would be compiled for the narrowest instruction set) and compute in arrays of its
+/// own (else the compiler fears that what it writes is what it reads).
 pub(super) trait Columns<T> {
-    /// Takes in four rows, the first of them number `first`, in some columns.
-    fn four(&mut self, rows: [&[T]; 4], first: usize, columns: Range<usize>);
-    /// Takes in one row in all columns.
-    fn one(&mut self, row: &[T], number: usize);
+    /// Takes in a strip of four rows; the first of them is number `row`, the first column number `from`.
+    fn four(&mut self, rows: [&[T; STRIP]; 4], row: usize, from: usize);
+    /// The same of one row.
+    fn one(&mut self, strip: &[T; STRIP], row: usize, from: usize);
+}
+
+/// A strip of what is held.
+#[inline(always)]
+pub(super) fn strip<T>(held: &mut [T; WIDTH], from: usize) -> &mut [T; STRIP] {
+    &mut held.as_chunks_mut().0[from / STRIP]
+}
+
+/// The strip of a row that begins at column `from`; what it lacks is filled up in `room`.
+#[inline(always)]
+fn strip_of<'a, T: Copy>(row: &'a [T], from: usize, room: &'a mut [T; STRIP]) -> &'a [T; STRIP] {
+    match row[from..].first_chunk() {
+        Some(strip) => strip,
+        None => {
+            room[..row.len() - from].copy_from_slice(&row[from..]);
+            room
+        }
+    }
 }
 
 /// Goes through rows by fours, so that what is held of their `width` columns is seldom moved; the rows left over follow.
@@ -60,18 +79,17 @@ pub(super) trait Columns<T> {
 /// Four rows side by side are four streams of memory, of which the processor foresees too little. So each strip of columns
 /// asks for its share of the rows after the next four, in the order in which they lie: that is read as fast as a single stream.
 #[inline(always)]
-pub(super) fn by_fours<T>(rows: &[&[T]], width: usize, held: &mut impl Columns<T>) {
+pub(super) fn by_fours<T: Element>(rows: &[&[T]], width: usize, held: &mut impl Columns<T>) {
     const LINE: usize = 64;
     let stride = match rows {
         [first, second, ..] => (second.as_ptr() as isize).wrapping_sub(first.as_ptr() as isize),
         _ => 0,
     };
+    let mut room = [[T::default(); STRIP]; 4];
     let (fours, rest) = rows.as_chunks::<4>();
     for (number, rows) in fours.iter().enumerate() {
-        let rows = rows.map(|row| &row[..width]);
-        let (mut from, mut row, mut ahead) = (0, 0, 0);
-        while from < width {
-            let to = if width - from < 2 * STRIP { width } else { from + STRIP };
+        let (mut row, mut ahead) = (0, 0);
+        for from in (0..width).step_by(STRIP) {
             let later = rows[row & 3].as_ptr().wrapping_add(ahead).wrapping_byte_offset(8 * stride);
             for line in 0..4 * STRIP * size_of::<T>() / LINE {
                 prefetch_early(later.wrapping_byte_add(line * LINE));
@@ -80,12 +98,17 @@ pub(super) fn by_fours<T>(rows: &[&[T]], width: usize, held: &mut impl Columns<T
             if ahead >= width {
                 (row, ahead) = (row + 1, ahead - width);
             }
-            held.four(rows.map(|row| &row[from..to]), 4 * number, from..to);
-            from = to;
+            let [a, b, c, d] = &mut room;
+            let [to_a, to_b, to_c, to_d] = rows.map(|row| &row[..width]);
+            let strips =
+                [strip_of(to_a, from, a), strip_of(to_b, from, b), strip_of(to_c, from, c), strip_of(to_d, from, d)];
+            held.four(strips, 4 * number, from);
         }
     }
     for (row, number) in rest.iter().zip(4 * fours.len()..) {
-        held.one(&row[..width], number);
+        for from in (0..width).step_by(STRIP) {
+            held.one(strip_of(&row[..width], from, &mut room[0]), number, from);
+        }
     }
 }
 

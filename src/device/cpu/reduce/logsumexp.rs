@@ -1,10 +1,9 @@
 //! `ln Σ e^x` without overflow: a running maximum and a running sum relative to it.
 
 use super::extremes::{Bounded, greatest_known_of, greatest_of_rows};
-use super::fold::{BLOCK, Columns, Fold, WIDTH, by_fours};
+use super::fold::{BLOCK, Columns, Fold, STRIP, WIDTH, by_fours, strip};
 use crate::device::cpu::real::{Real, sum_of};
 use std::marker::PhantomData;
-use std::ops::Range;
 
 /// `Σ e^x = sum · e^greatest`.
 #[derive(Clone, Copy, Debug)]
@@ -49,25 +48,29 @@ impl<T: Real> Exponentials<T> {
 }
 
 /// The sum of powers of each column, measured from its base.
-struct Powers<'a, T, const FUSED: bool> {
-    bases: &'a [T],
-    sums: &'a mut [T],
+struct Powers<T, const FUSED: bool> {
+    bases: [T; WIDTH],
+    sums: [T; WIDTH],
 }
 
-impl<T: Real, const FUSED: bool> Columns<T> for Powers<'_, T, FUSED> {
+impl<T: Real, const FUSED: bool> Columns<T> for Powers<T, FUSED> {
     #[inline(always)]
-    fn four(&mut self, [a, b, c, d]: [&[T]; 4], _: usize, columns: Range<usize>) {
-        let (bases, sums) = (&self.bases[columns.clone()], &mut self.sums[columns]);
-        for j in 0..bases.len() {
-            let (a, b) = ((a[j] - bases[j]).decay::<FUSED>(), (b[j] - bases[j]).decay::<FUSED>());
-            let (c, d) = ((c[j] - bases[j]).decay::<FUSED>(), (d[j] - bases[j]).decay::<FUSED>());
-            sums[j] += (a + b) + (c + d);
+    fn four(&mut self, rows: [&[T; STRIP]; 4], _: usize, from: usize) {
+        let bases = *strip(&mut self.bases, from);
+        let held = strip(&mut self.sums, from);
+        let mut sums = *held;
+        for row in rows {
+            for j in 0..STRIP {
+                sums[j] += (row[j] - bases[j]).decay::<FUSED>();
+            }
         }
+        *held = sums;
     }
     #[inline(always)]
-    fn one(&mut self, row: &[T], _: usize) {
-        for ((sum, &base), &x) in self.sums.iter_mut().zip(self.bases).zip(row) {
-            *sum += (x - base).decay::<FUSED>();
+    fn one(&mut self, row: &[T; STRIP], _: usize, from: usize) {
+        let (bases, sums) = (*strip(&mut self.bases, from), strip(&mut self.sums, from));
+        for j in 0..STRIP {
+            sums[j] += (row[j] - bases[j]).decay::<FUSED>();
         }
     }
 }
@@ -102,20 +105,25 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Exponentials<T>]) {
         let width = states.len();
-        let (mut greatest, mut bases, mut sums) = ([T::ZERO; WIDTH], [T::ZERO; WIDTH], [T::ZERO; WIDTH]);
-        let (greatest, bases, sums) = (&mut greatest[..width], &mut bases[..width], &mut sums[..width]);
+        let mut greatest = [T::ZERO; WIDTH];
+        let greatest = &mut greatest[..width];
         for (greatest, state) in greatest.iter_mut().zip(&*states) {
             *greatest = state.greatest;
         }
         greatest_of_rows(rows, greatest);
-        for (base, &greatest) in bases.iter_mut().zip(&*greatest) {
+        let mut powers = Powers::<T, FUSED> { bases: [T::ZERO; WIDTH], sums: [T::ZERO; WIDTH] };
+        for (base, &greatest) in powers.bases.iter_mut().zip(&*greatest) {
             *base = Exponentials::base(greatest);
         }
-        by_fours(rows, width, &mut Powers::<T, FUSED> { bases, sums });
-        for (((state, &greatest), &base), &sum) in states.iter_mut().zip(&*greatest).zip(&*bases).zip(&*sums) {
-            // Of nothing yet there is nothing to measure anew.
-            let from = if state.sum == 0.0 { base } else { Exponentials::base(state.greatest) };
-            let all = state.sum * (from.wide() - base.wide()).decay::<FUSED>() + sum.wide();
+        by_fours(rows, width, &mut powers);
+        let Powers { bases, sums } = powers;
+        for (((state, &greatest), &base), &sum) in states.iter_mut().zip(&*greatest).zip(&bases).zip(&sums) {
+            // Most columns are measured from the same number as before; of nothing yet there is nothing to measure anew.
+            let from = Exponentials::base(state.greatest);
+            if from != base && state.sum != 0.0 {
+                state.sum *= (from.wide() - base.wide()).exp();
+            }
+            let all = state.sum + sum.wide();
             // Of a column with an infinity these were no powers below 1.
             state.sum = if greatest == T::INFINITY { f64::INFINITY } else { all };
             state.greatest = greatest;

@@ -1,9 +1,9 @@
 //! Mean and squared deviations in one visit.
 
-use super::fold::{Columns, Fold, WIDTH, by_fours};
+use super::fold::{Columns, Fold, STRIP, WIDTH, by_fours, strip};
 use crate::device::cpu::real::{LANES, Real, settled, total};
 use std::marker::PhantomData;
-use std::ops::{Mul, Range};
+use std::ops::Mul;
 
 /// How many numbers, and `Σ (x - near)` and `Σ (x - near)²` about a number near their mean. (Sums about one number just
 /// add up; means of parts would ask for divisions at each.)
@@ -147,37 +147,43 @@ fn take_pair<T: Real>(pair: &[T; 2 * LANES], near: T, sums: &mut [T; LANES], squ
 }
 
 /// The same of columns, each about a number of its own.
-struct About<'a, T> {
-    near: &'a [T],
-    sums: &'a mut [T],
-    squares: &'a mut [T],
+struct About<T> {
+    near: [T; WIDTH],
+    sums: [T; WIDTH],
+    squares: [T; WIDTH],
 }
 
-impl<T: Real> Columns<T> for About<'_, T> {
+impl<T: Real> About<T> {
+    /// About nothing, from nothing.
     #[inline(always)]
-    fn four(&mut self, [a, b, c, d]: [&[T]; 4], _: usize, columns: Range<usize>) {
-        let (near, sums) = (&self.near[columns.clone()], &mut self.sums[columns.clone()]);
-        let squares = &mut self.squares[columns];
-        for j in 0..near.len() {
+    fn new() -> Self {
+        About { near: [T::ZERO; WIDTH], sums: [T::ZERO; WIDTH], squares: [T::ZERO; WIDTH] }
+    }
+}
+
+impl<T: Real> Columns<T> for About<T> {
+    #[inline(always)]
+    fn four(&mut self, [a, b, c, d]: [&[T; STRIP]; 4], _: usize, from: usize) {
+        let near = *strip(&mut self.near, from);
+        let (held_sums, held_squares) = (strip(&mut self.sums, from), strip(&mut self.squares, from));
+        let (mut sums, mut squares) = (*held_sums, *held_squares);
+        for j in 0..STRIP {
             let (a, b, c, d) = (a[j] - near[j], b[j] - near[j], c[j] - near[j], d[j] - near[j]);
             sums[j] += (a + b) + (c + d);
             squares[j] += (a * a + b * b) + (c * c + d * d);
         }
+        (*held_sums, *held_squares) = (sums, squares);
     }
     #[inline(always)]
-    fn one(&mut self, row: &[T], _: usize) {
-        for (((sum, square), &near), &x) in self.sums.iter_mut().zip(&mut *self.squares).zip(self.near).zip(row) {
-            let apart = x - near;
-            *sum += apart;
-            *square += apart * apart;
+    fn one(&mut self, row: &[T; STRIP], _: usize, from: usize) {
+        let near = *strip(&mut self.near, from);
+        let (sums, squares) = (strip(&mut self.sums, from), strip(&mut self.squares, from));
+        for j in 0..STRIP {
+            let apart = row[j] - near[j];
+            sums[j] += apart;
+            squares[j] += apart * apart;
         }
     }
-}
-
-/// Adds rows to what `sums` and `squares` hold.
-#[inline(always)]
-fn rows_about<T: Real>(rows: &[&[T]], near: &[T], sums: &mut [T], squares: &mut [T]) {
-    by_fours(rows, near.len(), &mut About { near, sums, squares });
 }
 
 /// Mean and variance, for floats.
@@ -198,43 +204,43 @@ impl<T: Real> Fold for Spread<T> {
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Moments]) {
         let width = states.len();
-        let (mut near, mut sum, mut squares) = ([T::ZERO; WIDTH], [T::ZERO; WIDTH], [T::ZERO; WIDTH]);
-        let (near, sum, squares) = (&mut near[..width], &mut sum[..width], &mut squares[..width]);
+        let mut about = About::<T>::new();
         if states.first().is_some_and(|state| state.count == 0.0) {
             let first = &rows[..rows.len().min(4)];
             let share = T::narrow(1.0 / first.len() as f64);
             for row in first {
-                for (near, &x) in near.iter_mut().zip(*row) {
+                for (near, &x) in about.near.iter_mut().zip(*row) {
                     *near += x * share;
                 }
             }
-            for (state, near) in states.iter_mut().zip(&mut *near) {
+            for (state, near) in states.iter_mut().zip(&mut about.near) {
                 *near = finite(*near);
                 state.near = near.wide();
             }
         } else {
-            for (near, state) in near.iter_mut().zip(&*states) {
+            for (near, state) in about.near.iter_mut().zip(&*states) {
                 *near = T::narrow(state.near);
             }
         }
-        rows_about(rows, near, sum, squares);
+        by_fours(rows, width, &mut about);
         let (count, half) = (rows.len() as f64, T::narrow(rows.len() as f64 * 0.5));
-        let any = sum.iter().zip(&*squares).fold(false, |any, (&sum, &squares)| any | is_far(sum, squares, half));
-        if any {
+        let each = about.sums[..width].iter().zip(&about.squares);
+        if each.fold(false, |any, (&sum, &squares)| any | is_far(sum, squares, half)) {
             let share = T::narrow(1.0 / count);
-            for (near, sum) in near.iter_mut().zip(&mut *sum) {
+            for (near, sum) in about.near.iter_mut().zip(&mut about.sums) {
                 *near += *sum * share;
                 *sum = T::ZERO;
             }
-            squares.fill(T::ZERO);
-            rows_about(rows, near, sum, squares);
-            for (((state, &near), &sum), &squares) in states.iter_mut().zip(&*near).zip(&*sum).zip(&*squares) {
+            about.squares.fill(T::ZERO);
+            by_fours(rows, width, &mut about);
+            let sums = about.sums.iter().zip(&about.squares);
+            for ((state, near), (sum, squares)) in states.iter_mut().zip(&about.near).zip(sums) {
                 let (near, sum, squares) = (near.wide(), sum.wide(), squares.wide());
                 state.join::<T>(&Moments { count, near, sum, squares });
             }
             return;
         }
-        for ((state, &sum), &squares) in states.iter_mut().zip(&*sum).zip(&*squares) {
+        for ((state, sum), squares) in states.iter_mut().zip(&about.sums).zip(&about.squares) {
             state.count += count;
             state.sum += sum.wide();
             state.squares += squares.wide();

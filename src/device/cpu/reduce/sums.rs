@@ -1,9 +1,8 @@
 //! Sums of terms (of the numbers, their magnitudes, squares, powers), products and counts.
 
-use super::fold::{Columns, Fold, WIDTH, by_fours};
+use super::fold::{Columns, Fold, STRIP, WIDTH, by_fours, strip};
 use crate::device::cpu::real::{Real, sum_of};
 use std::marker::PhantomData;
-use std::ops::Range;
 
 /// What is added up for each number.
 #[derive(Clone, Copy)]
@@ -31,31 +30,37 @@ pub(in crate::device::cpu) fn is_nan<T: PartialEq>(x: T) -> bool {
 pub(super) struct Sum<T>(pub(super) Term, pub(super) PhantomData<T>);
 
 /// A running sum for each column, of what `of` makes of the numbers.
-struct Lanes<'a, T, F> {
-    lanes: &'a mut [T],
+struct Lanes<T, F> {
+    lanes: [T; WIDTH],
     of: F,
 }
 
-impl<T: Real, F: Fn(T) -> T> Columns<T> for Lanes<'_, T, F> {
+impl<T: Real, F: Fn(T) -> T> Columns<T> for Lanes<T, F> {
     #[inline(always)]
-    fn four(&mut self, [a, b, c, d]: [&[T]; 4], _: usize, columns: Range<usize>) {
-        let (lanes, of) = (&mut self.lanes[columns], &self.of);
-        for j in 0..lanes.len() {
+    fn four(&mut self, [a, b, c, d]: [&[T; STRIP]; 4], _: usize, from: usize) {
+        let (held, of) = (strip(&mut self.lanes, from), &self.of);
+        let mut lanes = *held;
+        for j in 0..STRIP {
             lanes[j] += (of(a[j]) + of(b[j])) + (of(c[j]) + of(d[j]));
         }
+        *held = lanes;
     }
     #[inline(always)]
-    fn one(&mut self, row: &[T], _: usize) {
-        for (lane, &x) in self.lanes.iter_mut().zip(row) {
+    fn one(&mut self, row: &[T; STRIP], _: usize, from: usize) {
+        for (lane, &x) in strip(&mut self.lanes, from).iter_mut().zip(row) {
             *lane += (self.of)(x);
         }
     }
 }
 
-/// Adds the terms of each row to the lanes.
+/// Adds the terms of each row to the states of its columns.
 #[inline(always)]
-fn add_rows<T: Real>(rows: &[&[T]], lanes: &mut [T], of: impl Fn(T) -> T) {
-    by_fours(rows, lanes.len(), &mut Lanes { lanes, of });
+fn add_rows<T: Real>(rows: &[&[T]], states: &mut [f64], of: impl Fn(T) -> T) {
+    let mut held = Lanes { lanes: [T::ZERO; WIDTH], of };
+    by_fours(rows, states.len(), &mut held);
+    for (state, lane) in states.iter_mut().zip(&held.lanes) {
+        *state += lane.wide();
+    }
 }
 
 impl<T: Real> Fold for Sum<T> {
@@ -75,16 +80,11 @@ impl<T: Real> Fold for Sum<T> {
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [f64]) {
-        let mut lanes = [T::ZERO; WIDTH];
-        let lanes = &mut lanes[..states.len()];
         match self.0 {
-            Term::Plain => add_rows(rows, lanes, |x| x),
-            Term::Known => add_rows(rows, lanes, |x| if is_nan(x) { T::ZERO } else { x }),
-            Term::Magnitude => add_rows(rows, lanes, |x| x.magnitude()),
-            Term::Square => add_rows(rows, lanes, |x| x * x),
-        }
-        for (state, &lane) in states.iter_mut().zip(&*lanes) {
-            *state += lane.wide();
+            Term::Plain => add_rows(rows, states, |x| x),
+            Term::Known => add_rows(rows, states, |x| if is_nan(x) { T::ZERO } else { x }),
+            Term::Magnitude => add_rows(rows, states, |x| x.magnitude()),
+            Term::Square => add_rows(rows, states, |x| x * x),
         }
     }
     fn merge(&self, state: &mut f64, later: &f64) {

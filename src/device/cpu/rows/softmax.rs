@@ -3,7 +3,7 @@
 use super::PIECE;
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::cpu::real::{LANES, Real, sum_of, total};
+use crate::device::cpu::real::{LANES, Real, add_rest, sum_of, total};
 use crate::device::cpu::reduce::{Bounded, Loops, exponentials, greatest_known_of};
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::device::cpu::{Cpu, parallel};
@@ -128,9 +128,11 @@ fn map_sum<T: Real>(x: &[T], out: &mut [T], written: impl Fn(T) -> T, term: impl
             *lane += term(*out);
         }
     }
-    for ((lane, out), &x) in lanes.iter_mut().zip(out_rest).zip(rest) {
+    for (out, &x) in out_rest.iter_mut().zip(rest) {
         *out = written(x);
-        *lane += term(*out);
+    }
+    if !rest.is_empty() {
+        add_rest(&mut lanes, out_rest, term);
     }
     total(&lanes)
 }
@@ -285,8 +287,12 @@ pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
             *lane += a * b;
         }
     }
-    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
-        *lane += a * b;
+    if !a_rest.is_empty() {
+        let mut products = [T::ZERO; LANES];
+        for ((product, &a), &b) in products.iter_mut().zip(a_rest).zip(b_rest) {
+            *product = a * b;
+        }
+        add_rest(&mut lanes, &products, |product| product);
     }
     total(&lanes)
 }

@@ -341,11 +341,23 @@ fn sums<T: Real, const FUSED: bool>(x: &[T], g: &[T], w: &[T], mean: T, scale: T
             with[lane] += a * (x[lane] - mean);
         }
     }
-    for (lane, ((&x, &g), &w)) in x_rest.iter().zip(g_rest).zip(w_rest).enumerate() {
-        plain[lane] += g * w;
-        with[lane] += g * w * (x - mean);
+    if !x_rest.is_empty() {
+        let (mut terms, mut apart) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        for (lane, ((&x, &g), &w)) in x_rest.iter().zip(g_rest).zip(w_rest).enumerate() {
+            (terms[lane], apart[lane]) = (g * w, x - mean);
+        }
+        add_pair(&mut plain, &mut with, &terms, &apart);
     }
     (total(&plain), total(&with) * scale.wide())
+}
+
+/// What does not fill the lanes, by way of arrays of its own (see `add_rest`).
+#[inline(always)]
+fn add_pair<T: Real>(plain: &mut [T; LANES], with: &mut [T; LANES], terms: &[T; LANES], apart: &[T; LANES]) {
+    for lane in 0..LANES {
+        plain[lane] += terms[lane];
+        with[lane] += terms[lane] * apart[lane];
+    }
 }
 
 /// Σ g and Σ g x̂ over a run.
@@ -371,9 +383,12 @@ fn centred_dot<T: Real>(x: &[T], g: &[T], mean: T) -> (f64, f64) {
             with[lane] += g[lane] * (x[lane] - mean);
         }
     }
-    for (lane, (&x, &g)) in x_rest.iter().zip(g_rest).enumerate() {
-        plain[lane] += g;
-        with[lane] += g * (x - mean);
+    if !x_rest.is_empty() {
+        let (mut terms, mut apart) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        for (lane, (&x, &g)) in x_rest.iter().zip(g_rest).enumerate() {
+            (terms[lane], apart[lane]) = (g, x - mean);
+        }
+        add_pair(&mut plain, &mut with, &terms, &apart);
     }
     (total(&plain), total(&with))
 }
