@@ -5,6 +5,7 @@
 //! as it stays right, so that a row or a scalar is never spread out in memory and hardly ever in the cache.
 
 use super::cast::Half;
+use super::simd::prefetch;
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -18,6 +19,9 @@ const CHUNK: usize = 16 * 1024;
 /// Elements of a block, and of one for small results, whose buffers take no time to clear.
 const BLOCK: usize = 1024;
 const SMALL: usize = 64;
+/// Lines of the caches that are asked for beyond a block.
+const AHEAD: usize = 8;
+const LINE: usize = 64;
 /// The most operands of a loop: three inputs and what arrives.
 const MOST: usize = 4;
 
@@ -409,7 +413,12 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
                 (Some(start), Source::Same(source)) => &source[start..start + count],
                 _ => &self.buffers[k][..count],
             };
+            if self.direct[k].is_some() {
+                // Where a block ends the processor stops to foresee: the next begins here as a rule.
+                (0..AHEAD).for_each(|line| prefetch(slice.as_ptr().wrapping_add(count).wrapping_byte_add(line * LINE)));
+            }
         }
+        (0..AHEAD).for_each(|line| prefetch(out.as_ptr().wrapping_add(count).wrapping_byte_add(line * LINE)));
         kernel.run(&slices[..self.operands.len()], out);
     }
 }

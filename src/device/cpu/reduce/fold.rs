@@ -118,8 +118,10 @@ pub(super) type Finish<'a, S, O> = &'a (dyn Fn(&[S], &mut [O]) + Sync);
 /// A fold known by pointer: what walks memory is compiled once for folds of the same item and state.
 trait Folding<I, S>: Sync {
     fn empty(&self) -> S;
-    /// Any number of neighbours.
+    /// Any number of neighbours into one state, the first of them number `position`.
     fn neighbours(&self, values: &[I], position: usize, state: &mut S);
+    /// Lines of `length` neighbours, each into a state of its own.
+    fn lines(&self, values: &[I], length: usize, states: &mut [S]);
     fn rows(&self, rows: &[&[I]], position: usize, states: &mut [S]);
     fn merge(&self, state: &mut S, later: &S);
 }
@@ -129,7 +131,11 @@ impl<F: Fold> Folding<F::Item, F::State> for F {
         Fold::empty(self)
     }
     fn neighbours(&self, values: &[F::Item], position: usize, state: &mut F::State) {
-        simd::run(Block { fold: *self, values, position, state });
+        let states = std::slice::from_mut(state);
+        simd::run(Lines { fold: *self, values, length: values.len(), position, states });
+    }
+    fn lines(&self, values: &[F::Item], length: usize, states: &mut [F::State]) {
+        simd::run(Lines { fold: *self, values, length, position: 0, states });
     }
     fn rows(&self, rows: &[&[F::Item]], position: usize, states: &mut [F::State]) {
         simd::run(Rows { fold: *self, rows, position, states });
@@ -204,12 +210,13 @@ fn fold_plan<I: Element, S: Copy + Send + Sync, O: Send>(
     });
 }
 
-/// Some neighbours.
-struct Block<'a, F: Fold> {
+/// Some lines of neighbours.
+struct Lines<'a, F: Fold> {
     fold: F,
     values: &'a [F::Item],
+    length: usize,
     position: usize,
-    state: &'a mut F::State,
+    states: &'a mut [F::State],
 }
 
 /// Some rows.
@@ -224,13 +231,15 @@ const fn widest<F: Fold>() -> SimdLevel {
     if F::WIDE { real::widest::<F::Item>() } else { SimdLevel::Portable }
 }
 
-impl<F: Fold> Kernel for Block<'_, F> {
+impl<F: Fold> Kernel for Lines<'_, F> {
     type Output = ();
     const WIDEST: SimdLevel = widest::<F>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        for (index, block) in self.values.chunks(F::SPAN).enumerate() {
-            self.fold.block::<FUSED>(block, self.position + index * F::SPAN, self.state);
+        for (line, state) in self.values.chunks(self.length.max(1)).zip(self.states) {
+            for (index, block) in line.chunks(F::SPAN).enumerate() {
+                self.fold.block::<FUSED>(block, self.position + index * F::SPAN, state);
+            }
         }
     }
 }
@@ -276,6 +285,10 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
     fn by_rows(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[S])) {
         let &Piece { data, plan, fold } = self;
         let (length, _) = plan.folded.inner();
+        let (many, apart) = plan.kept.inner();
+        if folded == (0..length) && apart == length as isize {
+            return self.by_lines(outputs, (length, many), take);
+        }
         let mut starts = plan.kept.walk(outputs.start);
         let mut buffer = [I::default(); BLOCK];
         for output in outputs {
@@ -306,6 +319,22 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
                 fold.neighbours(values, position - values.len(), &mut state);
             }
             take(output, &[state]);
+        }
+    }
+
+    /// Lines that follow each other in memory, `many` in a run: several in one call, which costs as much as a short line.
+    fn by_lines(&self, outputs: Range<usize>, (length, many): (usize, usize), take: &mut dyn FnMut(usize, &[S])) {
+        let &Piece { data, plan, fold } = self;
+        let mut states = [fold.empty(); STRIP];
+        let mut output = outputs.start;
+        while output < outputs.end {
+            let run = (many - output % many).min(outputs.end - output).min(STRIP);
+            let from = (plan.start + plan.kept.offset(output)) as usize;
+            let states = &mut states[..run];
+            states.fill(fold.empty());
+            fold.lines(&data[from..from + run * length], length, states);
+            take(output, states);
+            output += run;
         }
     }
 
