@@ -288,12 +288,10 @@ fn normal_shares_in_f32() {
         let want = super::normal_cdf(F::<f64, false>(x as f64)).0;
         worst = worst.max((got - want).abs());
         let off = (got - want).abs() / want;
-        let most = if x > -4.0 {
-            2e-6
-        } else if x > -5.0 {
-            4e-5
-        } else {
-            1.5
+        let most = match x {
+            -3.0.. => 1e-6,
+            -5.7.. => 5e-5,
+            _ => 1.5,
         };
         assert!(off <= most || want < f32::MIN_POSITIVE as f64, "Φ({x:?}) = {got:?}, not {want:?}: {off:e}");
     }
