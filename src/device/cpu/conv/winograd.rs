@@ -14,9 +14,9 @@
 //! channels the error is 0.8 times that of the direct sum (a test holds it below twice). Lavin and Gray, "Fast algorithms for
 //! convolutional neural networks", 2015.
 //!
-//! A block is some rows of tiles of one image. Its elements are laid out by the parity of row and column, so that every
-//! step runs along all tiles of a block at once: place `row · pitch + column`, where each row has one place more than it has
-//! tiles, whose numbers nobody reads.
+//! A block is some rows of tiles of one image; tile `row · tiles + column` is a place. What is across (`d B`, and `A` from the
+//! right) is done where a row of elements is read or written, by the parity of its columns; what is down goes along all places
+//! of a block at once.
 
 use super::Failure;
 use super::product::Job;
@@ -50,16 +50,20 @@ struct Block {
     image: usize,
     group: usize,
     rows: Range<usize>,
-    /// Places from one row of tiles to the next.
-    pitch: usize,
+    /// Tiles of a row.
+    tiles: usize,
     /// Places of all rows, rounded up.
     places: usize,
 }
 
 impl Block {
-    /// Elements of a plane of one parity: one row of tiles more than there are, and what vectors read too much.
+    /// Elements of a plane of one parity: one row of tiles more than there are, and what vectors write too much.
     fn plane(&self) -> usize {
-        (self.places + self.pitch).next_multiple_of(LANES) + LANES
+        (self.places + self.tiles).next_multiple_of(LANES) + LANES
+    }
+    /// Elements of a row that its tiles read, and what vectors read too much.
+    fn line(&self) -> usize {
+        2 * self.tiles.next_multiple_of(LANES) + LANES
     }
 }
 
@@ -86,12 +90,12 @@ impl<T: Real> Job<'_, T> {
         let weights = self.transformed_weights()?;
         let weights = weights.elements::<T>();
         let image = self.groups * self.rows * self.gather.outputs();
-        let (rows, pitch) = (high.count.div_ceil(2), wide.count.div_ceil(2) + 1);
+        let (rows, tiles) = (high.count.div_ceil(2), wide.count.div_ceil(2));
         let most = (BLOCK / self.channels).clamp(PLACES[0], PLACES[1]);
-        let each = rows.div_ceil(rows.div_ceil((most / pitch).max(1)));
+        let each = rows.div_ceil(rows.div_ceil((most / tiles).max(1)));
         let blocks = rows.div_ceil(each);
         let parts = out.len() / image * self.groups * blocks;
-        let places = (each * pitch).next_multiple_of(LANES);
+        let places = (each * tiles).next_multiple_of(LANES);
         let cost = 2 * places * (self.rows + self.channels) + places * self.rows * self.channels;
         let out = Out(out.as_mut_ptr());
         let failure = Failure::default();
@@ -103,7 +107,7 @@ impl<T: Real> Job<'_, T> {
                 let (place, first) = (part / blocks, part % blocks * each);
                 let rows = first..(first + each).min(rows);
                 let (image, group) = (place / self.groups, place % self.groups);
-                failure.note(self.block(&Block { image, group, rows, pitch, places }, weights, room, &out));
+                failure.note(self.block(&Block { image, group, rows, tiles, places }, weights, room, &out));
             },
         );
         failure.result()
@@ -138,28 +142,25 @@ impl<T: Real> Job<'_, T> {
     }
 
     fn block(&self, block: &Block, weights: &[T], room: &mut Option<Buffer>, out: &Out<T>) -> Result<(), Fault> {
-        let (channels, places, plane) = (self.channels, block.places, block.plane());
+        let (channels, places) = (self.channels, block.places);
         let most = self.rows.min(ROWS);
-        let zero = T::default();
-        let sizes = [4 * plane, 8 * plane, 16 * channels * places, 16 * most * places, 4 * places];
+        let sizes = [block.line(), 8 * block.plane(), 16 * channels * places, 16 * most * places];
         let count = sizes.iter().sum();
         let bytes = count * size_of::<T>();
         let buffer = match room {
             Some(buffer) if buffer.bytes() >= bytes => buffer,
             _ => room.insert(Buffer::new(bytes)?),
         };
-        let (planes, rest) = buffer.fresh::<T>(count)?.split_at_mut(sizes[0]);
+        let (line, rest) = buffer.fresh::<T>(count)?.split_at_mut(sizes[0]);
         let (across, rest) = rest.split_at_mut(sizes[1]);
-        let (inputs, rest) = rest.split_at_mut(sizes[2]);
-        let (products, results) = rest.split_at_mut(sizes[3]);
-        planes.fill(zero);
+        let (inputs, products) = rest.split_at_mut(sizes[2]);
+        line.fill(T::default());
         for channel in 0..channels {
-            self.lay_out(block, channel, planes);
             let size = channels * places;
             let mut to =
                 inputs.chunks_exact_mut(size).map(|place| &mut place[channel * places..(channel + 1) * places]);
             let to: [&mut [T]; 16] = std::array::from_fn(|_| to.next().unwrap_or_default());
-            simd::run(Inputs { planes, across, plane, pitch: block.pitch, to });
+            simd::run(Inputs { source: self.plane_of(block, channel), block, line, across, to });
         }
         let [_, high, wide] = &self.gather.axes;
         for first in (0..self.rows).step_by(most) {
@@ -175,102 +176,73 @@ impl<T: Real> Job<'_, T> {
                     products.chunks_exact(most * places).map(|place| &place[row * places..(row + 1) * places]);
                 let from: [&[T]; 16] = std::array::from_fn(|_| from.next().unwrap_or_default());
                 let output = block.group * self.rows + first + row;
-                let bias = self.bias.map_or(zero, |bias| bias[output]);
-                simd::run(Outputs { from, bias, to: results });
+                let bias = self.bias.map_or(T::default(), |bias| bias[output]);
                 let image = (block.image * self.groups * self.rows + output) * high.count * wide.count;
                 let lines = 2 * block.rows.start..(2 * block.rows.end).min(high.count);
                 let size = lines.len() * wide.count;
                 // SAFETY: these rows of this channel of this image belong to this block alone.
                 let out = unsafe { std::slice::from_raw_parts_mut(out.0.add(image + lines.start * wide.count), size) };
-                simd::run(Interleave { results, places, pitch: block.pitch, width: wide.count, out });
+                simd::run(Outputs { from, bias, tiles: block.tiles, width: wide.count, out });
             }
         }
         Ok(())
     }
 
-    /// The elements of a channel that a block reads, by the parity of row and column.
-    fn lay_out(&self, block: &Block, channel: usize, planes: &mut [T]) {
+    /// Where a channel's elements lie that a block reads.
+    fn plane_of(&self, block: &Block, channel: usize) -> Plane<'_, T> {
         let [deep, high, wide] = &self.gather.axes;
         let Strided { data, layout } = &self.source;
         let (dims, strides) = (layout.dims(), layout.strides());
-        let plane = block.plane();
-        let at = |axis: usize, index: usize, start: isize| (index as isize + start) * strides[2 + axis];
         let origin = layout.offset() as isize
             + block.image as isize * strides[0]
             + (block.group * self.channels + channel) as isize * strides[1]
-            + at(0, 0, deep.start);
+            + deep.start * strides[2];
         let there = deep.inside(dims[2]).contains(&0);
-        for line in 0..2 * (block.rows.len() + 1) {
-            let source = 2 * block.rows.start + line;
-            let (first, pairs) = (line / 2 * block.pitch, block.pitch);
-            let (even, odd) = planes[line % 2 * 2 * plane..][..2 * plane].split_at_mut(plane);
-            let (even, odd) = (&mut even[first..], &mut odd[first..]);
-            let row = source as isize + high.start;
-            if !there || row < 0 || row as usize >= dims[3] {
-                even[..pairs].fill(T::default());
-                odd[..pairs].fill(T::default());
-                continue;
-            }
-            let columns = 0..dims[4] as isize;
-            let from = origin + at(1, source, high.start);
-            simd::run(Split { data, from, step: strides[4], start: wide.start, columns, pairs, even, odd });
-        }
+        let first = [2 * block.rows.start as isize + high.start, wide.start];
+        let sizes = if there { [dims[3], dims[4]] } else { [0, 0] };
+        Plane { data, origin, sizes, steps: [strides[3], strides[4]], first }
     }
 }
 
-/// `even[i]`, `odd[i]` = the elements `start + 2 · i` and the next one of a row, zeros outside of its columns.
-struct Split<'a, T> {
+/// The elements of a channel of an image: rows and columns, and zeros outside of them.
+struct Plane<'a, T> {
     data: &'a [T],
-    from: isize,
-    step: isize,
-    start: isize,
-    columns: Range<isize>,
-    /// So many of each are wanted; there may be room for more.
-    pairs: usize,
-    even: &'a mut [T],
-    odd: &'a mut [T],
+    origin: isize,
+    sizes: [usize; 2],
+    steps: [isize; 2],
+    /// The row and the column of the first element that is read.
+    first: [isize; 2],
 }
 
-impl<T: Real> Kernel for Split<'_, T> {
-    type Output = ();
+impl<T: Real> Plane<'_, T> {
+    /// Lays out `count` elements of a row from the first that is read; outside of the columns `to` holds zeros already.
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let Split { data, from, step, start, columns, pairs, even, odd } = self;
-        // The pairs both of whose elements are there.
-        let first = ((columns.start - start + 1).max(0) as usize / 2).min(pairs);
-        let last = ((columns.end - start).max(0) as usize / 2).clamp(first, pairs);
-        let element = |column: isize| match columns.contains(&column) {
-            true => data[(from + column * step) as usize],
-            false => T::default(),
-        };
-        // Whole vectors, which may go beyond the row; what is wrong there is put right below, or never read.
-        let mut done = first;
-        while step == 1 && done < last {
-            let begin = (from + start + 2 * done as isize) as usize;
-            let (Some(row), true) = (data.get(begin..begin + 2 * LANES), done + LANES <= even.len()) else { break };
-            let [mut first, mut second] = [[T::default(); LANES]; 2];
-            for (lane, pair) in row.as_chunks::<2>().0.iter().enumerate() {
-                (first[lane], second[lane]) = (pair[0], pair[1]);
-            }
-            put(even, done, first);
-            put(odd, done, second);
-            done += LANES;
+    fn lay_out(&self, row: usize, count: usize, to: &mut [T]) {
+        let row = row as isize + self.first[0];
+        let from = (-self.first[1]).clamp(0, count as isize) as usize;
+        let end = (self.sizes[1] as isize - self.first[1]).clamp(from as isize, count as isize) as usize;
+        let to = &mut to[from..end];
+        if row < 0 || row as usize >= self.sizes[0] || to.is_empty() {
+            return to.fill(T::default());
         }
-        for pair in (0..first).chain(done..last).chain(last..pairs) {
-            let column = start + 2 * pair as isize;
-            (even[pair], odd[pair]) = (element(column), element(column + 1));
+        let start = self.origin + row * self.steps[0] + (from as isize + self.first[1]) * self.steps[1];
+        if self.steps[1] == 1 {
+            return to.copy_from_slice(&self.data[start as usize..][..end - from]);
+        }
+        for (column, to) in to.iter_mut().enumerate() {
+            *to = self.data[(start + column as isize * self.steps[1]) as usize];
         }
     }
 }
 
 /// `Bᵀ d B` of one channel.
 struct Inputs<'a, T> {
-    /// Even rows' even and odd columns, odd rows' even and odd columns.
-    planes: &'a [T],
+    source: Plane<'a, T>,
+    block: &'a Block,
+    /// Room for a row of elements, zeros where it has none.
+    line: &'a mut [T],
     /// `d B` of the even rows, then of the odd ones.
     across: &'a mut [T],
-    plane: usize,
-    pitch: usize,
     to: [&'a mut [T]; 16],
 }
 
@@ -278,23 +250,26 @@ impl<T: Real> Kernel for Inputs<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let Inputs { planes, across, plane, pitch, to } = self;
-        for (columns, across) in planes.chunks_exact(2 * plane).zip(across.chunks_exact_mut(4 * plane)) {
-            let (even, odd) = columns.split_at(plane);
-            for at in (0..plane - LANES).step_by(LANES) {
-                let [now, next] = [lanes(even, at), lanes(even, at + 1)];
-                let [odd_now, odd_next] = [lanes(odd, at), lanes(odd, at + 1)];
-                put(across, at, less(now, next));
-                put(across, plane + at, plus(odd_now, next));
-                put(across, 2 * plane + at, less(next, odd_now));
-                put(across, 3 * plane + at, less(odd_now, odd_next));
+        let Inputs { source, block, line, across, to } = self;
+        let (tiles, plane) = (block.tiles, block.plane());
+        let (evens, odds) = across.split_at_mut(4 * plane);
+        for row in 0..2 * (block.rows.len() + 1) {
+            source.lay_out(row, 2 * tiles + 2, line);
+            let across = if row % 2 == 0 { &mut *evens } else { &mut *odds };
+            for at in (0..tiles).step_by(LANES) {
+                let ([even, odd], [next_even, next_odd]) = (parted(line, 2 * at), parted(line, 2 * at + 2));
+                // What goes beyond the row is written over by the next one.
+                let place = row / 2 * tiles + at;
+                put(across, place, less(even, next_even));
+                put(across, plane + place, plus(odd, next_even));
+                put(across, 2 * plane + place, less(next_even, odd));
+                put(across, 3 * plane + place, less(odd, next_odd));
             }
         }
-        let (evens, odds) = across.split_at(4 * plane);
         for (column, (even, odd)) in evens.chunks_exact(plane).zip(odds.chunks_exact(plane)).enumerate() {
             for at in (0..to[column].len()).step_by(LANES) {
-                let [now, next] = [lanes(even, at), lanes(even, at + pitch)];
-                let [odd_now, odd_next] = [lanes(odd, at), lanes(odd, at + pitch)];
+                let [now, next] = [lanes(even, at), lanes(even, at + tiles)];
+                let [odd_now, odd_next] = [lanes(odd, at), lanes(odd, at + tiles)];
                 put(to[column], at, less(now, next));
                 put(to[4 + column], at, plus(odd_now, next));
                 put(to[8 + column], at, less(next, odd_now));
@@ -312,6 +287,44 @@ fn lanes<T: Real>(from: &[T], at: usize) -> Lanes<T> {
     let mut lanes = [T::default(); LANES];
     lanes.copy_from_slice(&from[at..at + LANES]);
     lanes
+}
+
+/// As [`lanes`], where fewer may be left.
+#[inline(always)]
+fn lanes_or_less<T: Real>(from: &[T], at: usize) -> Lanes<T> {
+    match from[at..].first_chunk() {
+        Some(lanes) => *lanes,
+        None => {
+            let mut lanes = [T::default(); LANES];
+            lanes[..from.len() - at].copy_from_slice(&from[at..]);
+            lanes
+        }
+    }
+}
+
+/// Those at even and at odd places of a stretch.
+#[inline(always)]
+fn parted<T: Real>(from: &[T], at: usize) -> [Lanes<T>; 2] {
+    let [mut even, mut odd] = [[T::default(); LANES]; 2];
+    for (lane, pair) in from[at..at + 2 * LANES].as_chunks::<2>().0.iter().enumerate() {
+        (even[lane], odd[lane]) = (pair[0], pair[1]);
+    }
+    [even, odd]
+}
+
+/// Both in turn, as far as `to` goes.
+#[inline(always)]
+fn put_joined<T: Real>(to: &mut [T], at: usize, even: Lanes<T>, odd: Lanes<T>) {
+    let mut pairs = [[T::default(); 2]; LANES];
+    for (lane, pair) in pairs.iter_mut().enumerate() {
+        *pair = [even[lane], odd[lane]];
+    }
+    let at = at.min(to.len());
+    let to = &mut to[at..];
+    match to.first_chunk_mut::<{ 2 * LANES }>() {
+        Some(to) => to.copy_from_slice(pairs.as_flattened()),
+        None => to.copy_from_slice(&pairs.as_flattened()[..to.len()]),
+    }
 }
 
 #[inline(always)]
@@ -335,71 +348,40 @@ fn less<T: Real>(mut a: Lanes<T>, b: Lanes<T>) -> Lanes<T> {
     a
 }
 
-/// `Aᵀ m A + bias` of one output: the results of even rows, even and odd columns, then those of odd rows.
+/// `Aᵀ m A + bias` of one output.
 struct Outputs<'a, T> {
     from: [&'a [T]; 16],
     bias: T,
-    to: &'a mut [T],
+    /// Tiles of a row.
+    tiles: usize,
+    width: usize,
+    /// Some rows of an image.
+    out: &'a mut [T],
 }
 
 impl<T: Real> Kernel for Outputs<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let Outputs { from, bias, to } = self;
-        let (count, bias) = (to.len() / 4, [bias; LANES]);
-        for at in (0..count).step_by(LANES) {
-            let (mut even, mut odd) = ([bias; 4], [bias; 4]);
-            for column in 0..4 {
-                let [one, two] = [lanes(from[column], at), lanes(from[4 + column], at)];
-                let [three, four] = [lanes(from[8 + column], at), lanes(from[12 + column], at)];
-                even[column] = plus(plus(one, two), three);
-                odd[column] = less(less(two, three), four);
-            }
-            for (row, [one, two, three, four]) in [even, odd].into_iter().enumerate() {
-                put(to, 2 * row * count + at, plus(plus(plus(one, two), three), bias));
-                put(to, (2 * row + 1) * count + at, plus(less(less(two, three), four), bias));
-            }
-        }
-    }
-}
-
-/// Puts results back in their order.
-struct Interleave<'a, T> {
-    results: &'a [T],
-    places: usize,
-    pitch: usize,
-    width: usize,
-    /// Some rows of an image.
-    out: &'a mut [T],
-}
-
-impl<T: Real> Kernel for Interleave<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let Interleave { results, places, pitch, width, out } = self;
-        for line in 0..out.len() / width {
-            let first = line % 2 * 2 * places + line / 2 * pitch;
-            let (even, odd) = (&results[first..], &results[first + places..]);
-            let out = &mut out[line * width..];
-            let mut done = 0;
-            // Whole vectors, which may go beyond the row: into the next one, which is written after it.
-            while done < width.div_ceil(2) {
-                let Some(out) = out.get_mut(2 * done..2 * done + 2 * LANES) else { break };
-                if done + LANES > odd.len() {
-                    break;
+        let Outputs { from, bias, tiles, width, out } = self;
+        let bias = [bias; LANES];
+        for (row, lines) in out.chunks_mut(2 * width).enumerate() {
+            let (upper, lower) = lines.split_at_mut(width);
+            for at in (0..tiles).step_by(LANES) {
+                let place = row * tiles + at;
+                let (mut even, mut odd) = ([bias; 4], [bias; 4]);
+                for column in 0..4 {
+                    let [one, two] = [lanes_or_less(from[column], place), lanes_or_less(from[4 + column], place)];
+                    let [three, four] =
+                        [lanes_or_less(from[8 + column], place), lanes_or_less(from[12 + column], place)];
+                    even[column] = plus(plus(one, two), three);
+                    odd[column] = less(less(two, three), four);
                 }
-                let (first, second) = (lanes(even, done), lanes(odd, done));
-                let mut pairs = [[T::default(); 2]; LANES];
-                for (lane, pair) in pairs.iter_mut().enumerate() {
-                    *pair = [first[lane], second[lane]];
+                for (line, [one, two, three, four]) in [(&mut *upper, even), (&mut *lower, odd)] {
+                    let first = plus(plus(plus(one, two), three), bias);
+                    let second = plus(less(less(two, three), four), bias);
+                    put_joined(line, 2 * at, first, second);
                 }
-                out.copy_from_slice(pairs.as_flattened());
-                done += LANES;
-            }
-            for column in 2 * done..width {
-                out[column] = if column % 2 == 0 { even[column / 2] } else { odd[column / 2] };
             }
         }
     }
