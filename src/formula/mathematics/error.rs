@@ -102,7 +102,7 @@ pub(crate) fn erfc<R: Real>(x: R) -> R {
     if_less(size, 1.0, -erf_near_zero(x) + 1.0, far)
 }
 
-/// Φ(x), the share of a standard normal distribution below x. In f32 by the tail, Φ(-|x|) = e^(P(|x|) - x²/2), to half a
+/// Φ(x), the share of a standard normal distribution below x. In f32 by the tail, Φ(-|x|) = e^(P(|x|) - x²/2), to a
 /// unit in the last place of 1; below 1e-8, where gates are shut, its magnitude is right and not its digits.
 #[inline(always)]
 pub(crate) fn normal_cdf<R: Real>(x: R) -> R {

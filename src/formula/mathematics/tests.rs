@@ -295,7 +295,7 @@ fn normal_shares_in_f32() {
         };
         assert!(off <= most || want < f32::MIN_POSITIVE as f64, "Φ({x:?}) = {got:?}, not {want:?}: {off:e}");
     }
-    assert!(worst <= 6e-8, "off by {worst:e}");
+    assert!(worst <= 1e-7, "off by {worst:e}");
     for (x, want) in [(f32::INFINITY, 1.0), (f32::NEG_INFINITY, 0.0), (-1e30, 0.0), (0.0, 0.5)] {
         assert_eq!(super::normal_cdf(F::<f32, true>(x)).0, want);
     }
