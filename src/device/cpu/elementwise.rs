@@ -299,14 +299,13 @@ struct Step<'a, 'b, T, U> {
     states: &'a mut [&'b mut [T]],
 }
 
-/// As many numbers of each state, for loops without checks.
+/// As many numbers of each state, for loops without checks: only where the compiler sees their count does it see their lengths.
 #[inline(always)]
 fn cut<'a, T, const N: usize>(states: &'a mut [&mut [T]], count: usize) -> [&'a mut [T]; N] {
-    let mut cut = std::array::from_fn(|_| Default::default());
-    for (cut, state) in cut.iter_mut().zip(states) {
-        *cut = &mut state[..count];
+    match <&mut [&mut [T]; N]>::try_from(states) {
+        Ok(states) => states.each_mut().map(|state| &mut state[..count]),
+        Err(_) => unreachable!("a step of {N} states is given as many"),
     }
-    cut
 }
 
 /// Element `i` of every state.
@@ -323,9 +322,11 @@ impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, '_, T
         let count = self.parameter.len();
         let gradient = &self.gradient[..count];
         let states = cut::<T, STATES>(self.states, count);
+        // Found once: in the loop the compiler would have to fear that a write changes where it lies.
+        let step = self.step.0;
         for i in 0..count {
             let before = held::<T, FUSED, STATES>(&states, i);
-            let (parameter, after) = self.step.0.step(F(self.parameter[i]), F(gradient[i]), before);
+            let (parameter, after) = step.step(F(self.parameter[i]), F(gradient[i]), before);
             self.parameter[i] = parameter.0;
             for k in 0..STATES {
                 states[k][i] = after[k].0;
