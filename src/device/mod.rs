@@ -24,6 +24,7 @@ pub mod rows;
 pub mod sample;
 pub mod scan;
 pub mod sort;
+mod stored;
 mod value;
 pub mod window;
 

@@ -1,21 +1,14 @@
 //! A value: numbers in a buffer, seen through a layout. It has no history.
 
+use super::stored::{Held, Stored};
 use super::{Buffer, Device};
 use crate::error::Fault;
 use crate::layout::{DType, Element, Layout, Shape};
 use std::fmt;
-use std::sync::Arc;
 
 /// Numbers without a history: what kernels and operations see. One pointer; clones share it.
 #[derive(Clone)]
-pub struct Value(Arc<Stored>);
-
-#[derive(Clone)]
-struct Stored {
-    buffer: Buffer,
-    layout: Layout,
-    dtype: DType,
-}
+pub struct Value(Held);
 
 /// A value's elements with their strides, for loops that follow them.
 #[derive(Clone, Copy)]
@@ -94,7 +87,7 @@ impl Value {
     pub(in crate::device) fn blank(shape: Shape, dtype: DType) -> Result<Value, Fault> {
         let mut buffer = Buffer::new(shape.count() * dtype.size())?;
         buffer.refresh(dtype)?;
-        Ok(Value(Arc::new(Stored { buffer, layout: Layout::contiguous(shape), dtype })))
+        Ok(Value(Held::new(Stored::new(buffer, Layout::contiguous(shape), dtype))))
     }
     /// The numbers of a blank value. (`Arc::get_mut` would ask by atomic operations whether it has one holder.)
     ///
@@ -103,14 +96,13 @@ impl Value {
     #[inline(never)]
     unsafe fn numbers<T: Element>(value: &mut Result<Value, Fault>) -> Option<&mut [T]> {
         let value = value.as_mut().ok()?;
-        // SAFETY: there is one pointer to it, which is borrowed for writing here.
-        let stored = unsafe { &mut *Arc::as_ptr(&value.0).cast_mut() };
-        stored.buffer.elements_mut()
+        // SAFETY: as the caller vouches.
+        unsafe { value.0.surely_unshared() }.buffer_mut().elements_mut()
     }
     /// Numbers that stand in a buffer already, through a layout that lies inside of it.
     pub(in crate::device) fn within(buffer: Buffer, layout: Layout, dtype: DType) -> Result<Value, Fault> {
         let whole = Layout::contiguous(Shape::new(&[buffer.bytes() / dtype.size()])?);
-        Value(Arc::new(Stored { buffer, layout: whole, dtype })).with_layout(layout)
+        Value(Held::new(Stored::new(buffer, whole, dtype))).with_layout(layout)
     }
     /// A new value of one number everywhere, in the given element type.
     pub fn full(shape: Shape, dtype: DType, number: f64) -> Result<Value, Fault> {
@@ -118,7 +110,7 @@ impl Value {
     }
     /// The same numbers through another layout. It must stay inside the buffer; one that does not is a defect.
     pub fn with_layout(&self, layout: Layout) -> Result<Value, Fault> {
-        let elements = self.0.buffer.bytes() / self.dtype().size();
+        let elements = self.0.buffer().bytes() / self.dtype().size();
         let (mut first, mut last) = (layout.offset() as isize, layout.offset() as isize);
         for (&size, &stride) in layout.dims().iter().zip(layout.strides()) {
             let reach = stride.saturating_mul(size.max(1) as isize - 1);
@@ -128,7 +120,7 @@ impl Value {
         if layout.count() > 0 && (first < 0 || last as usize >= elements) {
             return Err(Fault::defect(format!("a view reaches {first}..={last} of {elements} elements")));
         }
-        Ok(Value(Arc::new(Stored { buffer: self.0.buffer.clone(), layout, dtype: self.dtype() })))
+        Ok(Value(Held::new(Stored::new(self.0.buffer().clone(), layout, self.dtype()))))
     }
     /// The element type.
     #[inline]
@@ -163,7 +155,7 @@ impl Value {
     /// Where it lives.
     #[inline]
     pub fn device(&self) -> Device {
-        self.0.buffer.device()
+        self.0.buffer().device()
     }
     /// Are the elements dense and in row-major order?
     #[inline]
@@ -172,7 +164,7 @@ impl Value {
     }
     /// Do both show the same buffer?
     pub fn shares_memory(&self, other: &Value) -> bool {
-        self.0.buffer.same(&other.0.buffer)
+        self.0.buffer().same(other.0.buffer())
     }
     /// The elements of a dense, row-major value; `None` where the layout or the element type is another.
     #[inline]
@@ -185,7 +177,7 @@ impl Value {
             return Some(&[]);
         }
         let start = self.0.layout.offset();
-        self.0.buffer.elements::<T>().get(start..start + count)
+        self.0.buffer().elements::<T>().get(start..start + count)
     }
     /// The elements of a value that the caller made dense and of this type; a `Fault` that names the defect otherwise.
     #[inline]
@@ -198,7 +190,7 @@ impl Value {
         if T::DTYPE != self.dtype() {
             return Err(self.not_of(T::DTYPE));
         }
-        Ok(Strided { data: self.0.buffer.elements(), layout: &self.0.layout })
+        Ok(Strided { data: self.0.buffer().elements(), layout: &self.0.layout })
     }
     #[cold]
     fn not_dense(&self, expected: DType) -> Fault {
@@ -220,7 +212,7 @@ impl Value {
         }
         let (start, count) = (to.0.layout.offset(), to.count());
         let out = to.own_bytes().ok_or_else(|| Fault::defect("a value to be written is shared"))?;
-        let data = from.0.buffer.elements::<u8>();
+        let data = from.0.buffer().elements::<u8>();
         // SAFETY: a buffer is aligned to 64 bytes and holds elements of the size of `W`; any bits are a word. What is
         // written are words read from elements of the same type, or cleared ones, so the elements stay what they are.
         let (out, data) = unsafe {
@@ -244,7 +236,7 @@ impl Value {
     }
     /// All bytes of the buffer, where nobody else holds it.
     fn own_bytes(&mut self) -> Option<&mut [u8]> {
-        Arc::get_mut(&mut self.0)?.buffer.elements_mut()
+        self.0.unshared()?.buffer_mut().elements_mut()
     }
     /// Can it be written in place: does nobody else hold the buffer, and is the layout dense?
     pub(crate) fn is_writable(&mut self) -> bool {
@@ -256,8 +248,8 @@ impl Value {
             return None;
         }
         let (start, count) = (self.0.layout.offset(), self.count());
-        let stored = Arc::get_mut(&mut self.0)?;
-        stored.buffer.elements_mut::<T>()?.get_mut(start..start + count)
+        let stored = self.0.unshared()?;
+        stored.buffer_mut().elements_mut::<T>()?.get_mut(start..start + count)
     }
 }
 

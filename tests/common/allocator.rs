@@ -1,4 +1,4 @@
-//! An allocator that counts, for each thread, how many bytes it holds and the most it held.
+//! An allocator that counts, for each thread, how many bytes it holds, the most it held, and how often it was asked.
 #![allow(dead_code, missing_docs, unreachable_pub)] // a test is no library; each binary uses a part
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -7,6 +7,7 @@ use std::cell::Cell;
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
     static MOST: Cell<isize> = const { Cell::new(0) };
+    static ASKED: Cell<usize> = const { Cell::new(0) };
 }
 
 pub struct Counting;
@@ -17,6 +18,9 @@ fn count(bytes: isize) {
         held.set(held.get() + bytes);
         let _ = MOST.try_with(|most| most.set(most.get().max(held.get())));
     });
+    if bytes > 0 {
+        let _ = ASKED.try_with(|asked| asked.set(asked.get() + 1));
+    }
 }
 
 // SAFETY: everything is handed to the system's allocator as it comes.
@@ -44,4 +48,11 @@ pub fn most_during<R>(work: impl FnOnce() -> R) -> (R, usize) {
     MOST.set(before);
     let result = work();
     (result, (MOST.get() - before).max(0) as usize)
+}
+
+/// How often this thread asked for memory during `work`.
+pub fn asked_during<R>(work: impl FnOnce() -> R) -> (R, usize) {
+    let before = ASKED.get();
+    let result = work();
+    (result, ASKED.get() - before)
 }
