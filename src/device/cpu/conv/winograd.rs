@@ -143,8 +143,9 @@ impl<T: Real> Job<'_, T> {
 
     fn block(&self, block: &Block, weights: &[T], room: &mut Option<Buffer>, out: &Out<T>) -> Result<(), Fault> {
         let (channels, places) = (self.channels, block.places);
-        let most = self.rows.min(ROWS);
-        let sizes = [block.line(), 8 * block.plane(), 16 * channels * places, 16 * most * places];
+        // A row of products has room for what vectors read too much.
+        let (most, stride) = (self.rows.min(ROWS), places + LANES);
+        let sizes = [block.line(), 8 * block.plane(), 16 * channels * places, 16 * most * stride];
         let count = sizes.iter().sum();
         let bytes = count * size_of::<T>();
         let buffer = match room {
@@ -165,15 +166,15 @@ impl<T: Real> Job<'_, T> {
         let [_, high, wide] = &self.gather.axes;
         for first in (0..self.rows).step_by(most) {
             let rows = most.min(self.rows - first);
-            for (place, products) in products.chunks_exact_mut(most * places).enumerate() {
+            for (place, products) in products.chunks_exact_mut(most * stride).enumerate() {
                 let from = ((block.group * 16 + place) * self.rows + first) * channels;
                 let left = Lines::new(weights, from, [channels as isize, 1], [rows, channels])?;
                 let right = Lines::new(inputs, place * channels * places, [1, places as isize], [places, channels])?;
-                Product::new([rows, places, channels], &left, &right).alone().run(products, places)?;
+                Product::new([rows, places, channels], &left, &right).alone().run(products, stride)?;
             }
             for row in 0..rows {
                 let mut from =
-                    products.chunks_exact(most * places).map(|place| &place[row * places..(row + 1) * places]);
+                    products.chunks_exact(most * stride).map(|place| &place[row * stride..(row + 1) * stride]);
                 let from: [&[T]; 16] = std::array::from_fn(|_| from.next().unwrap_or_default());
                 let output = block.group * self.rows + first + row;
                 let bias = self.bias.map_or(T::default(), |bias| bias[output]);
@@ -289,19 +290,6 @@ fn lanes<T: Real>(from: &[T], at: usize) -> Lanes<T> {
     lanes
 }
 
-/// As [`lanes`], where fewer may be left.
-#[inline(always)]
-fn lanes_or_less<T: Real>(from: &[T], at: usize) -> Lanes<T> {
-    match from[at..].first_chunk() {
-        Some(lanes) => *lanes,
-        None => {
-            let mut lanes = [T::default(); LANES];
-            lanes[..from.len() - at].copy_from_slice(&from[at..]);
-            lanes
-        }
-    }
-}
-
 /// Those at even and at odd places of a stretch.
 #[inline(always)]
 fn parted<T: Real>(from: &[T], at: usize) -> [Lanes<T>; 2] {
@@ -314,13 +302,11 @@ fn parted<T: Real>(from: &[T], at: usize) -> [Lanes<T>; 2] {
 
 /// Both in turn, as far as `to` goes.
 #[inline(always)]
-fn put_joined<T: Real>(to: &mut [T], at: usize, even: Lanes<T>, odd: Lanes<T>) {
+fn put_joined<T: Real>(to: &mut [T], even: Lanes<T>, odd: Lanes<T>) {
     let mut pairs = [[T::default(); 2]; LANES];
     for (lane, pair) in pairs.iter_mut().enumerate() {
         *pair = [even[lane], odd[lane]];
     }
-    let at = at.min(to.len());
-    let to = &mut to[at..];
     match to.first_chunk_mut::<{ 2 * LANES }>() {
         Some(to) => to.copy_from_slice(pairs.as_flattened()),
         None => to.copy_from_slice(&pairs.as_flattened()[..to.len()]),
@@ -365,22 +351,26 @@ impl<T: Real> Kernel for Outputs<'_, T> {
     fn run<const FUSED: bool>(self) {
         let Outputs { from, bias, tiles, width, out } = self;
         let bias = [bias; LANES];
-        for (row, lines) in out.chunks_mut(2 * width).enumerate() {
-            let (upper, lower) = lines.split_at_mut(width);
+        let last = out.len() / width - 1;
+        for row in 0..=last / 2 {
             for at in (0..tiles).step_by(LANES) {
                 let place = row * tiles + at;
                 let (mut even, mut odd) = ([bias; 4], [bias; 4]);
                 for column in 0..4 {
-                    let [one, two] = [lanes_or_less(from[column], place), lanes_or_less(from[4 + column], place)];
-                    let [three, four] =
-                        [lanes_or_less(from[8 + column], place), lanes_or_less(from[12 + column], place)];
+                    let [one, two] = [lanes(from[column], place), lanes(from[4 + column], place)];
+                    let [three, four] = [lanes(from[8 + column], place), lanes(from[12 + column], place)];
                     even[column] = plus(plus(one, two), three);
                     odd[column] = less(less(two, three), four);
                 }
-                for (line, [one, two, three, four]) in [(&mut *upper, even), (&mut *lower, odd)] {
+                for (line, [one, two, three, four]) in [(2 * row, even), (2 * row + 1, odd)] {
+                    if line > last {
+                        continue;
+                    }
                     let first = plus(plus(plus(one, two), three), bias);
                     let second = plus(less(less(two, three), four), bias);
-                    put_joined(line, 2 * at, first, second);
+                    // Of a single vector to a line what is too much goes into the next line, which is written after it.
+                    let end = if tiles <= LANES { out.len() } else { (line + 1) * width };
+                    put_joined(&mut out[line * width + 2 * at..end], first, second);
                 }
             }
         }
