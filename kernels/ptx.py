@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Kernels to PTX, on a machine with no GPU and no CUDA toolkit.
+
+    kernels/ptx.py build            writes kernels/ptx/*.ptx, after a kernel was changed
+    kernels/ptx.py check            fails where a file is stale, does not assemble, spills, or loses performance
+    kernels/ptx.py fresh            only whether files are stale, by the hash in their first line: needs no compiler
+
+The compilers are NVIDIA's wheels on PyPI, fetched once into a cache. PTX of CUDA 12.0 is read by every driver since 525.
+The assembler of the same release proves that; the one of 13.0 counts registers and spills for each architecture.
+"""
+
+import argparse
+import concurrent.futures
+import ctypes
+import hashlib
+import pathlib
+import re
+import subprocess
+import sys
+
+HOME = pathlib.Path(__file__).resolve().parent
+COMPILER = "nvidia-cuda-nvrtc-cu12==12.0.140"
+ASSEMBLERS = {"12.0": "nvidia-cuda-nvcc-cu12==12.0.140", "13.0": "nvidia-cuda-nvcc==13.0.88"}
+# What a file is compiled for: the end of its name says so, and without one it runs on every GPU since sm_80.
+TARGETS = {"90a": "compute_90a", "": "compute_80"}
+# Where each is assembled: the architectures of its assembler, validity first, then counts.
+PROOFS = {
+    "compute_80": [("12.0", "sm_80"), ("12.0", "sm_90"), ("13.0", "sm_80"), ("13.0", "sm_86"), ("13.0", "sm_89"), ("13.0", "sm_90"), ("13.0", "sm_100"), ("13.0", "sm_120")],
+    "compute_90a": [("12.0", "sm_90a"), ("13.0", "sm_90a")],
+}
+OPTIONS = ["--std=c++17", "--extra-device-vectorization"]
+
+
+def target(source):
+    return TARGETS["90a" if source.stem.endswith("_90a") else ""]
+
+
+def digest(source):
+    """Of the source, of all headers, and of how they are compiled."""
+    parts = [source.read_bytes()] + [header.read_bytes() for header in sorted(HOME.glob("*.cuh"))]
+    parts += [" ".join([COMPILER, target(source), *OPTIONS]).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+
+
+def fetch(wheel, cache):
+    folder = pathlib.Path(cache) / wheel
+    if not (folder / "complete").exists():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--no-deps", "--only-binary=:all:", "--target", str(folder), wheel]
+        if subprocess.run(command, stderr=subprocess.DEVNULL).returncode:
+            sys.exit(f"{wheel} cannot be fetched")
+        (folder / "complete").touch()
+    return folder
+
+
+class Compiler:
+    def __init__(self, cache):
+        library = next(fetch(COMPILER, cache).glob("nvidia/**/libnvrtc.so.12"))
+        ctypes.CDLL(str(next(library.parent.glob("libnvrtc-builtins.so.*"))), mode=ctypes.RTLD_GLOBAL)
+        self.library = ctypes.CDLL(str(library))
+
+    def text(self, program, what):
+        size = ctypes.c_size_t()
+        getattr(self.library, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
+        text = ctypes.create_string_buffer(size.value)
+        getattr(self.library, f"nvrtcGet{what}")(program, text)
+        return text.value.decode()
+
+    def ptx(self, source):
+        program = ctypes.c_void_p()
+        options = [f"--gpu-architecture={target(source)}", f"-I{HOME}", *OPTIONS]
+        self.library.nvrtcCreateProgram(ctypes.byref(program), source.read_bytes(), source.name.encode(), 0, None, None)
+        if self.library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*[o.encode() for o in options])):
+            raise ValueError(f"{source.name} does not compile\n{self.text(program, 'ProgramLog')}")
+        text = self.text(program, "PTX")
+        self.library.nvrtcDestroyProgram(ctypes.byref(program))
+        text = re.sub(r"\A(//.*\n|\s*\n)*", "", text)  # the banner
+        text = re.sub(r"(?m)^\s*//.*\n|[ \t]+$", "", text)
+        text = re.sub(r"\n{2,}", "\n", text)
+        return f"// {digest(source)} of {source.name}: written by kernels/ptx.py, edit that file instead\n{text}"
+
+
+def assemble(cache, release, architecture, file):
+    """What the assembler counts, and what it has to object."""
+    program = next(fetch(ASSEMBLERS[release], cache).glob("nvidia/**/bin/ptxas"))
+    program.chmod(0o755)
+    run = subprocess.run([str(program), "-v", f"-arch={architecture}", str(file), "-o", "/dev/null"], capture_output=True, text=True)
+    said = f"{file.name}, {architecture} by ptxas {release}"
+    if run.returncode:
+        return [], [f"{said}: does not assemble\n{run.stderr}"]
+    objections = [f"{said}: {line}" for line in run.stderr.splitlines() if "erformance" in line or "warning" in line]
+    counts = []
+    for name, body in re.findall(r"Compiling entry function '(\w+)'.*\n(.*?)(?=ptxas info +: Compiling|\Z)", run.stderr, re.S):
+        spilled = int(re.search(r"(\d+) bytes spill stores", body)[1])
+        stack = int(re.search(r"(\d+) bytes stack frame", body)[1])
+        shared = re.search(r"(\d+) bytes smem", body)
+        counts.append((architecture, name, int(re.search(r"Used (\d+) registers", body)[1]), stack, int(shared[1]) if shared else 0))
+        if spilled:
+            objections.append(f"{said}: {name} spills {spilled} bytes")
+    return counts, objections
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["build", "check", "fresh"])
+    parser.add_argument("only", nargs="*", help="names of files, without their ending")
+    parser.add_argument("--cache", default=str(pathlib.Path.home() / ".cache/cuda-wheels"))
+    parser.add_argument("--table", action="store_true", help="registers, stack and shared bytes of every kernel")
+    asked = parser.parse_args()
+
+    sources = sorted(HOME.glob("*.cu"))
+    chosen = [s for s in sources if not asked.only or s.stem in asked.only]
+    folder = HOME / "ptx"
+    folder.mkdir(exist_ok=True)
+    wrong = []
+    for source in chosen if asked.what != "build" else []:
+        file = folder / f"{source.stem}.ptx"
+        if not file.exists() or not file.read_text().startswith(f"// {digest(source)} "):
+            wrong.append(f"ptx/{file.name} is stale: run kernels/ptx.py build")
+    if not asked.only:
+        wrong += [f"ptx/{file.name} has no source" for file in folder.glob("*.ptx") if file.stem not in {s.stem for s in sources}]
+
+    if asked.what != "fresh":
+        compiler = Compiler(asked.cache)
+        for release in ASSEMBLERS.values():
+            fetch(release, asked.cache)
+        work = []
+        for source in chosen:
+            file = folder / f"{source.stem}.ptx"
+            if asked.what == "build" and file.exists() and file.read_text().startswith(f"// {digest(source)} "):
+                continue
+            try:
+                text = compiler.ptx(source)
+            except ValueError as error:
+                wrong.append(str(error))
+                continue
+            if asked.what == "build":
+                file.write_text(text)
+            elif not file.exists() or file.read_text() != text:
+                wrong.append(f"ptx/{file.name} is not what {source.name} compiles to: run kernels/ptx.py build")
+            work += [(release, architecture, file) for release, architecture in PROOFS[target(source)]]
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for counts, objections in pool.map(lambda one: assemble(asked.cache, *one), work):
+                wrong += objections
+                if asked.table:
+                    for architecture, name, registers, stack, shared in counts:
+                        print(f"{architecture:7} {name:32} {registers:4} registers {stack:5} bytes of stack {shared:6} bytes shared")
+    for one in dict.fromkeys(wrong):
+        print(one, file=sys.stderr)
+    sys.exit(bool(wrong))
+
+
+main()

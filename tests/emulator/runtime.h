@@ -1,0 +1,46 @@
+// runtime.h - what the parts of the stand-in driver know of each other: blocks of fibers, device memory, programs.
+#pragma once
+#include "cuda.h"
+#undef threadIdx
+#undef blockIdx
+#undef blockDim
+#undef gridDim
+#include <map>
+#include <string>
+#include <vector>
+
+namespace emulator {
+// ---- block.cpp
+struct Order { enum { FORWARD, REVERSE, SHUFFLED } kind = FORWARD; unsigned long long seed = 0; };
+extern Order order;                                       // in which threads run, and when copies in the background land
+constexpr unsigned MOST_THREADS = 1024, MOST_STATIC_SHARED = 48 << 10, MOST_SHARED = 227 << 10;
+int run(const std::string& name, Launch& launch, Index grid, Index block, unsigned shared, int device);   // 0 or a code
+std::string& last_failure();
+int refuse(int code, const char* format, ...) __attribute__((format(printf, 2, 3)));   // notes the failure, gives the code
+bool running();
+int running_device();
+unsigned block_number(), first_block_of_launch();         // blocks are counted through all launches
+unsigned clock_of(unsigned thread);                       // how often that thread has met others
+bool knows(unsigned thread, unsigned clock);              // has the current thread met that one since?
+
+struct Entered { const Kernel* kernel; std::vector<unsigned> sizes; };
+std::map<std::string, Entered>& entered();
+
+// ---- memory.cpp
+constexpr size_t PAGE = 4096;
+void* allocate(size_t bytes, int device);                 // null where the device is full
+int release(void* at);
+bool holds(const void* at, size_t bytes);                 // one living allocation covers it
+bool readable(const void* at, size_t bytes);              // ... and every byte was written
+void mark_written(void* at, size_t bytes);
+void copy_marks(void* to, const void* from, size_t bytes);
+size_t free_bytes(int device), total_bytes();
+int check_ends();                                         // bytes behind allocations, where accesses are not reported
+void shared_begins(unsigned char* memory, size_t bytes);  // a block's shared memory, nothing claimed
+void shared_claimed(void* at, size_t bytes);
+std::string what_is_at(const void* fault);
+void install_memory();
+
+// ---- ptx.cpp: kernels that exist as PTX text only
+std::shared_ptr<const Kernel> read_ptx(const std::string& text, const std::string& entry, std::string& reason);
+} // namespace emulator

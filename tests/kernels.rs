@@ -1,0 +1,6 @@
+//! Kernels by themselves, on the stand-in driver: against plain references, in several orders of threads, at odd sizes; and
+//! mistakes of every kind, which the judge must find.
+
+mod emulator;
+#[path = "kernels/mistakes.rs"]
+mod mistakes;

@@ -1,0 +1,85 @@
+//! Planted mistakes: each is found in whatever order threads run, and what is right is left alone.
+
+use crate::emulator::call::{Argument, Emulator, bytes};
+
+/// A kernel of `bugs.cu`, its blocks, threads and dynamic shared bytes, its buffers of floats (`false`: nobody wrote them),
+/// whether it takes their length, and words of what must be said.
+type Mistake = (&'static str, usize, usize, usize, &'static [(usize, bool)], bool, &'static str);
+
+const MISTAKES: &[Mistake] = &[
+    (
+        "bug_read_behind",
+        1,
+        128,
+        0,
+        &[(64, true), (1, true)],
+        true,
+        "out of bounds: a read of 4 bytes, at byte 256 of an allocation of 256",
+    ),
+    ("bug_write_behind", 1, 128, 0, &[(64, true)], true, "out of bounds: a write of 4 bytes"),
+    ("bug_shared_behind", 1, 64, 0, &[(64, true)], false, "out of bounds: a write of 4 bytes in shared memory"),
+    ("bug_array_index", 1, 9, 0, &[(9, true)], false, "out of bounds"),
+    ("bug_dynamic_behind", 1, 64, 128, &[(64, true)], false, "out of bounds: a write of 4 bytes in shared memory"),
+    ("bug_missing_barrier", 1, 64, 0, &[(64, true), (64, true)], false, "shared memory"),
+    ("bug_second_barrier", 1, 64, 0, &[(64, true), (64, true)], false, "a data race in shared memory"),
+    ("bug_missing_warp_barrier", 1, 32, 0, &[(32, true), (32, true)], false, "shared memory"),
+    ("bug_blocks_race", 2, 64, 0, &[(64, true)], false, "a data race in global memory"),
+    ("bug_uninitialised_shared", 1, 64, 0, &[(64, true)], false, "uninitialised shared memory"),
+    ("bug_uninitialised_global", 1, 64, 0, &[(64, false), (64, true)], false, "uninitialised global memory"),
+    (
+        "bug_divergent_barrier",
+        1,
+        64,
+        0,
+        &[(64, true)],
+        false,
+        "24 threads returned while 40 wait at the barrier bugs.cu",
+    ),
+    ("bug_two_barriers", 1, 64, 0, &[(64, true)], false, "threads wait at different barriers"),
+    ("bug_divergent_shuffle", 1, 32, 0, &[(32, true)], false, "waits for lanes that never come"),
+    ("bug_missing_wait", 1, 32, 0, &[(128, true), (32, true)], false, "an unfinished copy"),
+    ("bug_wait_without_barrier", 1, 32, 0, &[(128, true), (32, true)], false, "shared memory"),
+    ("bug_misaligned", 1, 1, 0, &[(8, true), (1, true)], false, "misaligned"),
+    ("bug_overflow", 1, 1, 0, &[(70_000, true)], true, "overflows"),
+    ("fine_warp_barrier", 1, 32, 0, &[(32, true), (32, true)], false, ""),
+    ("fine_atomics", 3, 64, 0, &[(1, true)], false, ""),
+    ("fine_copies", 1, 32, 0, &[(128, true), (128, true)], false, ""),
+];
+
+#[test]
+fn every_mistake_is_found_in_every_order() {
+    let mut missed = Vec::new();
+    for order in ["forward", "reverse", "1", "2"] {
+        for &(name, blocks, threads, shared, buffers, sized, expected) in MISTAKES {
+            let Some(emulator) = Emulator::new() else { return };
+            emulator.order(order);
+            let memory: Vec<_> = buffers
+                .iter()
+                .map(|&(length, written)| match written {
+                    true => emulator.buffer(&vec![1f32; length]),
+                    false => emulator.unwritten::<f32>(length),
+                })
+                .collect();
+            let mut arguments: Vec<Argument> = memory.iter().map(|buffer| buffer.argument()).collect();
+            if sized {
+                arguments.push(bytes(buffers[0].0 as i32));
+            }
+            let said = emulator.launch(name, [blocks, 1, 1], threads, shared, &arguments).err().unwrap_or_default();
+            if !said.contains(expected) || said.is_empty() != expected.is_empty() {
+                missed.push(format!("{name}, threads {order}: wanted {expected:?}, got {said:?}"));
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn what_is_said_names_kernel_thread_and_line() {
+    let Some(emulator) = Emulator::new() else { return };
+    let (x, y) = (emulator.buffer(&[1f32; 64]), emulator.buffer(&[1f32]));
+    let said =
+        emulator.launch("bug_read_behind", [1, 1, 1], 128, 0, &[x.argument(), y.argument(), bytes(64i32)]).unwrap_err();
+    for words in ["bugs.cu:4", "in kernel bug_read_behind, block (0, 0, 0), thread (64, 0, 0)"] {
+        assert!(said.contains(words), "{said}");
+    }
+}
