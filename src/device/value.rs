@@ -104,19 +104,60 @@ impl Value {
         let whole = Layout::contiguous(Shape::new(&[buffer.bytes() / dtype.size()])?);
         Value(Held::new(Stored::new(buffer, whole, dtype))).with_layout(layout)
     }
-    /// A new value of one number everywhere, in the given element type.
+    /// A new value on the CPU of one number everywhere, in the given element type.
     pub fn full(shape: Shape, dtype: DType, number: f64) -> Result<Value, Fault> {
         crate::layout::dispatch!(dtype, T => Value::build::<T>(shape, |out| out.fill(T::from_f64(number))))
     }
-    /// The same numbers through another layout. It must stay inside the buffer; one that does not is a defect.
-    pub fn with_layout(&self, layout: Layout) -> Result<Value, Fault> {
-        let elements = self.0.buffer().bytes() / self.dtype().size();
+    /// A new row-major value on a device, with any numbers in it.
+    pub(crate) fn room(device: Device, shape: Shape, dtype: DType) -> Result<Value, Fault> {
+        match device {
+            Device::Cpu => Value::blank(shape, dtype),
+            #[cfg(feature = "cuda-unversioned")]
+            Device::Cuda(cuda) => cuda.blank(shape, dtype),
+        }
+    }
+    /// A new value of one number everywhere, on a device.
+    pub fn full_on(device: Device, shape: Shape, dtype: DType, number: f64) -> Result<Value, Fault> {
+        match device {
+            Device::Cpu => Value::full(shape, dtype, number),
+            #[cfg(feature = "cuda-unversioned")]
+            Device::Cuda(cuda) => cuda.full(shape, dtype, number),
+        }
+    }
+    /// The same numbers on a device; shares memory where they are there already. Strides stay where that moves no more than
+    /// the numbers themselves.
+    pub fn to(&self, device: Device) -> Result<Value, Fault> {
+        match (self.device(), device) {
+            (Device::Cpu, Device::Cpu) => Ok(self.clone()),
+            #[cfg(feature = "cuda-unversioned")]
+            (Device::Cpu, Device::Cuda(cuda)) => cuda.take_in(self),
+            #[cfg(feature = "cuda-unversioned")]
+            (Device::Cuda(cuda), Device::Cpu) => cuda.bring_back(self),
+            #[cfg(feature = "cuda-unversioned")]
+            (Device::Cuda(from), Device::Cuda(to)) if from == to => Ok(self.clone()),
+            #[cfg(feature = "cuda-unversioned")]
+            (Device::Cuda(from), Device::Cuda(to)) => to.take_in(&from.bring_back(self)?),
+        }
+    }
+    /// The buffer.
+    #[cfg(feature = "cuda-unversioned")]
+    pub(in crate::device) fn buffer(&self) -> &Buffer {
+        self.0.buffer()
+    }
+    /// The first and the last element that a layout reaches, counted from the buffer's start.
+    pub(in crate::device) fn reach(layout: &Layout) -> (isize, isize) {
         let (mut first, mut last) = (layout.offset() as isize, layout.offset() as isize);
         for (&size, &stride) in layout.dims().iter().zip(layout.strides()) {
             let reach = stride.saturating_mul(size.max(1) as isize - 1);
             first = first.saturating_add(reach.min(0));
             last = last.saturating_add(reach.max(0));
         }
+        (first, last)
+    }
+    /// The same numbers through another layout. It must stay inside the buffer; one that does not is a defect.
+    pub fn with_layout(&self, layout: Layout) -> Result<Value, Fault> {
+        let elements = self.0.buffer().bytes() / self.dtype().size();
+        let (first, last) = Value::reach(&layout);
         if layout.count() > 0 && (first < 0 || last as usize >= elements) {
             return Err(Fault::defect(format!("a view reaches {first}..={last} of {elements} elements")));
         }
@@ -187,18 +228,31 @@ impl Value {
     /// The elements with their strides; a `Fault` where the element type is another.
     #[inline]
     pub fn strided<T: Element>(&self) -> Result<Strided<'_, T>, Fault> {
-        if T::DTYPE != self.dtype() {
+        if T::DTYPE != self.dtype() || self.device() != Device::Cpu {
             return Err(self.not_of(T::DTYPE));
         }
         Ok(Strided { data: self.0.buffer().elements(), layout: &self.0.layout })
     }
     #[cold]
     fn not_dense(&self, expected: DType) -> Fault {
+        if self.device() != Device::Cpu {
+            return self.not_here();
+        }
         Fault::defect(format!("a dense {expected} was expected, this is {:?} {:?}", self.dtype(), self.layout()))
     }
     #[cold]
     fn not_of(&self, expected: DType) -> Fault {
+        if self.device() != Device::Cpu {
+            return self.not_here();
+        }
         Fault::defect(format!("{expected} was expected, this is {}", self.dtype()))
+    }
+    #[cold]
+    fn not_here(&self) -> Fault {
+        Fault::device(
+            format!("this is computed on the CPU only, and the numbers are on {}", self.device()),
+            "move the tensor to the CPU with to(Device::Cpu)",
+        )
     }
     /// The elements of two values of one type as words: those of `to`, which nobody else holds and which is dense, for
     /// writing, and those of `from` with their strides.
@@ -209,6 +263,9 @@ impl Value {
         let dtype = from.dtype();
         if to.dtype() != dtype || dtype.size() != size_of::<W>() || !to.is_contiguous() {
             return Err(to.not_dense(dtype));
+        }
+        if to.device() != Device::Cpu || from.device() != Device::Cpu {
+            return Err(if to.device() != Device::Cpu { to.not_here() } else { from.not_here() });
         }
         let (start, count) = (to.0.layout.offset(), to.count());
         let out = to.own_bytes().ok_or_else(|| Fault::defect("a value to be written is shared"))?;
@@ -235,7 +292,7 @@ impl Value {
         Ok((out, &data[start..start + layout.count()]))
     }
     /// All bytes of the buffer, where nobody else holds it.
-    fn own_bytes(&mut self) -> Option<&mut [u8]> {
+    pub(in crate::device) fn own_bytes(&mut self) -> Option<&mut [u8]> {
         self.0.unshared()?.buffer_mut().elements_mut()
     }
     /// Can it be written in place: does nobody else hold the buffer, and is the layout dense?

@@ -86,7 +86,7 @@ impl Slot {
             if self.names.get(at) != Some(&name) {
                 self.names.truncate(at);
                 self.states.truncate(at);
-                self.states.push(Value::full(shape, dtype, start)?);
+                self.states.push(Value::full_on(parameter.device(), shape, dtype, start)?);
                 self.names.push(name);
             }
         }
@@ -94,9 +94,10 @@ impl Slot {
             if state.dtype() != dtype {
                 *state = on!(state.device(), cast(state, dtype))?;
             }
-            let mine =
-                if dtype == DType::F64 { state.unshared::<f64>().is_some() } else { state.unshared::<f32>().is_some() };
-            if !mine {
+            if state.device() != parameter.device() {
+                *state = state.to(parameter.device())?;
+            }
+            if !state.is_writable() {
                 *state = on!(state.device(), duplicate(state))?;
             }
         }

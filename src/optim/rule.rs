@@ -6,7 +6,7 @@ use crate::device::elementwise::Elementwise;
 use crate::device::{Value, on};
 use crate::error::{Fault, Result};
 use crate::formula::Update;
-use crate::layout::{DType, Shape};
+use crate::layout::Shape;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 
@@ -139,10 +139,7 @@ impl Target<'_> {
     /// A new value of the parameter's shape in the type of its states, with any numbers in it.
     pub(super) fn room(&self) -> Result<Value, Fault> {
         let shape = *self.parameter.shape();
-        match state_type(self.parameter.dtype()) {
-            DType::F64 => Value::build::<f64>(shape, |_| ()),
-            _ => Value::build::<f32>(shape, |_| ()),
-        }
+        Value::room(self.parameter.device(), shape, state_type(self.parameter.dtype()))
     }
     /// `beta` to the power of the steps taken.
     pub(super) fn power(&self, beta: f64) -> f64 {

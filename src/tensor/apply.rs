@@ -6,7 +6,7 @@ use super::op::{Keep, Op, Outputs, Tensors};
 use super::record;
 use super::scopes::{Modes, modes};
 use crate::device::accumulate::Accumulate;
-use crate::device::{Value, on, profile};
+use crate::device::{Device, Value, on, profile};
 use crate::error::{Error, ErrorKind, Fault, Operand};
 use smallvec::SmallVec;
 use std::panic::Location;
@@ -285,9 +285,12 @@ pub(super) fn not_finite(value: &Value) -> Option<String> {
 }
 
 impl Tensor {
-    /// Shape and element type, as errors show them: `[2, 3] f32`.
+    /// Shape and element type, as errors show them: `[2, 3] f32`, or `[2, 3] f32@cuda:0`.
     pub(crate) fn describe(&self) -> String {
         match &self.value {
+            Ok(value) if value.device() != Device::Cpu => {
+                format!("{:?} {}@{}", value.dims(), value.dtype(), value.device())
+            }
             Ok(value) => format!("{:?} {}", value.dims(), value.dtype()),
             Err(_) => "failed".to_string(),
         }

@@ -183,7 +183,9 @@ impl Walk<'_> {
         for (gradient, (shape, dtype)) in arrived.into_iter().zip(node.results()) {
             arriving.push(match gradient {
                 Some(gradient) => gradient,
-                None => Tensor::from_value(Value::full(*shape, *dtype, 0.0).map_err(|f| at_node(node, f))?),
+                None => Tensor::from_value(
+                    Value::full_on(node.device(), *shape, *dtype, 0.0).map_err(|f| at_node(node, f))?,
+                ),
             });
         }
         let call = Call { node, saved: &saved, recorded: self.recorded };
@@ -207,7 +209,9 @@ impl Walk<'_> {
             }
             let gradient = match gradient {
                 Some(gradient) => undo_broadcast(gradient, &edge.shape).to_dtype(edge.dtype),
-                None => Tensor::from_value(Value::full(edge.shape, edge.dtype, 0.0).map_err(|f| at_node(node, f))?),
+                None => Tensor::from_value(
+                    Value::full_on(node.device(), edge.shape, edge.dtype, 0.0).map_err(|f| at_node(node, f))?,
+                ),
             };
             self.check(node, which, &gradient)?;
             checked.push((which, gradient));
@@ -518,7 +522,9 @@ fn seed(root: &Tensor, given: Option<&Tensor>, at: Place) -> Result<Tensor> {
                 "reduce it with sum() or mean(), or give the gradient that arrives: backward_from(&gradient)",
             )));
         }
-        return Ok(Tensor::from_value(Value::full(*value.shape(), value.dtype(), 1.0).map_err(refuse)?));
+        return Ok(Tensor::from_value(
+            Value::full_on(value.device(), *value.shape(), value.dtype(), 1.0).map_err(refuse)?,
+        ));
     };
     if given.value()?.shape() != value.shape() {
         return Err(refuse(Fault::shape(

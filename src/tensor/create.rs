@@ -215,7 +215,7 @@ impl Tensor {
     pub fn full_like(&self, number: f64) -> Tensor {
         let at = Location::caller();
         match self.value() {
-            Ok(value) => made("full_like", Value::full(*value.shape(), value.dtype(), number), at),
+            Ok(value) => made("full_like", Value::full_on(value.device(), *value.shape(), value.dtype(), number), at),
             Err(error) => Tensor::failed(error),
         }
     }

@@ -1,7 +1,7 @@
 //! How a tensor prints: as rows of aligned numbers, like NumPy's.
 
 use super::Tensor;
-use crate::device::Value;
+use crate::device::{Device, Value};
 use crate::layout::{DType, Element, dispatch};
 use std::fmt;
 
@@ -51,6 +51,10 @@ impl fmt::Debug for Tensor {
 
 /// The rows.
 fn numbers(value: &Value, summary: bool, precision: Option<usize>) -> String {
+    let value = &match value.to(Device::Cpu) {
+        Ok(here) => here,
+        Err(fault) => return fault.what,
+    };
     let mut cells = Vec::new();
     gather(value, summary, 0, value.layout().offset() as isize, &mut cells);
     let texts = write_all(&cells, value, precision);

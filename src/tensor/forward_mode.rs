@@ -53,7 +53,7 @@ pub fn jvp(
     let result = with_modes(|modes| modes.recording = true, || function(&leaves));
     let value = result.value()?.clone();
     let Some((last, output)) = result.history().tracked() else {
-        let zeros = Value::full(*value.shape(), value.dtype(), 0.0).map_err(refuse)?;
+        let zeros = Value::full_on(value.device(), *value.shape(), value.dtype(), 0.0).map_err(refuse)?;
         return Ok((result.detach(), Tensor::from_value(zeros)));
     };
     for node in oldest_first(last) {
@@ -73,7 +73,7 @@ pub fn jvp(
     }
     let slope = match tangents.remove(&(last.id, output)) {
         Some(slope) => slope,
-        None => Tensor::from_value(Value::full(*value.shape(), value.dtype(), 0.0).map_err(refuse)?),
+        None => Tensor::from_value(Value::full_on(value.device(), *value.shape(), value.dtype(), 0.0).map_err(refuse)?),
     };
     Ok((result.detach(), slope))
 }
@@ -103,7 +103,9 @@ pub(super) fn tangent_from_gradients(name: &'static str, tangents: &[Option<Tens
             let mut arriving = Tensors::new();
             let mut targets = Vec::new();
             for (shape, dtype) in call.node.results() {
-                let zeros = Tensor::from_value(Value::full(*shape, *dtype, 0.0).map_err(|fault| call.error(fault))?);
+                let zeros = Tensor::from_value(
+                    Value::full_on(call.device(), *shape, *dtype, 0.0).map_err(|fault| call.error(fault))?,
+                );
                 let zeros = if dtype.is_float() { zeros.variable() } else { zeros };
                 targets.push(zeros.history().tracked().map_or((0, 0), |(node, output)| (node.id, output)));
                 arriving.push(zeros);
@@ -132,9 +134,9 @@ pub(super) fn tangent_from_gradients(name: &'static str, tangents: &[Option<Tens
             results
                 .map(|(slope, (shape, dtype))| match slope {
                     Some(slope) => Ok(slope),
-                    None => {
-                        Ok(Tensor::from_value(Value::full(*shape, *dtype, 0.0).map_err(|fault| call.error(fault))?))
-                    }
+                    None => Ok(Tensor::from_value(
+                        Value::full_on(call.device(), *shape, *dtype, 0.0).map_err(|fault| call.error(fault))?,
+                    )),
                 })
                 .collect()
         },

@@ -2,7 +2,7 @@
 
 use super::op::{Keep, Op, Outputs, Saves};
 use super::{Call, Tensor};
-use crate::device::Value;
+use crate::device::{Device, Value};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 use smallvec::SmallVec;
@@ -124,6 +124,8 @@ pub(crate) struct Record {
     edges: SmallVec<[Edge; 3]>,
     saved: Mutex<Option<Saved>>,
     results: SmallVec<[(Shape, DType); 1]>,
+    /// Where the results are.
+    device: Device,
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -152,6 +154,7 @@ impl Record {
             edges: SmallVec::new(),
             saved: Mutex::new(None),
             results: SmallVec::new(),
+            device: Device::Cpu,
         }
     }
     /// What happened: the node gets its place in the order of all nodes.
@@ -175,10 +178,15 @@ impl Record {
         }
         for output in outputs {
             self.results.push((*output.shape(), output.dtype()));
+            self.device = output.device();
         }
         *self.saved.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(saved);
         self.wants = wants;
         self.id = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    /// The device of the results.
+    pub(crate) fn device(&self) -> Device {
+        self.device
     }
     pub(crate) fn location(&self) -> Place {
         self.location

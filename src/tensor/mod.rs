@@ -46,7 +46,7 @@ pub use visits::Visit;
 mod tests;
 
 use crate::device::copy::Arrange;
-use crate::device::{Value, on};
+use crate::device::{Device, Value, on};
 use crate::error::{Error, Fault, Result};
 use crate::layout::DType;
 use graph::History;
@@ -137,8 +137,10 @@ impl Tensor {
     }
 }
 
-/// The same numbers dense and in the given element type; shares memory where they already are.
+/// The same numbers on the CPU, dense and in the given element type, for whoever reads them; shares memory where they
+/// already are. Of another device it waits until they have been computed.
 pub(crate) fn dense_as(value: &Value, dtype: DType) -> Result<Value, Fault> {
-    let cast = on!(value.device(), cast(value, dtype))?;
-    on!(cast.device(), contiguous(&cast))
+    let here = value.to(Device::Cpu)?;
+    let cast = on!(Device::Cpu, cast(&here, dtype))?;
+    on!(Device::Cpu, contiguous(&cast))
 }

@@ -1,9 +1,9 @@
 //! From and to the arrays of the `ndarray` crate.
 
 use super::Tensor;
-use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::on;
+use crate::device::{Device, Value};
 use crate::error::{Error, Fault, Result};
 use crate::layout::{Element, Shape};
 use ndarray::{Array, ArrayBase, ArrayD, ArrayViewD, Axis, Data, Dimension, IxDyn, ShapeBuilder};
@@ -58,7 +58,7 @@ impl Tensor {
         let at = Location::caller();
         let value = self.value()?;
         let lend = || -> std::result::Result<R, Fault> {
-            let value = on!(value.device(), cast(value, T::DTYPE))?;
+            let value = on!(Device::Cpu, cast(&value.to(Device::Cpu)?, T::DTYPE))?;
             Ok(read(view::<T>(&value)?))
         };
         lend().map_err(|fault| self.refuse("with_ndarray", fault, at))

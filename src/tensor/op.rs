@@ -3,7 +3,7 @@
 use super::Tensor;
 use super::forward_mode;
 use super::graph::{History, Node, Saved};
-use crate::device::Value;
+use crate::device::{Device, Value};
 use crate::error::{Error, Fault};
 use crate::formula::Written;
 use crate::layout::{DType, Shape};
@@ -215,6 +215,10 @@ impl Call<'_> {
     /// The element type of input `i`.
     pub fn dtype(&self, i: usize) -> DType {
         self.node.edges()[i].dtype
+    }
+    /// The device that the operation ran on.
+    pub fn device(&self) -> Device {
+        self.node.device()
     }
     /// The sizes of result `i`.
     pub fn output_dims(&self, i: usize) -> &[usize] {

@@ -128,6 +128,31 @@ impl Op for Cast {
     }
 }
 
+/// The same numbers on another device.
+#[derive(Debug)]
+struct Move {
+    from: Device,
+    to: Device,
+}
+
+impl Op for Move {
+    fn name(&self) -> &'static str {
+        "to"
+    }
+    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
+        one(inputs[0].to(self.to)?)
+    }
+    fn gradient(&self, _: usize, arriving: &[Tensor], _: &Call<'_>) -> Tensor {
+        arriving[0].to(self.from)
+    }
+    fn saves(&self, _: usize) -> Saves {
+        Saves::NONE
+    }
+    fn rule(&self, _: usize) -> &'static str {
+        "∂L/∂x = ∂L/∂y, on the device of x"
+    }
+}
+
 /// What happens when a gradient passes.
 type Hook = Arc<dyn Fn(&Tensor) -> Tensor + Send + Sync>;
 
@@ -190,18 +215,20 @@ impl Tensor {
             _ => apply(Cast(dtype), [self]),
         }
     }
-    /// The same numbers on another device; a copy where they are not there yet.
+    /// The same numbers on another device, where they are copied to if they are not there yet; the gradient is copied back.
     ///
     /// ```
     /// use chainrule::{Device, Tensor};
-    /// let x = Tensor::ones([2]).to(Device::best());
-    /// assert_eq!(x.device()?, Device::Cpu);
+    /// let x = Tensor::ones([2]).variable();
+    /// let y = x.to(Device::best()).to(Device::Cpu).sum();
+    /// assert_eq!(y.backward()?.of(&x)?.device()?, Device::Cpu);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     #[track_caller]
     pub fn to(&self, device: Device) -> Tensor {
-        match device {
-            Device::Cpu => self.clone(),
+        match &self.value {
+            Ok(value) if value.device() != device => apply(Move { from: value.device(), to: device }, [self]),
+            _ => self.clone(),
         }
     }
     /// The same tensor with a name, for errors and pictures. A variable without a name takes it itself, wherever it is held.

@@ -108,7 +108,8 @@ impl Tensor {
             ));
         }
         dispatch!(value.dtype(), T => {
-            let read = value.strided::<T>().map(|s| s.data[s.layout.offset()].to_f64());
+            let here = value.to(Device::Cpu);
+            let read = here.and_then(|here| here.strided::<T>().map(|s| s.data[s.layout.offset()].to_f64()));
             read.map_err(|fault| self.refuse("item", fault, at))
         })
     }

@@ -27,12 +27,17 @@ struct Block {
     space: Space,
     start: NonNull<u8>,
     class: Class,
-    /// How memory that is not ours goes back.
-    release: Option<(Release, usize)>,
+    /// Memory that is not ours.
+    foreign: Option<Foreign>,
 }
 
-/// Gives memory from elsewhere back: where it begins, and how long it is.
-pub(super) type Release = fn(NonNull<u8>, usize);
+/// Memory from elsewhere: where it is, how long, and how it goes back.
+#[derive(Clone, Copy)]
+pub(in crate::device) struct Foreign {
+    pub(in crate::device) device: Device,
+    pub(in crate::device) bytes: usize,
+    pub(in crate::device) release: fn(NonNull<u8>, Foreign),
+}
 
 // SAFETY: a block owns its memory; it is written only through `&mut Buffer` of the only buffer that holds it.
 unsafe impl Send for Block {}
@@ -162,7 +167,7 @@ impl Store {
     fn give(&mut self, block: Arc<Block>) {
         let room = memory::idle_room();
         let Class { index, size } = block.class;
-        if block.release.is_some() || size > room || (index < SMALL && self.lists[index].len() >= THREAD_BLOCKS) {
+        if block.foreign.is_some() || size > room || (index < SMALL && self.lists[index].len() >= THREAD_BLOCKS) {
             return discard(block);
         }
         self.clock += 1;
@@ -241,20 +246,32 @@ impl Buffer {
         };
         Ok(Buffer { block: ManuallyDrop::new(block), bytes })
     }
-    /// Memory from elsewhere, which `release` takes back when its last holder lets go of it.
+    /// The first `bytes` of memory from elsewhere, which `foreign.release` takes back when its last holder lets go of it.
     ///
     /// # Safety
     ///
-    /// `bytes` initialised bytes stand at `start`, aligned to 64, and belong to nobody else until `release` is called.
-    pub(super) unsafe fn foreign(start: NonNull<u8>, bytes: usize, release: Release) -> Buffer {
-        let release = Some((release, bytes));
-        let block = Block { base: start, space: Space::new::<()>(), start, class: Class::FOREIGN, release };
+    /// `foreign.bytes` bytes stand at `start` and belong to nobody else until then. On the CPU they are initialised and aligned
+    /// to 64; elsewhere `start` is an address on that device, which nobody follows here.
+    pub(in crate::device) unsafe fn foreign(start: NonNull<u8>, bytes: usize, foreign: Foreign) -> Buffer {
+        let foreign = Some(foreign);
+        let block = Block { base: start, space: Space::new::<()>(), start, class: Class::FOREIGN, foreign };
         Buffer { block: ManuallyDrop::new(Arc::new(block)), bytes }
     }
     /// Where the block lives.
     #[inline]
     pub fn device(&self) -> Device {
-        Device::Cpu
+        // Without another device in the build this is a constant.
+        self.block.foreign.map_or(Device::Cpu, |foreign| foreign.device)
+    }
+    /// Can the processor read it?
+    #[inline]
+    fn is_here(&self) -> bool {
+        self.device() == Device::Cpu
+    }
+    /// Where it begins, on its device.
+    #[cfg(feature = "cuda-unversioned")]
+    pub(in crate::device) fn address(&self) -> u64 {
+        self.block.start.addr().get() as u64
     }
     /// The bytes asked for.
     #[inline]
@@ -275,19 +292,26 @@ impl Buffer {
         fence(Ordering::Acquire);
         alone
     }
-    /// All elements, for reading. The caller (a `Value`) knows that they were written as `T`.
+    /// All elements, for reading: none of a block on another device. The caller (a `Value`) knows that they were written
+    /// as `T`.
     #[inline]
     pub(in crate::device) fn elements<T: Element>(&self) -> &[T] {
+        if !self.is_here() {
+            return &[];
+        }
         // SAFETY: the block holds at least `bytes` initialised bytes, aligned to 64. Every bit pattern is a number;
         // booleans are only ever written through `&mut [bool]` over bytes made booleans by `fresh`, and a `Value`
         // never changes its element type.
         unsafe { std::slice::from_raw_parts(self.block.start.as_ptr().cast(), self.bytes / size_of::<T>()) }
     }
-    /// All elements for writing, where nobody else holds the block.
+    /// All elements for writing, where nobody else holds the block: none of a block on another device.
     #[inline]
     pub(in crate::device) fn elements_mut<T: Element>(&mut self) -> Option<&mut [T]> {
         if !self.is_unshared() {
             return None;
+        }
+        if !self.is_here() {
+            return Some(&mut []);
         }
         // SAFETY: as in `elements`; nobody else holds the block, and `&mut self` keeps others from cloning it.
         Some(unsafe { std::slice::from_raw_parts_mut(self.block.start.as_ptr().cast(), self.bytes / size_of::<T>()) })
@@ -363,14 +387,14 @@ impl Block {
         // SAFETY: `skip` is at most `ALIGNMENT`, which was added to the size.
         let start = unsafe { base.add(skip) };
         count(class.size as isize);
-        Ok(Block { base, space, start, class, release: None })
+        Ok(Block { base, space, start, class, foreign: None })
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if let Some((release, bytes)) = self.release {
-            return release(self.base, bytes);
+        if let Some(foreign) = self.foreign {
+            return (foreign.release)(self.base, foreign);
         }
         count(-(self.class.size as isize));
         memory::unreserve(self.class.size);

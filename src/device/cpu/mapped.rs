@@ -90,6 +90,8 @@ fn unreadable(error: &std::io::Error) -> Fault {
 
 #[cfg(all(unix, target_pointer_width = "64"))]
 fn map(file: &File, length: u64) -> Result<Buffer, Fault> {
+    use super::buffers::Foreign;
+    use crate::device::Device;
     use std::ffi::{c_int, c_void};
     use std::os::fd::AsRawFd;
     use std::ptr::{NonNull, null_mut};
@@ -109,12 +111,13 @@ fn map(file: &File, length: u64) -> Result<Buffer, Fault> {
     let start = unsafe { mmap(null_mut(), length, READ_AND_WRITE, PRIVATE, file.as_raw_fd(), 0) };
     match NonNull::new(start.cast::<u8>()) {
         Some(start) if start.as_ptr() as isize != -1 => {
-            fn unmap(start: NonNull<u8>, length: usize) {
+            fn unmap(start: NonNull<u8>, mapping: Foreign) {
                 // SAFETY: called once, when the last holder of the mapping lets go of it.
-                unsafe { munmap(start.as_ptr().cast(), length) };
+                unsafe { munmap(start.as_ptr().cast(), mapping.bytes) };
             }
+            let mapping = Foreign { device: Device::Cpu, bytes: length, release: unmap };
             // SAFETY: the mapping holds `length` bytes, begins at a page, is private to us, and ends in `unmap`.
-            Ok(unsafe { Buffer::foreign(start, length, unmap) })
+            Ok(unsafe { Buffer::foreign(start, length, mapping) })
         }
         _ => Err(unreadable(&std::io::Error::last_os_error())),
     }

@@ -6,7 +6,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The memory of the CPU's buffers, in bytes, and how often the cache served. See [`memory`].
+/// The memory of a device's buffers, in bytes, and how often the cache served. See [`memory`] and
+/// [`Device::memory`](crate::Device::memory).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
@@ -25,6 +26,11 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Of a device where nothing has been done yet.
+    #[cfg(feature = "cuda-unversioned")]
+    pub(in crate::device) fn none(limit: usize) -> Memory {
+        Memory { in_use: 0, peak: 0, held: 0, limit, hits: 0, misses: 0 }
+    }
     /// Bytes that wait in the cache; [`release_cached`] gives them back.
     pub fn idle(&self) -> usize {
         self.held.saturating_sub(self.in_use)
@@ -211,7 +217,7 @@ pub(super) fn refuse(wanted: usize) -> Fault {
 }
 
 /// Bytes as a person reads them: `3.2 GB`.
-fn bytes(count: usize) -> String {
+pub(in crate::device) fn bytes(count: usize) -> String {
     let mut number = count as f64;
     for unit in ["bytes", "kB", "MB", "GB", "TB", "PB"] {
         if number < 999.5 {

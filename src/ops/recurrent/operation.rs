@@ -290,7 +290,7 @@ impl Recurs {
         if self.single {
             let (batch, out) = (input.dims()[1], operands.weight_hidden.dims()[1]);
             let shape = Shape::new(&[1, batch, out]).map_err(at)?;
-            nothing = Value::full(shape, input.dtype(), 0.0).map_err(at)?;
+            nothing = Value::full_on(input.device(), shape, input.dtype(), 0.0).map_err(at)?;
             arrived.insert(0, &nothing);
         }
         let [output, hidden, ..] = arrived[..] else {

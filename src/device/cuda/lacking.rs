@@ -1,0 +1,243 @@
+//! What has no kernel yet: each says so, and what to do instead. Nothing is computed on the CPU behind the caller's back.
+
+use super::Cuda;
+use crate::device::Value;
+use crate::device::accumulate::Accumulate;
+use crate::device::attention::{Attend, Attended, Attending, AttentionGradients};
+use crate::device::bits::{Bits, Bitwise};
+use crate::device::convolve::{Convolve, Manner};
+use crate::device::copy::Arrange;
+use crate::device::cross_entropy::{Classes, CrossEntropy, Entropies};
+use crate::device::ctc::{Alignment, Alignments, Ctc};
+use crate::device::factor::{Factor, Lu, Side};
+use crate::device::index::{Assembly, Combine, Index};
+use crate::device::matmul::{Joined, Matmul};
+use crate::device::random::{Draw, Generate, Thinning};
+use crate::device::recurrent::{Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
+use crate::device::reduce::Reduce;
+use crate::device::rotary::{Rotate, Rotation};
+use crate::device::rows::{Rows, Softmax, Standard, Standardized, ThreeGradients};
+use crate::device::sample::{Sample, Sampling};
+use crate::device::scan::Scan;
+use crate::device::sort::{Distinct, Sort};
+use crate::device::window::{Blend, Sliding, Span, Windows};
+use crate::error::Fault;
+use crate::layout::{DType, Layout, Shape};
+
+/// "softmax has no CUDA kernel yet".
+#[cold]
+pub(super) fn lacks(kernel: &str) -> Fault {
+    Fault::device(
+        format!("{} has no CUDA kernel yet", kernel.replace('_', " ")),
+        "move the tensor to the CPU with to(Device::Cpu)",
+    )
+}
+
+/// Methods that have no kernel yet: their names, what they take, what they would give.
+macro_rules! lacking {
+    ($($name:ident($($operand:ty),*) -> $result:ty;)*) => { $(
+        #[allow(clippy::too_many_arguments, reason = "as in the trait")]
+        fn $name(&self, $(_: $operand),*) -> Result<$result, Fault> {
+            Err($crate::device::cuda::lacking::lacks(stringify!($name)))
+        }
+    )* };
+}
+
+impl Arrange for Cuda {
+    lacking! {
+        contiguous(&Value) -> Value;
+        duplicate(&Value) -> Value;
+        cast(&Value, DType) -> Value;
+        join(&[&Value], usize) -> Value;
+        place(&Value, Shape, &Layout, f64) -> Value;
+        replace(&Value, &[(Layout, &Value)]) -> Value;
+        overwrite(&mut Value, &Layout, &Value) -> ();
+        add_at(&Value, &[(Layout, &Value)]) -> Value;
+        triangle(&Value, bool, isize) -> Value;
+    }
+}
+
+impl Accumulate for Cuda {
+    lacking! {
+        add_up(Value, &Value) -> Value;
+        sum_to(&Value, &Shape) -> Value;
+        sum_of_squares(&Value) -> f64;
+        first_not_finite(&Value) -> Option<(usize, f64)>;
+    }
+}
+
+impl Reduce for Cuda {
+    lacking! {
+        sum(&Value, &[usize], bool) -> Value;
+        sum_known(&Value, &[usize], bool) -> Value;
+        mean(&Value, &[usize], bool) -> Value;
+        product(&Value, &[usize], bool) -> Value;
+        extreme(&Value, &[usize], bool, bool) -> Value;
+        extreme_place(&Value, &[usize], bool, bool) -> (Value, Value);
+        any(&Value, &[usize], bool) -> Value;
+        all(&Value, &[usize], bool) -> Value;
+        count_nonzero(&Value, &[usize], bool) -> Value;
+        variance(&Value, &[usize], bool, f64, bool) -> (Value, Value);
+        norm(&Value, &[usize], bool, f64) -> Value;
+        logsumexp(&Value, &[usize], bool) -> Value;
+        product_of_others(&Value, &[usize]) -> Value;
+        shares(&Value, &Value, &[usize], bool) -> Value;
+        put(&Value, &Value, Shape, &[usize]) -> Value;
+        pick(&Value, &Value, &[usize]) -> Value;
+    }
+}
+
+impl Scan for Cuda {
+    lacking! {
+        cumulative_sum(&Value, usize, bool) -> Value;
+        cumulative_product(&Value, usize) -> Value;
+        cumulative_logsumexp(&Value, usize) -> Value;
+        cumulative_extreme(&Value, usize, bool) -> (Value, Value);
+        cumulative_product_gradient(&Value, &Value, usize) -> Value;
+        cumulative_logsumexp_gradient(&Value, &Value, &Value, usize) -> Value;
+        add_at_places(&Value, &Value, usize) -> Value;
+        take_places(&Value, &Value, usize) -> Value;
+    }
+}
+
+impl Matmul for Cuda {
+    lacking! {
+        matmul(&Value, &Value, Joined) -> Value;
+    }
+}
+
+impl Rows for Cuda {
+    lacking! {
+        softmax(&Value, usize, Softmax) -> Value;
+        softmax_gradient(&Value, &Value, usize, Softmax) -> Value;
+        standardize(&Value, Option<&Value>, Option<&Value>, Standard) -> Standardized;
+        standardize_gradient(&Value, Option<&Value>, (&Value, &Value), &Value, Standard, [bool; 3]) -> ThreeGradients;
+        normalize_channels(&Value, (&Value, &Value), Option<&Value>, Option<&Value>) -> Value;
+        normalize_channels_gradient(&Value, (&Value, &Value), Option<&Value>, &Value, bool, [bool; 3]) -> ThreeGradients;
+    }
+}
+
+impl CrossEntropy for Cuda {
+    lacking! {
+        cross_entropy(&Value, &Value, Option<&Value>, Classes) -> Entropies;
+        cross_entropy_gradient(&Value, &Value, Option<&Value>, &Value, [&Value; 3], Classes) -> Value;
+    }
+}
+
+impl Attend for Cuda {
+    lacking! {
+        attend(&Value, &Value, &Value, Option<&Value>, Attending) -> Attended;
+        attend_gradient(&Value, &Value, &Value, Option<&Value>, &Attended, &Value, Attending, bool) -> AttentionGradients;
+    }
+}
+
+impl Rotate for Cuda {
+    lacking! {
+        rotate(&Value, Rotation) -> Value;
+    }
+}
+
+impl Convolve for Cuda {
+    lacking! {
+        convolve(&Value, &Value, Option<&Value>, &[Sliding; 3], Manner) -> Value;
+        convolve_transposed(&Value, &Value, Option<&Value>, &[Sliding; 3], Manner) -> Value;
+        convolve_weight(&Value, &Value, &[Sliding; 3], Manner) -> Value;
+    }
+}
+
+impl Windows for Cuda {
+    lacking! {
+        max_windows(&Value, &[Span; 3], bool) -> (Value, Option<Value>);
+        scatter_volumes(&Value, &Value, [usize; 3]) -> Value;
+        pick_volumes(&Value, &Value) -> Value;
+        blend_volumes(&Value, [&Blend; 3]) -> Value;
+        unfold_volumes(&Value, &[Sliding; 3]) -> Value;
+        fold_volumes(&Value, &[Sliding; 3]) -> Value;
+    }
+}
+
+impl Sample for Cuda {
+    lacking! {
+        sample(&Value, &Value, Sampling) -> Value;
+        sample_gradient(&Value, &Value, &Shape, Sampling) -> Value;
+        sample_grid_gradient(&Value, &Value, &Value, Sampling) -> Value;
+    }
+}
+
+impl Recur for Cuda {
+    lacking! {
+        recur(&Recurring<'_>, bool) -> Recurred;
+        recur_gradient(&Recurring<'_>, &[&Value], [&Value; 3], RecurrentWanted) -> RecurrentGradients;
+    }
+}
+
+impl Index for Cuda {
+    lacking! {
+        select(&Value, usize, &Value, Option<usize>) -> Value;
+        gather(&Value, usize, &Value) -> Value;
+        scatter(&Value, usize, &Value, &Value, Combine, bool) -> Value;
+        assemble(Option<&Value>, usize, usize, &Value, &Value, Assembly) -> Value;
+        flat_positions(&[&Value], &[usize]) -> Value;
+        positions(&Value) -> Value;
+        coordinates(&Value) -> Value;
+        names(&Value, usize) -> ();
+        one_hot(&Value, Option<usize>) -> Value;
+        count(&Value, Option<&Value>, usize) -> Value;
+        histogram(&Value, usize, f64, f64) -> Value;
+        search(&Value, &Value, bool) -> Value;
+    }
+}
+
+impl Sort for Cuda {
+    lacking! {
+        sort(&Value, usize, bool) -> (Value, Value);
+        argsort(&Value, usize, bool) -> Value;
+        topk(&Value, usize, usize, bool) -> (Value, Value);
+        kth(&Value, usize, usize) -> (Value, Value);
+        median(&Value, usize) -> (Value, Value);
+        mode(&Value, usize) -> (Value, Value);
+        distinct(&Value, bool) -> Distinct;
+        distinct_slices(&Value, usize) -> Distinct;
+    }
+}
+
+impl Generate for Cuda {
+    lacking! {
+        uniform(Shape, DType, f64, f64, Draw) -> Value;
+        normal(Shape, DType, f64, f64, Draw) -> Value;
+        integers(Shape, i64, i64, Draw) -> Value;
+        bernoulli(Shape, DType, f64, Draw) -> Value;
+        bernoulli_of(&Value, Draw) -> Value;
+        permutation(usize, Draw) -> Value;
+        multinomial(&Value, usize, bool, Draw) -> Value;
+        thin(&Value, Thinning, Draw) -> Value;
+    }
+}
+
+impl Bits for Cuda {
+    lacking! {
+        bitwise(&Value, &Value, Bitwise) -> Value;
+    }
+}
+
+impl Ctc for Cuda {
+    lacking! {
+        ctc(&Value, &Value, (&Value, &Value), Alignment, bool) -> Alignments;
+    }
+}
+
+impl Factor for Cuda {
+    lacking! {
+        qr(&Value) -> (Value, Value);
+        solve_triangular(&Value, &Value, Side) -> Value;
+        lu(&Value) -> Lu;
+        solve_lu(&Lu, &Value, bool) -> Value;
+        inverse(&Lu, DType) -> Value;
+        determinants(&Lu, DType) -> [Value; 3];
+        cholesky(&Value) -> Value;
+        svd(&Value) -> [Value; 3];
+        symmetric_eigen(&Value) -> [Value; 2];
+        pseudo_inverse(&Value) -> Value;
+        rank(&Value) -> Value;
+    }
+}

@@ -1,0 +1,172 @@
+//! Blocks of a GPU's memory, kept by size and handed out again.
+//!
+//! What is done with a block is done in the order of the stream, so one that was let go of can be given to the next at once,
+//! though the GPU may not have come so far. Under the lists lies the driver's own pool, which hands out new blocks in the same order.
+
+use super::driver::{Address, Gpu};
+use super::{Cuda, lock};
+use crate::device::cpu::buffers::Foreign;
+use crate::device::cpu::memory::bytes as readable;
+use crate::device::{Buffer, Device, Memory};
+use crate::error::Fault;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+
+/// Blocks are multiples of this.
+const STEP: usize = 512;
+
+/// The idle blocks of one GPU, and what is counted of all.
+pub(super) struct Pool {
+    idle: BTreeMap<usize, Vec<Address>>,
+    counts: Memory,
+}
+
+/// The size of the block for so many bytes: up to four sizes for each doubling, so that few are distinct and at most a fifth of
+/// each is unused. In a debug build it is exact, so that a stand-in driver which watches the ends of blocks watches those of
+/// tensors.
+fn rounded(bytes: usize) -> usize {
+    if cfg!(debug_assertions) { bytes.max(1) } else { size_class(bytes) }
+}
+
+fn size_class(bytes: usize) -> usize {
+    let steps = bytes.max(1).div_ceil(STEP);
+    let shift = steps.ilog2().saturating_sub(2);
+    (((steps - 1) >> shift) + 1) * (STEP << shift)
+}
+
+impl Pool {
+    /// Nothing yet; at most `limit` bytes.
+    pub(super) fn new(limit: usize) -> Pool {
+        Pool { idle: BTreeMap::new(), counts: Memory::none(limit) }
+    }
+    /// An idle block of this size.
+    fn take(&mut self, size: usize) -> Option<Address> {
+        let address = self.idle.get_mut(&size)?.pop()?;
+        self.counts.hits += 1;
+        self.uses(size);
+        Some(address)
+    }
+    fn uses(&mut self, size: usize) {
+        self.counts.in_use += size;
+        self.counts.peak = self.counts.peak.max(self.counts.in_use);
+    }
+    /// A new block, within the limit; nothing where there is none.
+    fn ask(&mut self, gpu: &Gpu, size: usize) -> Result<Option<Address>, Fault> {
+        if self.counts.held.saturating_add(size) > self.counts.limit {
+            return Ok(None);
+        }
+        let address = gpu.allocate(size)?;
+        if address.is_some() {
+            self.counts.held += size;
+            self.counts.misses += 1;
+            self.uses(size);
+        }
+        Ok(address)
+    }
+    /// A block that nobody holds any more.
+    fn give(&mut self, address: Address, size: usize) {
+        self.counts.in_use -= size;
+        self.idle.entry(size).or_default().push(address);
+    }
+    /// Gives all idle blocks back to the driver.
+    fn release(&mut self, gpu: &Gpu) -> Result<(), Fault> {
+        for (size, addresses) in std::mem::take(&mut self.idle) {
+            for address in addresses {
+                self.counts.held -= size;
+                // SAFETY: `ask` got it from the driver; it was idle, and is in no list any more.
+                unsafe { gpu.free(address) }?;
+            }
+        }
+        gpu.trim()
+    }
+}
+
+impl Cuda {
+    /// A block of at least `bytes`, with anything in it.
+    pub(super) fn allocate(self, bytes: usize) -> Result<Buffer, Fault> {
+        let (size, gpu) = (rounded(bytes), &self.0.gpu);
+        let mut pool = lock(&self.0.pool);
+        let (found, recycled) = match pool.take(size) {
+            Some(address) => (Some(address), true),
+            None => (pool.ask(gpu, size)?, false),
+        };
+        let address = match found {
+            Some(address) => address,
+            None => {
+                // Blocks of other sizes may be idle, here and in the driver's pool.
+                pool.release(gpu)?;
+                pool.ask(gpu, size)?.ok_or_else(|| self.refuse(bytes, &pool.counts))?
+            }
+        };
+        let start = usize::try_from(address).ok().and_then(NonZeroUsize::new).map(NonNull::without_provenance);
+        let start = start.ok_or_else(|| Fault::defect(format!("the driver gave memory at {address}")))?;
+        if cfg!(debug_assertions) && recycled {
+            // What nobody writes is noticed: NaN in every float, -1 in every integer.
+            // SAFETY: the block is as long, and nobody holds it.
+            unsafe { gpu.set_bytes(address, 0xff, size) }?;
+        }
+        let foreign = Foreign { device: Device::Cuda(self), bytes: size, release: give_back };
+        // SAFETY: the block is `size` bytes long and nobody else has it until `give_back`.
+        Ok(unsafe { Buffer::foreign(start, bytes, foreign) })
+    }
+    #[cold]
+    fn refuse(self, wanted: usize, counts: &Memory) -> Fault {
+        let Memory { in_use, limit, .. } = *counts;
+        let (wanted, in_use, limit) = (readable(wanted), readable(in_use), readable(limit));
+        Fault::memory(
+            format!("no memory for {wanted} on {}: {in_use} are in use, the limit is {limit}", Device::Cuda(self)),
+            "use smaller sizes or batches, drop tensors that are no longer needed, or end other programs on this GPU; \
+             set_memory_limit changes the limit",
+        )
+    }
+    pub(in crate::device) fn memory(self) -> Memory {
+        lock(&self.0.pool).counts
+    }
+    pub(in crate::device) fn reset_peak(self) {
+        let counts = &mut lock(&self.0.pool).counts;
+        counts.peak = counts.in_use;
+    }
+    pub(in crate::device) fn set_memory_limit(self, bytes: usize) {
+        lock(&self.0.pool).counts.limit = bytes;
+    }
+    pub(in crate::device) fn release_cached(self) {
+        // A device that is lost says so at the next read; here nobody listens.
+        let _ = lock(&self.0.pool).release(&self.0.gpu);
+    }
+}
+
+/// The last holder of a block has let go of it.
+fn give_back(start: NonNull<u8>, block: Foreign) {
+    if let Device::Cuda(cuda) = block.device {
+        lock(&cuda.0.pool).give(start.addr().get() as Address, block.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_hold_what_is_asked_and_grow_in_small_steps() {
+        let mut last = 0;
+        for bytes in (0..100_000).chain((17..40).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1])) {
+            let size = size_class(bytes);
+            assert!(size >= bytes && size >= last && size.is_multiple_of(STEP), "{bytes} in {size}");
+            assert!(size * 4 <= bytes * 5 + 4 * STEP, "{bytes} in {size}");
+            last = size;
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_is_taken_again_and_counted() {
+        let mut pool = Pool::new(10_000);
+        pool.counts.held = 1024;
+        pool.uses(1024);
+        pool.give(4096, 1024);
+        assert_eq!((pool.counts.in_use, pool.counts.peak, pool.counts.held), (0, 1024, 1024));
+        assert_eq!(pool.take(512), None);
+        assert_eq!((pool.take(1024), pool.take(1024)), (Some(4096), None));
+        assert_eq!((pool.counts.in_use, pool.counts.hits), (1024, 1));
+    }
+}

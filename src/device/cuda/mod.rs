@@ -1,0 +1,125 @@
+//! NVIDIA's GPUs: the kernels of `kernels/*.cu` and those that formulas write, run through the driver.
+//!
+//! Reading order: `driver` (what is asked of NVIDIA's library), `memory` (blocks), `transfer` (to and fro), `module` (kernels
+//! by name), `launch` (a call of one), then a file for each noun. `lacking` lists what has no kernel yet.
+//!
+//! Everything on one GPU is done on one stream, in the order in which it is called. So a block that nobody holds any more can
+//! be handed out at once, and nothing waits for the GPU but a read.
+
+#[allow(dead_code, reason = "until the first kernel is called")]
+mod driver;
+mod elementwise;
+mod lacking;
+#[allow(dead_code, reason = "until the first kernel is called")]
+mod launch;
+mod memory;
+#[allow(dead_code, reason = "until the first kernel is called")]
+mod module;
+mod transfer;
+
+use super::{Device, Value};
+use crate::error::Fault;
+use crate::layout::{DType, Layout, Shape};
+use driver::Gpu;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One GPU that has been opened, as a set of kernels. [`Device::cuda`] makes it.
+#[derive(Clone, Copy)]
+pub struct Cuda(&'static Opened);
+
+#[allow(dead_code, reason = "until the first kernel is called")]
+/// What an open GPU has; it stays open until the program ends.
+struct Opened {
+    number: usize,
+    name: String,
+    /// Multiprocessors, which run blocks at the same time.
+    multiprocessors: usize,
+    gpu: Gpu,
+    pool: Mutex<memory::Pool>,
+    staging: Mutex<Option<transfer::Staging>>,
+    kernels: module::Kernels,
+}
+
+static OPENED: Mutex<Vec<Cuda>> = Mutex::new(Vec::new());
+
+/// What stands behind a lock. A panic inside cannot leave it half changed: each change is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many GPUs the driver finds.
+pub(super) fn count() -> usize {
+    driver::count().unwrap_or(0)
+}
+
+impl Cuda {
+    /// The GPU of this number, which is opened once.
+    pub(super) fn open(number: usize) -> Result<Cuda, Fault> {
+        let mut opened = lock(&OPENED);
+        if let Some(found) = opened.iter().find(|cuda| cuda.0.number == number) {
+            return Ok(*found);
+        }
+        let gpu = Gpu::open(number)?;
+        let made = Opened {
+            number,
+            name: gpu.name()?,
+            multiprocessors: gpu.multiprocessors()?,
+            pool: Mutex::new(memory::Pool::new(gpu.memory()?)),
+            staging: Mutex::new(None),
+            kernels: module::Kernels::default(),
+            gpu,
+        };
+        let cuda = Cuda(Box::leak(Box::new(made)));
+        opened.push(cuda);
+        Ok(cuda)
+    }
+    /// Its number among the GPUs of the machine.
+    pub fn number(self) -> usize {
+        self.0.number
+    }
+    pub(super) fn name(self) -> String {
+        self.0.name.clone()
+    }
+    /// A new row-major value whose elements are still to be written, every one.
+    pub(super) fn blank(self, shape: Shape, dtype: DType) -> Result<Value, Fault> {
+        let buffer = self.allocate(shape.count() * dtype.size())?;
+        Value::within(buffer, Layout::contiguous(shape), dtype)
+    }
+    /// A new value of one number everywhere.
+    pub(super) fn full(self, shape: Shape, dtype: DType, number: f64) -> Result<Value, Fault> {
+        self.take_in(&Value::full(shape, dtype, number)?)
+    }
+    /// Are the numbers on this GPU?
+    #[allow(dead_code, reason = "until the first kernel is called")]
+    fn holds(self, value: &Value) -> Result<(), Fault> {
+        if value.device() == Device::Cuda(self) {
+            return Ok(());
+        }
+        Err(Fault::device(
+            format!("the tensors are on different devices: {} and {}", Device::Cuda(self), value.device()),
+            "bring them together with to(device)",
+        ))
+    }
+}
+
+impl PartialEq for Cuda {
+    fn eq(&self, other: &Cuda) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for Cuda {}
+
+impl Hash for Cuda {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.number.hash(state);
+    }
+}
+
+impl fmt::Debug for Cuda {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.0.number, self.0.name)
+    }
+}
