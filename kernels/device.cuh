@@ -74,6 +74,37 @@ INLINE f16 to_f16(float x) {
 #endif
 }
 
+// ------------------------------------------------------------------------------------------ floats to whole numbers
+// By truncation, saturating at the ends; NaN becomes 0. The instruction saturates by itself, and knows NaN only from f32 to i32.
+INLINE i32 saturate_i32(float x) {
+#ifdef EMULATED
+    return x != x ? 0 : x >= 2147483648.0f ? 0x7fffffff : x < -2147483648.0f ? -0x7fffffff - 1 : i32(x);
+#else
+    i32 y; asm("cvt.rzi.s32.f32 %0, %1;" : "=r"(y) : "f"(x)); return y;
+#endif
+}
+INLINE i32 saturate_i32(double x) {
+#ifdef EMULATED
+    return x != x ? 0 : x >= 2147483647.0 ? 0x7fffffff : x <= -2147483648.0 ? -0x7fffffff - 1 : i32(x);
+#else
+    i32 y; asm("cvt.rzi.s32.f64 %0, %1;" : "=r"(y) : "d"(x)); return x != x ? 0 : y;
+#endif
+}
+INLINE i64 saturate_i64(double x) {
+#ifdef EMULATED
+    return x != x ? 0 : x >= 9223372036854775808.0 ? 0x7fffffffffffffffll : x <= -9223372036854775808.0 ? -0x7fffffffffffffffll - 1 : i64(x);
+#else
+    i64 y; asm("cvt.rzi.s64.f64 %0, %1;" : "=l"(y) : "d"(x)); return x != x ? 0 : y;
+#endif
+}
+INLINE i64 saturate_i64(float x) {
+#ifdef EMULATED
+    return saturate_i64(double(x));
+#else
+    i64 y; asm("cvt.rzi.s64.f32 %0, %1;" : "=l"(y) : "f"(x)); return x != x ? 0 : y;
+#endif
+}
+
 // ------------------------------------------------------------------------------------------ copies in the background
 // 16 bytes from global to shared memory, both aligned to 16; zeros where `there` is false. They are there after the
 // thread's own wait, for others after a barrier behind it.

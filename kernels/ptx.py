@@ -89,7 +89,7 @@ def assemble(cache, release, architecture, file):
         return [], [f"{said}: does not assemble\n{run.stderr}"]
     objections = [f"{said}: {line}" for line in run.stderr.splitlines() if "erformance" in line or "warning" in line]
     counts = []
-    for name, body in re.findall(r"Compiling entry function '(\w+)'.*\n(.*?)(?=ptxas info +: Compiling|\Z)", run.stderr, re.S):
+    for name, body in re.findall(r"Compiling entry function '(\w+)'[^\n]*\n(.*?)(?=ptxas info +: Compiling|\Z)", run.stderr, re.S):
         spilled = int(re.search(r"(\d+) bytes spill stores", body)[1])
         stack = int(re.search(r"(\d+) bytes stack frame", body)[1])
         shared = re.search(r"(\d+) bytes smem", body)

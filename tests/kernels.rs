@@ -2,5 +2,10 @@
 //! mistakes of every kind, which the judge must find.
 
 mod emulator;
+
+#[path = "kernels/copy.rs"]
+mod copy;
 #[path = "kernels/mistakes.rs"]
 mod mistakes;
+#[path = "kernels/support.rs"]
+mod support;
