@@ -1,6 +1,6 @@
 //! Floats as numbers of a formula: what the CPU computes with.
 
-use super::mathematics::{self, Real};
+use super::mathematics::{self, Real, Standard};
 use super::number::{Arithmetic, Number, functions};
 use crate::layout::Element;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -51,6 +51,8 @@ pub trait Float:
     fn add_to_exponent(self, shifted: Self, more: i32) -> Self;
     #[doc(hidden)]
     fn split(self) -> (Self, Self);
+    #[doc(hidden)]
+    fn last_place(self) -> u64;
 }
 
 macro_rules! float {
@@ -108,6 +110,13 @@ macro_rules! float {
                 let mantissa = (bits & ((1 << $mantissa) - 1)).wrapping_add($root_half);
                 let exponent = <$T>::from_bits((bits >> $mantissa).wrapping_add(($shift as $T).to_bits()));
                 (<$T>::from_bits(mantissa), exponent - ($shift + $bias))
+            }
+            #[inline(always)]
+            fn last_place(self) -> u64 {
+                // The exponent of infinity is one more than the greatest.
+                const GREATEST: $Bits = 2 * $bias as $Bits;
+                const UNITS: $Bits = $bias as $Bits + $mantissa;
+                ((self.to_bits() >> $mantissa) & (GREATEST + 1)).saturating_sub(UNITS).min(GREATEST - UNITS) as u64
             }
         }
     };
@@ -270,8 +279,28 @@ impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
         F(T::from_f64(wide.0))
     }
     #[inline(always)]
-    fn as_f64(self, f: impl FnOnce(f64) -> f64) -> Self {
-        F(T::from_f64(f(self.0.to_f64())))
+    fn standard(self, function: Standard) -> Self {
+        F(T::from_f64(function.of(self.0.to_f64())))
+    }
+    type Digits = u64;
+    #[inline(always)]
+    fn last_place(self) -> u64 {
+        self.0.last_place()
+    }
+    #[inline(always)]
+    fn from_digits(digits: u64) -> Self {
+        F(T::from_f64(f64::from_bits(digits)))
+    }
+    #[cfg(any(feature = "cuda", test))]
+    fn while_less<const N: usize>(
+        mut state: [Self; N],
+        bound: Self,
+        step: impl Fn([Self; N]) -> [Self; N],
+    ) -> [Self; N] {
+        while state[0].less(bound) {
+            state = step(state);
+        }
+        state
     }
     #[inline(always)]
     fn rounded(self) -> [Self; 4] {

@@ -8,6 +8,8 @@ mod dual;
 mod float;
 mod mathematics;
 mod number;
+#[cfg(feature = "cuda")]
+pub mod ptx;
 mod symbol;
 mod text;
 mod whole;

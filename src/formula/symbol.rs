@@ -2,6 +2,8 @@
 //!
 //! Readers of a program decide what it is for: on tensors it gives derivatives of any order, as text it is a kernel.
 
+#[cfg(feature = "cuda")]
+use super::definition::Update;
 use super::definition::{Formula, Slope};
 use super::dual::Dual;
 use super::number::{Arithmetic, Number, functions};
@@ -12,7 +14,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 pub type Register = u32;
 
 /// The four operations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// `a + b`
     Add,
@@ -37,7 +39,7 @@ impl Operator {
 }
 
 /// A comparison of two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Comparison {
     /// `a < b`
     Less,
@@ -48,7 +50,7 @@ pub enum Comparison {
 }
 
 /// Functions of two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binary {
     /// `a` to the power of `b`
     Pow,
@@ -147,6 +149,16 @@ impl Program {
         } else {
             Program::trace(|| formula.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()))
         }
+    }
+    /// That of an optimizer's step, and its results: inputs are parameter, gradient and states, results the new parameter and
+    /// states.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn of_update<U: Update<STATES>, const STATES: usize>(step: &U) -> (Program, Vec<Register>) {
+        let outer = Program::begin();
+        let states = std::array::from_fn(|k| Symbol::input(2 + k));
+        let (parameter, states) = step.step(Symbol::input(0), Symbol::input(1), states);
+        let results = std::iter::once(parameter).chain(states).map(|result| result.0).collect();
+        (Program::end(outer, parameter), results)
     }
     // Apart from `trace`, so that they are compiled once and not for each formula.
     fn begin() -> Program {
@@ -334,7 +346,7 @@ impl Arithmetic for Symbol {
 macro_rules! symbol {
     ($($(#[$doc:meta])* $Variant:ident $name:ident($x:ident, $y:ident, $d:ident) $change:expr;)*) => {
         /// The functions of one number.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Function { $($(#[$doc])* $Variant,)* }
 

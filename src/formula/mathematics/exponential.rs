@@ -15,7 +15,7 @@ pub(super) fn ln_2<R: Real>() -> (R, R) {
 
 /// `e^r - 1` for |r| <= ln 2 / 2: r + r² Q(r).
 #[inline(always)]
-fn expm1_near_zero<R: Real>(r: R) -> R {
+pub(super) fn expm1_near_zero<R: Real>(r: R) -> R {
     let q = if R::DOUBLE {
         polynomial(
             r,
@@ -60,7 +60,7 @@ fn reduce<R: Real>(x: R) -> (R, R) {
 
 /// x 2^n in two steps, so that subnormal results are rounded once and nothing overflows on the way.
 #[inline(always)]
-fn scale<R: Real>(x: R, n: R) -> R {
+pub(super) fn scale<R: Real>(x: R, n: R) -> R {
     let half = (n * 0.5).nearest();
     x * half.power_of_two() * (n - half).power_of_two()
 }

@@ -1,7 +1,7 @@
 //! The logarithm of the gamma function and its derivatives.
 
 use super::logarithm::ln;
-use super::{Real, if_less, polynomial};
+use super::{Real, Standard, if_less, polynomial};
 use std::f64::consts::PI;
 
 /// lgamma on [1, 2] as (y - 1) (y - 2) P(y - 3/2).
@@ -73,7 +73,7 @@ pub(crate) fn lgamma<R: Real>(x: R) -> R {
     let positive = lgamma_positive(R::choose(zero.less(x), x, -x));
     // Γ(-x) Γ(x) = -π / (x sin πx); the sine is taken of what is over the nearest whole number
     let over = x - x.rounded()[2];
-    let sine = over.as_f64(|over| (PI * over).sin().abs());
+    let sine = (over * PI).standard(Standard::Sin).abs();
     let negative = ln(R::from(PI) / (x.abs() * sine)) - positive;
     // at 0, -1, -2, ... a pole
     let pole = over.equal(zero);
@@ -85,10 +85,17 @@ pub(crate) fn lgamma<R: Real>(x: R) -> R {
 
 #[inline(always)]
 pub(crate) fn polygamma<R: Real>(order: u32, x: R) -> R {
-    x.as_f64(|x| match order {
+    if R::DOUBLE {
+        return x.standard(Standard::Polygamma(order));
+    }
+    R::narrow(x.widen().standard(Standard::Polygamma(order)))
+}
+
+pub(super) fn polygamma_of(order: u32, x: f64) -> f64 {
+    match order {
         0 => digamma(x),
         _ => higher(order, x),
-    })
+    }
 }
 
 /// ψ(x): steps up to 10, then the asymptotic series.

@@ -4,9 +4,9 @@ use super::exponential::ln_2;
 use super::{Real, if_less, polynomial};
 use std::f64::consts::{LN_2, LN_10, LOG2_E, LOG10_2};
 
-/// (ln m, e) for a positive finite x = m 2^e, ln m as (f, what to subtract): ln m = f - rest.
+/// (m, e) with x = m 2^e and m in [√½, √2), for a positive finite x.
 #[inline(always)]
-fn parts<R: Real>(x: R) -> (R, R, R) {
+pub(super) fn mantissa_and_exponent<R: Real>(x: R) -> (R, R) {
     let (least, up, bits) = if R::DOUBLE {
         (f64::MIN_POSITIVE, 18_014_398_509_481_984.0, 54.0)
     } else {
@@ -14,7 +14,13 @@ fn parts<R: Real>(x: R) -> (R, R, R) {
     };
     let subnormal = x.less(R::from(least));
     let (m, e) = R::choose(subnormal, x * up, x).split();
-    let e = R::choose(subnormal, e - bits, e);
+    (m, R::choose(subnormal, e - bits, e))
+}
+
+/// (ln m, e) for a positive finite x = m 2^e, ln m as (f, what to subtract): ln m = f - rest.
+#[inline(always)]
+fn parts<R: Real>(x: R) -> (R, R, R) {
+    let (m, e) = mantissa_and_exponent(x);
     // ln(1 + f) = f - (f²/2 - s (f²/2 + P(s²))) with s = f / (2 + f), as in fdlibm
     let f = m - 1.0;
     let s = f / (f + 2.0);

@@ -7,6 +7,9 @@
 // Coefficients stand as they were computed; the compiler rounds them once.
 #![allow(clippy::excessive_precision)]
 
+// Devices have none of the standard library's; tests hold it against that.
+#[cfg(any(feature = "cuda", test))]
+pub(super) mod double;
 mod error;
 mod exponential;
 mod gamma;
@@ -25,11 +28,12 @@ pub(crate) use trigonometric::{acos, asin, atan, atan2, cos, sin, tan};
 mod tests;
 
 use super::number::Arithmetic;
+use std::ops::{Add, BitAnd, BitOr, Shl, Shr, Sub};
 
 /// What the functions are made of.
 pub(super) trait Real: Arithmetic {
     /// The same kind of number in double precision.
-    type Wide: Real<Wide = Self::Wide>;
+    type Wide: Real<Wide = Self::Wide, Digits = Self::Digits>;
     /// Is this double precision?
     const DOUBLE: bool;
     /// Is a fused multiply-add one instruction here?
@@ -57,10 +61,63 @@ pub(super) trait Real: Arithmetic {
     fn widen(self) -> Self::Wide;
     /// Rounded from double precision.
     fn narrow(wide: Self::Wide) -> Self;
-    /// Through a function of f64.
-    fn as_f64(self, f: impl FnOnce(f64) -> f64) -> Self;
+    /// A function of f64 that the standard library has; devices without one have it from `double.rs`.
+    fn standard(self, function: Standard) -> Self;
+    /// What the binary digits of a number are taken as.
+    type Digits: Digits;
+    /// k, where x = M 2^k with a whole M of as many digits as the mantissa has; 0 where k is below 0, or x is no number.
+    fn last_place(self) -> Self::Digits;
+    /// The number in double precision that these digits are.
+    fn from_digits(digits: Self::Digits) -> Self;
+    /// As many steps as it takes until the first of the numbers is not below the bound.
+    #[cfg(any(feature = "cuda", test))]
+    fn while_less<const N: usize>(state: [Self; N], bound: Self, step: impl Fn([Self; N]) -> [Self; N]) -> [Self; N];
     /// Floor, ceiling, nearest (half to even), whole part.
     fn rounded(self) -> [Self; 4];
+}
+
+/// Sixty-four binary digits, as a whole number.
+pub(super) trait Digits:
+    Copy
+    + From<u64>
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + BitAnd<Output = Self>
+    + BitOr<Output = Self>
+    + Shl<Output = Self>
+    + Shr<Output = Self>
+{
+    /// `a` where this is below the bound, else `b`.
+    fn if_below(self, bound: u64, a: Self, b: Self) -> Self;
+}
+impl Digits for u64 {
+    #[inline(always)]
+    fn if_below(self, bound: u64, a: u64, b: u64) -> u64 {
+        if self < bound { a } else { b }
+    }
+}
+
+/// The functions of f64 that the standard library has.
+#[derive(Clone, Copy)]
+pub(super) enum Standard {
+    Cbrt,
+    Sin,
+    Cos,
+    Tan,
+    Polygamma(u32),
+}
+
+impl Standard {
+    #[inline(always)]
+    pub(super) fn of(self, x: f64) -> f64 {
+        match self {
+            Standard::Cbrt => x.cbrt(),
+            Standard::Sin => x.sin(),
+            Standard::Cos => x.cos(),
+            Standard::Tan => x.tan(),
+            Standard::Polygamma(order) => gamma::polygamma_of(order, x),
+        }
+    }
 }
 
 /// `c[0] + c[1] x + c[2] x² + ...`

@@ -1,7 +1,7 @@
 //! Powers and roots.
 
 use super::logarithm::log2;
-use super::{Real, exponential::exp2};
+use super::{Real, Standard, exponential::exp2};
 
 /// x^y for f32, in double precision, where y · log₂ x loses nothing that f32 could show.
 #[inline(always)]
@@ -11,9 +11,15 @@ pub(crate) fn pow<R: Real>(x: R, y: R) -> R {
 
 #[inline(always)]
 fn pow_wide<R: Real>(x: R, y: R) -> R {
+    signed_power(x, y, |size, y| exp2(y * log2(size)))
+}
+
+/// x^y from a function that knows the powers of |x|, with the special cases of IEEE 754.
+#[inline(always)]
+pub(super) fn signed_power<R: Real>(x: R, y: R, power: impl FnOnce(R, R) -> R) -> R {
     let (zero, one, infinity) = (R::from(0.0), R::from(1.0), R::from(f64::INFINITY));
     let size = x.abs();
-    let power = exp2(y * log2(size));
+    let power = power(size, y);
     // (±1)^±∞ is 1, where the product is 0 · ∞
     let power = R::choose(size.equal(one), R::choose(y.equal(y), one, y), power);
     let is_whole = y.rounded()[3].equal(y);
@@ -29,11 +35,11 @@ fn pow_wide<R: Real>(x: R, y: R) -> R {
 
 #[inline(always)]
 pub(crate) fn cbrt<R: Real>(x: R) -> R {
-    if R::DOUBLE { x.as_f64(f64::cbrt) } else { R::narrow(cbrt_wide(x.widen())) }
+    if R::DOUBLE { x.standard(Standard::Cbrt) } else { R::narrow(cbrt_wide(x.widen())) }
 }
 
 #[inline(always)]
-fn cbrt_wide<R: Real>(x: R) -> R {
+pub(super) fn cbrt_wide<R: Real>(x: R) -> R {
     let size = x.abs();
     // 2^(log₂ x / 3), and one step of Newton's
     let root = exp2(log2(size) * (1.0 / 3.0));

@@ -1,10 +1,10 @@
 //! Sine, cosine, tangent and their inverses.
 
-use super::{Real, if_less, polynomial};
+use super::{Arithmetic, Digits, Real, Standard, if_less, polynomial};
 use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 
 /// What π/2 as an f64 lacks.
-const FRAC_PI_2_LOW: f64 = 6.123_233_995_736_766e-17;
+pub(super) const FRAC_PI_2_LOW: f64 = 6.123_233_995_736_766e-17;
 
 /// The binary digits of 1/π, the first of them (a zero) before the point.
 const INVERSE_PI: [u64; 4] =
@@ -12,38 +12,39 @@ const INVERSE_PI: [u64; 4] =
 
 /// A whole number below 2^52.
 #[inline(always)]
-fn whole(bits: u64) -> f64 {
+pub(super) fn whole<R: Real>(digits: R::Digits) -> R {
     const POINT: u64 = 0x4330_0000_0000_0000; // 2^52, whose last digit has the weight 1
-    f64::from_bits(bits | POINT) - f64::from_bits(POINT)
+    R::from_digits(digits | POINT.into()) - f64::from_bits(POINT)
 }
 
-/// For x = M 2^k with |M| < 2^24 and whole: 1/π without the digits that only count whole turns (weights 2^(1-k) and up),
-/// as 29 leading bits, whose product with x is exact, and 52 more. (Payne and Hanek, for f32.) The digits are shifted
+/// For an f32 x = M 2^k with |M| < 2^24 and whole: 1/π without the digits that only count whole turns (weights 2^(1-k) and
+/// up), as 29 leading bits, whose product with x is exact, and 52 more. (Payne and Hanek, for f32.) The digits are shifted
 /// into place, not looked up: a loop with a table is not vectorised where the table might lie in what it writes.
 #[inline(always)]
-fn half_turns_of(single: f32) -> (f64, f64) {
+fn half_turns_of<R: Real>(k: R::Digits) -> (R, R) {
     // The largest f32 is below 2^128; its last digit has the weight 2^104.
-    let k = ((single.to_bits() >> 23) & 0xff).saturating_sub(150).min(104) as u64;
-    let [a, b, c, d] = INVERSE_PI;
-    let (a, b, c) = if k < 64 { (a, b, c) } else { (b, c, d) };
-    let shift = k & 63;
-    let first = a << shift | b >> 1 >> (63 - shift);
-    let second = b << shift | c >> 1 >> (63 - shift);
-    let rest = first << 29 | second >> 35;
-    let scale = f64::from_bits((1023 - k) << 52);
-    let high = whole(first >> 35) * (scale * (1.0 / (1u64 << 28) as f64));
-    let low = whole((rest >> 12) + (rest >> 11 & 1)) * (scale * (1.0 / (1u128 << 80) as f64));
+    let by = R::Digits::from;
+    let [a, b, c, d] = INVERSE_PI.map(by);
+    let [a, b, c] = [(a, b), (b, c), (c, d)].map(|(near, far)| k.if_below(64, near, far));
+    let shift = k & by(63);
+    let first = a << shift | b >> by(1) >> (by(63) - shift);
+    let second = b << shift | c >> by(1) >> (by(63) - shift);
+    let rest = first << by(29) | second >> by(35);
+    let scale = R::from_digits((by(1023) - k) << by(52));
+    let high = whole::<R>(first >> by(35)) * (scale * (1.0 / (1u64 << 28) as f64));
+    let low = whole::<R>((rest >> by(12)) + (rest >> by(11) & by(1))) * (scale * (1.0 / (1u128 << 80) as f64));
     (high, low)
 }
 
-/// x / π = q + r with whole q, |r| <= 1/2, for a number that came from an f32; gives (r - shift, q's oddness as 0 or 1).
+/// x / π = q + r with whole q, |r| <= 1/2, for an f32; gives (r - shift, q's oddness as 0 or 1).
 /// `shift` (0 or 1/2) moves the whole numbers, so that the cosine's zeros come out exact.
 #[inline(always)]
-fn half_turns<R: Real>(x: R, single: f32, shift: f64) -> (R, R) {
-    let (high, low) = half_turns_of(single);
+fn half_turns<R: Real>(x: R, shift: f64) -> (R::Wide, R::Wide) {
+    let (high, low) = half_turns_of::<R::Wide>(x.last_place());
+    let x = x.widen();
     let turns = x * high;
     let q = (turns + shift).nearest();
-    let r = (turns - (q - shift)) + x * low;
+    let r = (turns - (q - R::Wide::from(shift))) + x * low;
     let odd = q - (q * 0.5).nearest() * 2.0;
     (r, odd.abs())
 }
@@ -69,21 +70,11 @@ fn cos_pi<R: Real>(r: R) -> R {
 }
 
 #[inline(always)]
-fn as_f32<R: Real>(x: R) -> f32 {
-    let mut single = 0.0;
-    x.as_f64(|x| {
-        single = x as f32;
-        x
-    });
-    single
-}
-
-#[inline(always)]
 pub(crate) fn sin<R: Real>(x: R) -> R {
     if R::DOUBLE {
-        return x.as_f64(f64::sin);
+        return x.standard(Standard::Sin);
     }
-    let (r, odd) = half_turns(x.widen(), as_f32(x), 0.0);
+    let (r, odd) = half_turns(x, 0.0);
     let sine = sin_pi(r);
     R::narrow(if_less(R::Wide::from(0.5), odd, -sine, sine))
 }
@@ -91,10 +82,10 @@ pub(crate) fn sin<R: Real>(x: R) -> R {
 #[inline(always)]
 pub(crate) fn cos<R: Real>(x: R) -> R {
     if R::DOUBLE {
-        return x.as_f64(f64::cos);
+        return x.standard(Standard::Cos);
     }
     // cos(π t) = sin(π (t + 1/2)); the zeros of the cosine are the whole numbers of t + 1/2
-    let (r, odd) = half_turns(x.widen(), as_f32(x), 0.5);
+    let (r, odd) = half_turns(x, 0.5);
     let cosine = sin_pi(r);
     R::narrow(if_less(R::Wide::from(0.5), odd, -cosine, cosine))
 }
@@ -102,9 +93,9 @@ pub(crate) fn cos<R: Real>(x: R) -> R {
 #[inline(always)]
 pub(crate) fn tan<R: Real>(x: R) -> R {
     if R::DOUBLE {
-        return x.as_f64(f64::tan);
+        return x.standard(Standard::Tan);
     }
-    let (r, _) = half_turns(x.widen(), as_f32(x), 0.0);
+    let (r, _) = half_turns(x, 0.0);
     R::narrow(sin_pi(r) / cos_pi(r))
 }
 

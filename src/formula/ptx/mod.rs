@@ -1,0 +1,263 @@
+//! A formula's program as a kernel for GPUs, in PTX, the assembly that every driver takes.
+//!
+//! A [`Program`] is read with numbers that are registers: where it says `exp`, the mathematics is evaluated on them as it is
+//! on floats, and what it does is written down. So the steps stand in one line from loads to store, without calls, and
+//! round as the processor does. A kernel is written for element types and a way through memory, [`Signature`]; scalar
+//! parameters are arguments, so that another value needs no other kernel.
+
+mod body;
+mod float;
+mod memory;
+mod whole;
+
+use super::number::Arithmetic;
+use super::{Binary, Comparison, Function, Instruction, Operator, Program, Register};
+use crate::error::Fault;
+use crate::layout::DType;
+use body::{Bank, Operand};
+use float::{Truth, Wire};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use whole::Count;
+
+/// Threads of a block; every kernel of a formula runs in such blocks.
+pub const BLOCK: u32 = 256;
+/// Elements that a thread handles where they lie in a row.
+pub const EACH: u32 = 4;
+
+/// What a kernel is written for.
+///
+/// ```
+/// use chainrule::DType;
+/// use chainrule::formula::ptx::{Compute, Kernel, Paths, Signature};
+/// use chainrule::formula::{Number, Program, Symbol};
+/// let program = Program::trace(|| Symbol::input(0).exp());
+/// let signature = Signature::formula(&[DType::BF16], Compute::SINGLE, DType::BF16, Paths::Dense);
+/// let kernel = Kernel::write("exp", &program, &[program.result()], &signature)?;
+/// assert!(kernel.text().contains(".entry formula"));
+/// # Ok::<(), chainrule::Fault>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Signature {
+    /// The element types of the inputs.
+    pub inputs: Vec<DType>,
+    /// What it computes in.
+    pub compute: Compute,
+    /// The element types of the results.
+    pub results: Vec<DType>,
+    /// A type to which results are rounded before they take their own.
+    pub through: Option<DType>,
+    /// The way through memory.
+    pub paths: Paths,
+}
+
+impl Signature {
+    /// For a formula of one result.
+    pub fn formula(inputs: &[DType], compute: Compute, result: DType, paths: Paths) -> Signature {
+        Signature { inputs: inputs.to_vec(), compute, results: vec![result], through: None, paths }
+    }
+}
+
+/// What a kernel computes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Compute {
+    /// f64, f32, i64, i32 or u8.
+    pub dtype: DType,
+    /// Are products and sums of the mathematics fused, as vector loops of the processor do it?
+    pub fused: bool,
+}
+
+impl Compute {
+    /// In f32, fused.
+    pub const SINGLE: Compute = Compute { dtype: DType::F32, fused: true };
+    /// In f64, fused.
+    pub const DOUBLE: Compute = Compute { dtype: DType::F64, fused: true };
+    /// As the interpreter of rare formulas does: in f64, rounding after every operation.
+    pub const RARE: Compute = Compute { dtype: DType::F64, fused: false };
+    /// In whole numbers.
+    pub const fn whole(dtype: DType) -> Compute {
+        Compute { dtype, fused: false }
+    }
+}
+
+/// Ways through memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Paths {
+    /// All is dense, begins at a multiple of 16 bytes and has as many elements as the result: [`EACH`] to a thread.
+    Dense,
+    /// The inputs go by strides along so many axes, the result is dense; an element to a thread. `long` where positions
+    /// do not fit in 32 bits.
+    Strided {
+        /// How many axes, at least one.
+        axes: usize,
+        /// Positions of 64 bits?
+        long: bool,
+    },
+    /// Results stand in place of the inputs, all of them but the second: an optimizer's parameter, gradient and states, of
+    /// so many tensors at once. Each is dense and begins at a multiple of 16 bytes.
+    InPlace {
+        /// The most tensors of a launch.
+        tensors: usize,
+    },
+}
+
+/// A kernel's text, and which scalar expressions it takes.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    text: String,
+    scalars: Vec<u32>,
+}
+
+impl Kernel {
+    /// Writes a program as a kernel; `results` are the steps whose results are stored.
+    pub fn write(
+        name: &str,
+        program: &Program,
+        results: &[Register],
+        signature: &Signature,
+    ) -> Result<Kernel, Fault> {
+        let scalars = scalars(program);
+        let (dtype, fused) = (signature.compute.dtype, signature.compute.fused);
+        let reading = Reading { program, results, scalars: &scalars };
+        let text = match (dtype, fused) {
+            (DType::F32, true) => memory::kernel::<Wire<f32, true>>(name, &reading, signature),
+            (DType::F64, true) => memory::kernel::<Wire<f64, true>>(name, &reading, signature),
+            (DType::F64, false) => memory::kernel::<Wire<f64, false>>(name, &reading, signature),
+            (DType::I64, false) => memory::kernel::<Count<i64>>(name, &reading, signature),
+            (DType::I32, false) => memory::kernel::<Count<i32>>(name, &reading, signature),
+            (DType::U8, false) => memory::kernel::<Count<u8>>(name, &reading, signature),
+            _ => Err(Fault::defect(format!("no formula is computed in {dtype} on a GPU"))),
+        }?;
+        Ok(Kernel { text, scalars })
+    }
+    /// The PTX.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+    /// The scalar expressions that are its last arguments, in this order: numbers for [`Program::scalar`].
+    pub fn scalars(&self) -> &[u32] {
+        &self.scalars
+    }
+    /// What tells a kernel from others before it is written: all that decides its text.
+    pub fn key(program: &Program, results: &[Register], signature: &Signature) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        program.instructions().iter().for_each(|instruction| hash(instruction, &mut hasher));
+        (results, signature).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// A literal counts by its digits: NaN is equal to itself.
+fn hash(instruction: &Instruction, to: &mut DefaultHasher) {
+    std::mem::discriminant(instruction).hash(to);
+    match *instruction {
+        Instruction::Input(k) => k.hash(to),
+        Instruction::Scalar(index) => index.hash(to),
+        Instruction::Literal(x) => x.to_bits().hash(to),
+        Instruction::Negate(a) | Instruction::Abs(a) | Instruction::Sign(a) | Instruction::Not(a) => a.hash(to),
+        Instruction::Operate(operator, a, b) => (operator, a, b).hash(to),
+        Instruction::Apply(function, a) => (function, a).hash(to),
+        Instruction::Combine(binary, a, b) => (binary, a, b).hash(to),
+        Instruction::Polygamma(order, a) => (order, a).hash(to),
+        Instruction::Compare(comparison, a, b) => (comparison, a, b).hash(to),
+        Instruction::And(a, b) | Instruction::Or(a, b) => (a, b).hash(to),
+        Instruction::Select(condition, a, b) => (condition, a, b).hash(to),
+    }
+}
+
+/// Which scalar expressions a program reads.
+fn scalars(program: &Program) -> Vec<u32> {
+    let scalar = |step: &Instruction| if let Instruction::Scalar(index) = step { Some(*index) } else { None };
+    program.instructions().iter().filter_map(scalar).collect()
+}
+
+/// A program that is being read.
+struct Reading<'a> {
+    program: &'a Program,
+    results: &'a [Register],
+    scalars: &'a [u32],
+}
+
+/// What a number in a register can do, beyond arithmetic.
+trait Kind: Arithmetic<Bool = Truth> {
+    const BANK: Bank;
+    fn new(register: Operand) -> Self;
+    fn register(self) -> Operand;
+    /// `None` where this kind of number has no such function.
+    fn apply(self, function: Function) -> Option<Self>;
+    fn polygamma_of(self, order: u32) -> Option<Self>;
+    fn combine(self, binary: Binary, other: Self) -> Option<Self>;
+}
+
+/// The result of a step.
+#[derive(Clone, Copy)]
+enum Held<K> {
+    Number(K),
+    Truth(Truth),
+}
+
+impl Reading<'_> {
+    /// Does the program read this input?
+    fn reads(&self, input: usize) -> bool {
+        self.program.instructions().contains(&Instruction::Input(input))
+    }
+    /// Writes the steps for one element; gives the results.
+    fn element<K: Kind>(&self, inputs: &[Option<K>], scalars: &[K]) -> Result<Vec<K>, Fault> {
+        let wrong = |what: &str| Fault::defect(format!("a formula's program {what}"));
+        let mut held: Vec<Held<K>> = Vec::with_capacity(self.program.instructions().len());
+        for instruction in self.program.instructions() {
+            let number = |register: Register| match held.get(register as usize) {
+                Some(Held::Number(number)) => Ok(*number),
+                _ => Err(wrong("takes a truth value for a number")),
+            };
+            let truth = |register: Register| match held.get(register as usize) {
+                Some(Held::Truth(truth)) => Ok(*truth),
+                _ => Err(wrong("takes a number for a truth value")),
+            };
+            let known = |result: Option<K>| result.ok_or_else(|| wrong("asks whole numbers for a function of floats"));
+            held.push(match *instruction {
+                Instruction::Input(k) => {
+                    Held::Number(inputs.get(k).copied().flatten().ok_or_else(|| wrong("reads an input that is not there"))?)
+                }
+                Instruction::Scalar(index) => {
+                    let at = self.scalars.iter().position(|scalar| *scalar == index);
+                    Held::Number(scalars[at.ok_or_else(|| wrong("reads a scalar that is not there"))?])
+                }
+                Instruction::Literal(x) => Held::Number(x.into()),
+                Instruction::Negate(a) => Held::Number(-number(a)?),
+                Instruction::Operate(operator, a, b) => {
+                    let (a, b) = (number(a)?, number(b)?);
+                    Held::Number(match operator {
+                        Operator::Add => a + b,
+                        Operator::Sub => a - b,
+                        Operator::Mul => a * b,
+                        Operator::Div => a / b,
+                    })
+                }
+                Instruction::Abs(a) => Held::Number(number(a)?.abs()),
+                Instruction::Sign(a) => Held::Number(number(a)?.sign()),
+                Instruction::Apply(function, a) => Held::Number(known(number(a)?.apply(function))?),
+                Instruction::Combine(binary, a, b) => Held::Number(known(number(a)?.combine(binary, number(b)?))?),
+                Instruction::Polygamma(order, a) => Held::Number(known(number(a)?.polygamma_of(order))?),
+                Instruction::Compare(comparison, a, b) => {
+                    let (a, b) = (number(a)?, number(b)?);
+                    Held::Truth(match comparison {
+                        Comparison::Less => a.less(b),
+                        Comparison::LessEqual => a.less_equal(b),
+                        Comparison::Equal => a.equal(b),
+                    })
+                }
+                Instruction::And(a, b) => Held::Truth(truth(a)?.and(truth(b)?)),
+                Instruction::Or(a, b) => Held::Truth(truth(a)?.or(truth(b)?)),
+                Instruction::Not(a) => Held::Truth(truth(a)?.not()),
+                Instruction::Select(condition, a, b) => {
+                    Held::Number(K::choose(truth(condition)?, number(a)?, number(b)?))
+                }
+            });
+        }
+        let number = |register: &Register| match held.get(*register as usize) {
+            Some(Held::Number(number)) => Ok(*number),
+            _ => Err(wrong("has no number for a result")),
+        };
+        self.results.iter().map(number).collect()
+    }
+}
