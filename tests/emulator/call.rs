@@ -24,6 +24,8 @@ type Start = extern "C" fn(
     c_uint,
     *const *const c_void,
 ) -> c_int;
+type StartText =
+    extern "C" fn(*const c_char, *const c_char, *const c_uint, *const c_uint, *const *const c_void) -> c_int;
 type Say = extern "C" fn(*mut c_char, usize) -> c_int;
 type Order = extern "C" fn(*const c_char) -> c_int;
 type Init = extern "C" fn(c_uint) -> c_int;
@@ -35,6 +37,7 @@ struct Calls {
     write: Write,
     read: Read,
     launch: Start,
+    launch_text: StartText,
     message: Say,
     names: Say,
     order: Order,
@@ -153,6 +156,24 @@ impl Emulator {
             _ => Err(self.message()),
         }
     }
+    /// Runs the entry of a PTX text.
+    pub fn launch_text(
+        &self,
+        text: &str,
+        entry: &str,
+        grid: [usize; 3],
+        block: usize,
+        arguments: &[Argument],
+    ) -> Result<(), String> {
+        let [text, entry] = [text, entry].map(|text| CString::new(text).expect("a text"));
+        let grid = grid.map(|n| n as c_uint);
+        let places: Vec<*const c_void> = arguments.iter().map(|argument| argument.as_ptr().cast()).collect();
+        let block = [block as c_uint, 1, 1];
+        match (self.calls.launch_text)(text.as_ptr(), entry.as_ptr(), grid.as_ptr(), block.as_ptr(), places.as_ptr()) {
+            0 => Ok(()),
+            _ => Err(self.message()),
+        }
+    }
     /// The names of all kernels.
     pub fn names(&self) -> Vec<String> {
         self.say(self.calls.names).lines().map(str::to_string).collect()
@@ -227,6 +248,7 @@ fn open() -> Option<Calls> {
             write: std::mem::transmute::<*mut c_void, Write>(find("cuMemcpyHtoD_v2")),
             read: std::mem::transmute::<*mut c_void, Read>(find("cuMemcpyDtoH_v2")),
             launch: std::mem::transmute::<*mut c_void, Start>(find("emulator_launch")),
+            launch_text: std::mem::transmute::<*mut c_void, StartText>(find("emulator_launch_text")),
             message: std::mem::transmute::<*mut c_void, Say>(find("emulator_message")),
             names: std::mem::transmute::<*mut c_void, Say>(find("emulator_names")),
             order: std::mem::transmute::<*mut c_void, Order>(find("emulator_order")),

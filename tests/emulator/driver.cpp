@@ -309,6 +309,18 @@ API emulator_launch(const char* name, const unsigned* grid, const unsigned* bloc
     if (!fits(g, b, int(dynamic), int(emulator::MOST_SHARED))) return emulator::refuse(INVALID_VALUE, "%s cannot be launched in this grid", name);
     return emulator::run(name, *found->second.kernel->bind(arguments), g, b, dynamic, 0);
 }
+// The same for the entry of a PTX text, by the way that the library goes.
+API emulator_launch_text(const char* text, const char* entry, const unsigned* grid, const unsigned* block, void** arguments) {
+    void *module = nullptr, *function = nullptr;
+    if (int failed = cuModuleLoadData(&module, text)) return emulator::refuse(failed, "the text is no module");
+    int failed = cuModuleGetFunction(&function, module, entry);
+    cuModuleUnload(module);
+    if (failed) return failed;
+    emulator::Index g{grid[0], grid[1], grid[2]}, b{block[0], block[1], block[2]};
+    LOCK; auto* f = static_cast<Function*>(function);
+    if (!fits(g, b, 0, int(emulator::MOST_SHARED))) return emulator::refuse(INVALID_VALUE, "the text cannot be launched in this grid");
+    return emulator::run(f->name, *f->kernel->bind(arguments), g, b, 0, 0);
+}
 API emulator_names(char* text, size_t length) {
     string all; for (auto& one : emulator::entered()) all += one.first + "\n";
     snprintf(text, length, "%s", all.c_str()); return int(all.size());

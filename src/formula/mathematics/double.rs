@@ -10,7 +10,12 @@ use std::f64::consts::{FRAC_PI_2, LN_2, LOG2_E, PI};
 /// The function of this name.
 pub(crate) fn standard<R: Real>(function: Standard, x: R) -> R {
     match function {
-        Standard::Cbrt => power::cbrt_wide(x),
+        Standard::Cbrt => {
+            // What is subnormal has fewer digits than its root.
+            let small = x.abs().less(R::from(1e-290));
+            let root = power::cbrt_wide(R::choose(small, x * 2f64.powi(162), x));
+            R::choose(small, root * 2f64.powi(-54), root)
+        }
         Standard::Sin => sin_and_cos(x)[0],
         Standard::Cos => sin_and_cos(x)[1],
         Standard::Tan => {
@@ -43,11 +48,26 @@ fn times<R: Real>((high, low): (R, R), (by, rest): (R, R)) -> (R, R) {
 
 /// The binary digits of 1/π, the first of them (a zero) before the point.
 const INVERSE_PI: [u64; 21] = [
-    0x28be_60db_9391_054a, 0x7f09_d5f4_7d4d_3770, 0x36d8_a566_4f10_e410, 0x7f94_58ea_f7ae_f158,
-    0x6dc9_1b8e_9093_74b8, 0x0192_4bba_8274_6487, 0x3f87_7ac7_2c4a_69cf, 0xba20_8d7d_4bae_d121,
-    0x3a67_1c09_ad17_df90, 0x4e64_758e_60d4_ce7d, 0x2721_17e2_ef7e_4a0e, 0xc7fe_25ff_f781_6603,
-    0xfbcb_c462_d682_9b47, 0xdb4d_9fb3_c9f2_c26d, 0xd3d1_8fd9_a797_fa8b, 0x5d49_eeb1_faf9_7c5e,
-    0xcf41_ce7d_e294_a4ba, 0x9afe_d7ec_47e3_5742, 0x1580_cc11_bf1e_daea, 0xfc33_ef08_26bd_0d87,
+    0x28be_60db_9391_054a,
+    0x7f09_d5f4_7d4d_3770,
+    0x36d8_a566_4f10_e410,
+    0x7f94_58ea_f7ae_f158,
+    0x6dc9_1b8e_9093_74b8,
+    0x0192_4bba_8274_6487,
+    0x3f87_7ac7_2c4a_69cf,
+    0xba20_8d7d_4bae_d121,
+    0x3a67_1c09_ad17_df90,
+    0x4e64_758e_60d4_ce7d,
+    0x2721_17e2_ef7e_4a0e,
+    0xc7fe_25ff_f781_6603,
+    0xfbcb_c462_d682_9b47,
+    0xdb4d_9fb3_c9f2_c26d,
+    0xd3d1_8fd9_a797_fa8b,
+    0x5d49_eeb1_faf9_7c5e,
+    0xcf41_ce7d_e294_a4ba,
+    0x9afe_d7ec_47e3_5742,
+    0x1580_cc11_bf1e_daea,
+    0xfc33_ef08_26bd_0d87,
     0x6a78_e458_57b9_86c2,
 ];
 
@@ -156,7 +176,18 @@ fn log2_in_parts<R: Real>(x: R) -> (R, R) {
     let square = times(s, s);
     let series = polynomial(
         square.0,
-        [1.0 / 5.0, 1.0 / 7.0, 1.0 / 9.0, 1.0 / 11.0, 1.0 / 13.0, 1.0 / 15.0, 1.0 / 17.0, 1.0 / 19.0, 1.0 / 21.0, 1.0 / 23.0],
+        [
+            1.0 / 5.0,
+            1.0 / 7.0,
+            1.0 / 9.0,
+            1.0 / 11.0,
+            1.0 / 13.0,
+            1.0 / 15.0,
+            1.0 / 17.0,
+            1.0 / 19.0,
+            1.0 / 21.0,
+            1.0 / 23.0,
+        ],
     ) * square.0;
     let third = exact_sum(R::from(1.0 / 3.0), series + 1.850_371_707_708_594e-17);
     let log = add(s, times(times(s, square), third));
@@ -206,13 +237,12 @@ fn digamma<R: Real>(x: R) -> R {
     let zero = R::from(0.0);
     let left = x.less(zero);
     // ψ(1 - x) - ψ(x) = π cot πx
-    let [last, sum] =
-        R::while_less([R::choose(left, -x + 1.0, x), zero], R::from(10.0), |[y, sum]| [y + 1.0, sum - R::from(1.0) / y]);
+    let [last, sum] = R::while_less([R::choose(left, -x + 1.0, x), zero], R::from(10.0), |[y, sum]| {
+        [y + 1.0, sum - R::from(1.0) / y]
+    });
     let z = R::from(1.0) / (last * last);
-    let series = polynomial(
-        z,
-        [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32760.0, 1.0 / 12.0],
-    );
+    let series =
+        polynomial(z, [1.0 / 12.0, -1.0 / 120.0, 1.0 / 252.0, -1.0 / 240.0, 1.0 / 132.0, -691.0 / 32760.0, 1.0 / 12.0]);
     let right = sum + ln(last) - R::from(0.5) / last - z * series;
     let over = x - x.rounded()[2];
     let reflected = right - R::from(PI) / standard(Standard::Tan, over * PI);

@@ -16,7 +16,8 @@ pub(super) fn kernel<K: Kind>(name: &str, reading: &Reading<'_>, signature: &Sig
     })?;
     let mut text = format!("// The formula {name}, {signature}\n");
     text.push_str(".version 8.0\n.target sm_80\n.address_size 64\n\n");
-    let _ = writeln!(text, ".visible .entry formula(\n    {}\n) .maxntid {BLOCK}, 1, 1\n{{", arguments.0.join(",\n    "));
+    let _ =
+        writeln!(text, ".visible .entry formula(\n    {}\n) .maxntid {BLOCK}, 1, 1\n{{", arguments.0.join(",\n    "));
     text.push_str(&lines);
     text.push_str("    ret;\n}\n");
     Ok(text)
@@ -127,7 +128,10 @@ impl Row {
             fixed(format!("mov.{} {to}, 0;", moved(bank)), &[]);
         }
         for (at, list) in packs(&to, dtype) {
-            fixed(format!("@{} ld.global.v{}.{bits} {}, [{address}+{at}];", self.all, list.0, list.1), &[self.all, address]);
+            fixed(
+                format!("@{} ld.global.v{}.{bits} {}, [{address}+{at}];", self.all, list.0, list.1),
+                &[self.all, address],
+            );
         }
         for (k, (to, there)) in to.iter().zip(&self.single).enumerate() {
             let at = k * dtype.size();
@@ -154,7 +158,8 @@ impl Row {
 fn packs(registers: &[Operand], dtype: DType) -> Vec<(usize, (usize, String))> {
     let most = (16 / dtype.size()).min(EACH as usize);
     let list = |part: &[Operand]| part.iter().map(Operand::to_string).collect::<Vec<_>>().join(", ");
-    let pack = |(at, part): (usize, &[Operand])| (at * most * dtype.size(), (part.len(), format!("{{{}}}", list(part))));
+    let pack =
+        |(at, part): (usize, &[Operand])| (at * most * dtype.size(), (part.len(), format!("{{{}}}", list(part))));
     registers.chunks(most).enumerate().map(pack).collect()
 }
 

@@ -109,12 +109,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// Writes a program as a kernel; `results` are the steps whose results are stored.
-    pub fn write(
-        name: &str,
-        program: &Program,
-        results: &[Register],
-        signature: &Signature,
-    ) -> Result<Kernel, Fault> {
+    pub fn write(name: &str, program: &Program, results: &[Register], signature: &Signature) -> Result<Kernel, Fault> {
         let scalars = scalars(program);
         let (dtype, fused) = (signature.compute.dtype, signature.compute.fused);
         let reading = Reading { program, results, scalars: &scalars };
@@ -215,9 +210,9 @@ impl Reading<'_> {
             };
             let known = |result: Option<K>| result.ok_or_else(|| wrong("asks whole numbers for a function of floats"));
             held.push(match *instruction {
-                Instruction::Input(k) => {
-                    Held::Number(inputs.get(k).copied().flatten().ok_or_else(|| wrong("reads an input that is not there"))?)
-                }
+                Instruction::Input(k) => Held::Number(
+                    inputs.get(k).copied().flatten().ok_or_else(|| wrong("reads an input that is not there"))?,
+                ),
                 Instruction::Scalar(index) => {
                     let at = self.scalars.iter().position(|scalar| *scalar == index);
                     Held::Number(scalars[at.ok_or_else(|| wrong("reads a scalar that is not there"))?])
