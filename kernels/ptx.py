@@ -23,11 +23,12 @@ COMPILER = "nvidia-cuda-nvrtc-cu12==12.0.140"
 ASSEMBLERS = {"12.0": "nvidia-cuda-nvcc-cu12==12.0.140", "13.0": "nvidia-cuda-nvcc==13.0.88"}
 # What a file is compiled for: the end of its name says so, and without one it runs on every GPU since sm_80.
 TARGETS = {"90a": "compute_90a", "": "compute_80"}
-# Where each is assembled: the architectures of its assembler, validity first, then counts.
+# Where each is assembled: by the assembler of its release for validity, by a newer one for counts; with --every more of them.
 PROOFS = {
-    "compute_80": [("12.0", "sm_80"), ("12.0", "sm_90"), ("13.0", "sm_80"), ("13.0", "sm_86"), ("13.0", "sm_89"), ("13.0", "sm_90"), ("13.0", "sm_100"), ("13.0", "sm_120")],
+    "compute_80": [("12.0", "sm_80"), ("13.0", "sm_80"), ("13.0", "sm_90"), ("13.0", "sm_120")],
     "compute_90a": [("12.0", "sm_90a"), ("13.0", "sm_90a")],
 }
+MORE = {"compute_80": [("12.0", "sm_90"), ("13.0", "sm_86"), ("13.0", "sm_89"), ("13.0", "sm_100")], "compute_90a": []}
 OPTIONS = ["--std=c++17", "--extra-device-vectorization"]
 
 
@@ -104,6 +105,7 @@ def main():
     parser.add_argument("what", choices=["build", "check", "fresh"])
     parser.add_argument("only", nargs="*", help="names of files, without their ending")
     parser.add_argument("--cache", default=str(pathlib.Path.home() / ".cache/cuda-wheels"))
+    parser.add_argument("--every", action="store_true", help="for every architecture")
     parser.add_argument("--table", action="store_true", help="registers, stack and shared bytes of every kernel")
     asked = parser.parse_args()
 
@@ -137,7 +139,7 @@ def main():
                 file.write_text(text)
             elif not file.exists() or file.read_text() != text:
                 wrong.append(f"ptx/{file.name} is not what {source.name} compiles to: run kernels/ptx.py build")
-            work += [(release, architecture, file) for release, architecture in PROOFS[target(source)]]
+            work += [(release, architecture, file) for release, architecture in PROOFS[target(source)] + MORE[target(source)] * asked.every]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             for counts, objections in pool.map(lambda one: assemble(asked.cache, *one), work):
                 wrong += objections

@@ -7,5 +7,7 @@ mod emulator;
 mod copy;
 #[path = "kernels/mistakes.rs"]
 mod mistakes;
+#[path = "kernels/reduce.rs"]
+mod reduce;
 #[path = "kernels/support.rs"]
 mod support;
