@@ -33,6 +33,19 @@ template <class F> INLINE typename F::State join_lanes(const F& fold, typename F
     return state;
 }
 
+// The same, given to every lane of the group.
+template <class F> INLINE typename F::State agree(const F& fold, typename F::State state, const Seat& seat, const Shares& shares) {
+    using State = typename F::State;
+    SHARED(State, agreed, [BLOCK]);
+    state = join_lanes(fold, state, seat, shares);
+    int first = seat.slot - seat.lane * seat.apart;
+    if (seat.lane == 0) agreed[first] = state;
+    __syncthreads();
+    state = agreed[first];
+    __syncthreads();                                         // before anybody writes again
+    return state;
+}
+
 // Folds this block's part of x; gives the state to lane 0 of each group.
 template <class F> INLINE typename F::State fold_numbers(const F& fold, const typename F::Element* row, const Seat& seat, const Shares& shares, const View& folded) {
     typename F::State state = fold.nothing();
@@ -65,3 +78,21 @@ template <class F> INLINE typename F::State fold_states(const F& fold, const typ
         for (i64 p = from; p < end; p++) state = fold.join(state, parts[seat.result * shares.pieces + p]);
     return join_lanes(fold, state, seat, shares);
 }
+
+// Σ e^(x - greatest), and the greatest so far.
+template <class T> struct Exponentials {
+    using Element = T;
+    struct State { Real<T> greatest, sum; };
+    INLINE State nothing() const { return {-Real<T>(INFINITY), Real<T>(0)}; }
+    INLINE void add(State& state, Real<T> x, i64) const {
+        if (x == state.greatest) state.sum += 1;
+        else if (x > state.greatest) state = {x, state.sum * exponential(state.greatest - x) + 1};
+        else state.sum += exponential(x - state.greatest);
+    }
+    INLINE State join(const State& a, const State& b) const {
+        if (a.greatest == b.greatest) return {a.greatest, a.sum + b.sum};
+        if (a.greatest > b.greatest) return {a.greatest, a.sum + b.sum * exponential(b.greatest - a.greatest)};
+        if (a.greatest < b.greatest) return {b.greatest, b.sum + a.sum * exponential(a.greatest - b.greatest)};
+        return {a.greatest, a.sum + b.sum};
+    }
+};

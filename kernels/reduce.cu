@@ -79,24 +79,6 @@ template <class T> struct Norm {
         return b != b || (mode == 4 ? b > a : b < a) ? b : a;
     }
 };
-// Σ e^(x - greatest), and the greatest so far.
-template <class T> struct Exponentials {
-    using Element = T;
-    struct State { Real<T> greatest, sum; };
-    INLINE State nothing() const { return {-Real<T>(INFINITY), Real<T>(0)}; }
-    INLINE void add(State& state, Real<T> x, i64) const {
-        if (x == state.greatest) state.sum += 1;
-        else if (x > state.greatest) state = {x, state.sum * exponential(state.greatest - x) + 1};
-        else state.sum += exponential(x - state.greatest);
-    }
-    INLINE State join(const State& a, const State& b) const {
-        if (a.greatest == b.greatest) return {a.greatest, a.sum + b.sum};
-        if (a.greatest > b.greatest) return {a.greatest, a.sum + b.sum * exponential(b.greatest - a.greatest)};
-        if (a.greatest < b.greatest) return {b.greatest, b.sum + a.sum * exponential(a.greatest - b.greatest)};
-        return {a.greatest, a.sum + b.sum};
-    }
-};
-
 // The state of a result, wherever it comes from, is written by lane 0: whole, or as a part.
 #define FOLD(FOLDER, WRITE)                                                                        \
     Seat seat = seat_of(shares);                                                                   \

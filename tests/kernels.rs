@@ -9,5 +9,7 @@ mod copy;
 mod mistakes;
 #[path = "kernels/reduce.rs"]
 mod reduce;
+#[path = "kernels/rows.rs"]
+mod rows;
 #[path = "kernels/support.rs"]
 mod support;

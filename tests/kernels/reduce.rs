@@ -1,21 +1,8 @@
 //! Folds of every kind: along rows, down columns, over several axes, in pieces that are joined, of one number and of none.
 
-use super::support::{Number, ORDERS, Random, given, near, places};
-use crate::emulator::call::{Argument, Emulator, Plain, View, bytes};
+use super::support::{Number, Random, Shares, given, in_every_order, near, places, run};
+use crate::emulator::call::{Argument, Plain, View, bytes};
 use half::{bf16, f16};
-
-/// `struct Shares` of `kernels/fold.cuh`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Shares {
-    results: i64,
-    length: i64,
-    pieces: i32,
-    lanes: i32,
-    adjacent: i32,
-    pad: i32,
-}
-impl Plain for Shares {}
 
 /// Kept and folded axes of a tensor, and how the work is shared out.
 struct Case {
@@ -43,7 +30,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// Launches a fold (and the join of its parts) in every order; gives what both outputs hold.
-fn fold<R: Plain + PartialEq + std::fmt::Debug, S: Plain + PartialEq + std::fmt::Debug>(
+fn fold<R: Plain, S: Plain>(
     noun: &str,
     t: &str,
     x: &Argument,
@@ -54,11 +41,8 @@ fn fold<R: Plain + PartialEq + std::fmt::Debug, S: Plain + PartialEq + std::fmt:
 ) -> Option<(Vec<R>, Vec<S>)> {
     let results: i64 = case.kept.sizes.iter().product();
     let length: i64 = case.folded.sizes.iter().product();
-    let shares = Shares { results, length, pieces: case.pieces, lanes: case.lanes, adjacent: case.adjacent, pad: 0 };
-    let mut first: Option<(Vec<R>, Vec<S>)> = None;
-    for order in ORDERS {
-        let emulator = Emulator::new()?;
-        emulator.order(order);
+    let shares = Shares::new(results as usize, length as usize, case.pieces, case.lanes, case.adjacent);
+    let found = in_every_order(|emulator| {
         let (y, z) = (emulator.unwritten::<R>(results as usize), emulator.unwritten::<S>(results as usize));
         let parts = emulator.unwritten::<f64>(2 * (results * case.pieces as i64) as usize);
         let mut arguments =
@@ -68,25 +52,15 @@ fn fold<R: Plain + PartialEq + std::fmt::Debug, S: Plain + PartialEq + std::fmt:
             arguments.push(z.argument());
         }
         arguments.extend_from_slice(after);
-        let blocks = |lanes: i64| ((results * lanes) as usize).div_ceil(256).max(1);
-        let grid = [blocks(case.lanes as i64), case.pieces as usize, 1];
-        emulator.launch(&format!("{noun}_{t}"), grid, 256, 0, &arguments).unwrap_or_else(|said| panic!("{said}"));
+        run(emulator, &format!("{noun}_{t}"), shares.grid(), &arguments);
         if case.pieces > 1 {
-            arguments[3] = bytes(Shares { lanes: 2, adjacent: 1, ..shares });
-            let name = format!("{noun}_join_{t}");
-            emulator.launch(&name, [blocks(2), 1, 1], 256, 0, &arguments).unwrap_or_else(|said| panic!("{said}"));
+            let joining = Shares { lanes: 2, adjacent: 1, ..shares };
+            arguments[3] = bytes(joining);
+            run(emulator, &format!("{noun}_join_{t}"), [joining.grid()[0], 1, 1], &arguments);
         }
-        let found = (y.read::<R>(), if second { z.read::<S>() } else { Vec::new() });
-        match &first {
-            None => first = Some(found),
-            Some(first) => {
-                let bits = |list: &[R]| list.iter().map(|&x| bytes(x)).collect::<Vec<_>>();
-                assert_eq!(bits(&first.0), bits(&found.0), "{noun}_{t}: other numbers where threads run {order}");
-                assert_eq!(first.1.len(), found.1.len());
-            }
-        }
-    }
-    first
+        if second { vec![y, z] } else { vec![y] }
+    })?;
+    Some((found[0].read(), if second { found[1].read() } else { Vec::new() }))
 }
 
 /// The numbers that each result folds, in order.

@@ -1,47 +1,77 @@
 //! What the checks of kernels share: random numbers, launches in every order, walks through views.
 
-use crate::emulator::call::{Argument, Buffer, Emulator, Plain, View, bytes};
+use crate::emulator::call::{Argument, Buffer, Emulator, Plain, View};
 use half::{bf16, f16};
 
 /// In which threads run: results must be the same bits in all of them.
 pub const ORDERS: [&str; 3] = ["forward", "reverse", "7"];
 
-/// Launches a kernel in every order and gives what it wrote. `outputs` makes fresh output buffers; their addresses follow
-/// the inputs'.
-pub fn launch<T: Plain + PartialEq + std::fmt::Debug>(
+/// Launches a kernel in every order and gives what it wrote. The address of its output follows those of the inputs.
+pub fn launch<T: Plain>(
     name: &str,
     grid: [usize; 3],
     inputs: &[Argument],
     count: usize,
     numbers: &[Argument],
 ) -> Option<Vec<T>> {
-    let mut first: Option<Vec<T>> = None;
-    for order in ORDERS {
-        let emulator = Emulator::new()?;
-        emulator.order(order);
+    in_every_order(|emulator| {
         let output = emulator.unwritten::<T>(count);
         let mut arguments = inputs.to_vec();
         arguments.push(output.argument());
         arguments.extend_from_slice(numbers);
-        if let Err(said) = emulator.launch(name, grid, 256, 0, &arguments) {
-            panic!("{name}: {said}");
-        }
-        let found = output.read::<T>();
-        match &first {
-            None => first = Some(found),
-            Some(first) => assert!(same_bits(first, &found), "{name}: other numbers where threads run {order}"),
-        }
-    }
-    first
+        run(emulator, name, grid, &arguments);
+        vec![output]
+    })
+    .map(|found| found[0].read())
 }
 
-fn same_bits<T: Plain>(a: &[T], b: &[T]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(&a, &b)| bytes(a) == bytes(b))
+/// Runs some launches in every order of threads: their outputs have the same bits each time. Gives the last ones.
+pub fn in_every_order(launches: impl Fn(&Emulator) -> Vec<Buffer>) -> Option<Vec<Buffer>> {
+    let mut first: Option<Vec<Vec<u8>>> = None;
+    let mut last = Vec::new();
+    for order in ORDERS {
+        let emulator = Emulator::new()?;
+        emulator.order(order);
+        last = launches(&emulator);
+        let found: Vec<Vec<u8>> = last.iter().map(|buffer| buffer.read()).collect();
+        match &first {
+            None => first = Some(found),
+            Some(first) => assert!(*first == found, "other bits where threads run {order}"),
+        }
+    }
+    Some(last)
+}
+
+/// A launch of 256 threads a block, against which nothing may be said.
+pub fn run(emulator: &Emulator, name: &str, grid: [usize; 3], arguments: &[Argument]) {
+    emulator.launch(name, grid, 256, 0, arguments).unwrap_or_else(|said| panic!("{said}"));
 }
 
 /// A buffer that outlives the lock of the emulator it was made with.
 pub fn given<T: Plain>(numbers: &[T]) -> Option<Buffer> {
     Some(Emulator::new()?.buffer(numbers))
+}
+
+/// `struct Shares` of `kernels/fold.cuh`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Shares {
+    pub results: i64,
+    pub length: i64,
+    pub pieces: i32,
+    pub lanes: i32,
+    pub adjacent: i32,
+    pub pad: i32,
+}
+impl Plain for Shares {}
+
+impl Shares {
+    pub fn new(results: usize, length: usize, pieces: i32, lanes: i32, adjacent: i32) -> Shares {
+        Shares { results: results as i64, length: length as i64, pieces, lanes, adjacent, pad: 0 }
+    }
+    pub fn grid(&self) -> [usize; 3] {
+        [(self.results as usize * self.lanes as usize).div_ceil(256).max(1), self.pieces as usize, 1]
+    }
 }
 
 /// Repeatable random numbers.
