@@ -71,6 +71,8 @@ pub trait Update<const STATES: usize>: fmt::Debug + Clone + Send + Sync + 'stati
     fn step<R: Number>(&self, parameter: R, gradient: R, states: [R; STATES]) -> (R, [R; STATES])
     where
         f64: Left<R> + Left<f64> + Left<R::Scalar>;
+    /// The values of the settings.
+    fn parameters(&self) -> Vec<f64>;
 }
 
 /// Writes the struct of a formula's parameters and its [`Formula`].
@@ -193,6 +195,7 @@ macro_rules! update_formula {
                 $($body)*
                 ($parameter, [$($state),*])
             }
+            fn parameters(&self) -> Vec<f64> { vec![$(self.$p),*] }
         }
     };
 }

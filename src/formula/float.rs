@@ -291,7 +291,7 @@ impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
     fn from_digits(digits: u64) -> Self {
         F(T::from_f64(f64::from_bits(digits)))
     }
-    #[cfg(any(feature = "cuda", test))]
+    #[cfg(any(feature = "cuda-unversioned", test))]
     fn while_less<const N: usize>(
         mut state: [Self; N],
         bound: Self,

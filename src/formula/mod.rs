@@ -8,7 +8,7 @@ mod dual;
 mod float;
 mod mathematics;
 mod number;
-#[cfg(feature = "cuda")]
+#[cfg(feature = "cuda-unversioned")]
 pub mod ptx;
 mod symbol;
 mod text;

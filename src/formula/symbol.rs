@@ -2,7 +2,7 @@
 //!
 //! Readers of a program decide what it is for: on tensors it gives derivatives of any order, as text it is a kernel.
 
-#[cfg(feature = "cuda")]
+#[cfg(feature = "cuda-unversioned")]
 use super::definition::Update;
 use super::definition::{Formula, Slope};
 use super::dual::Dual;
@@ -152,7 +152,7 @@ impl Program {
     }
     /// That of an optimizer's step, and its results: inputs are parameter, gradient and states, results the new parameter and
     /// states.
-    #[cfg(feature = "cuda")]
+    #[cfg(feature = "cuda-unversioned")]
     pub(crate) fn of_update<U: Update<STATES>, const STATES: usize>(step: &U) -> (Program, Vec<Register>) {
         let outer = Program::begin();
         let states = std::array::from_fn(|k| Symbol::input(2 + k));

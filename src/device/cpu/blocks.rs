@@ -9,6 +9,7 @@ use super::simd::prefetch;
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
+use crate::device::elementwise::{Axes, MOST};
 use crate::error::Fault;
 use crate::layout::{DType, Element, Layout, MAX_RANK, Shape};
 use half::{bf16, f16};
@@ -22,8 +23,6 @@ const SMALL: usize = 64;
 /// Lines of the caches that are asked for beyond a block.
 const AHEAD: usize = 8;
 const LINE: usize = 64;
-/// The most operands of a loop: three inputs and what arrives.
-const MOST: usize = 4;
 
 /// A loop: operands as long as the result, and the result. (A trait of our own: behind `dyn Fn` stand more functions,
 /// compiled for each loop.)
@@ -223,39 +222,7 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(shape: &Shape, values: &'a [Value]) -> Result<Walk<'a>, Fault> {
-        let mut spread = SmallVec::<[Layout; MOST]>::new();
-        for value in values {
-            spread.push(value.layout().expanded(shape)?);
-        }
-        let mut sizes: SmallVec<[usize; MAX_RANK]> = SmallVec::new();
-        let mut strides: SmallVec<[[isize; MAX_RANK]; MOST]> = smallvec::smallvec![[0; MAX_RANK]; values.len()];
-        for axis in 0..shape.len() {
-            let size = shape[axis];
-            if size == 1 {
-                continue;
-            }
-            let step = |k: usize| spread[k].strides()[axis];
-            let joins = sizes
-                .len()
-                .checked_sub(1)
-                .filter(|&last| (0..values.len()).all(|k| strides[k][last] == step(k).saturating_mul(size as isize)));
-            let place = match joins {
-                Some(last) => {
-                    sizes[last] *= size;
-                    last
-                }
-                None => {
-                    sizes.push(size);
-                    sizes.len() - 1
-                }
-            };
-            for k in 0..values.len() {
-                strides[k][place] = step(k);
-            }
-        }
-        if sizes.is_empty() {
-            sizes.push(1);
-        }
+        let Axes { sizes, strides } = Axes::new(shape, values)?;
         let row = sizes[sizes.len() - 1].max(1);
         // short rows are never cut
         let chunk = if row < CHUNK { CHUNK / row * row } else { CHUNK };

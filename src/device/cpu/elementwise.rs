@@ -13,7 +13,7 @@ use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::elementwise::Elementwise;
+use crate::device::elementwise::{Elementwise, check_fit, meeting};
 use crate::error::Fault;
 use crate::formula::{Dual, F, Float, Formula, Integral, Program, Slope, Update, Whole};
 use crate::layout::{DType, Element};
@@ -179,15 +179,6 @@ fn interpreted(program: &Program, parameters: &[f64], operands: &[&Value], resul
     blocks::run::<f64>(operands, result, &Interpreted { program, parameters })
 }
 
-/// The element type in which a formula's inputs meet; `inputs` are those that are no conditions.
-fn meeting(inputs: &[&Value], whole: bool) -> DType {
-    let mut meeting = inputs[0].dtype();
-    for input in &inputs[1..] {
-        meeting = meeting.promote(input.dtype());
-    }
-    if whole || meeting.is_float() { meeting } else { DType::F32 }
-}
-
 /// A gradient in the element type that it is wanted in.
 fn cast_to(gradient: Result<Value, Fault>, dtype: DType) -> Result<Value, Fault> {
     Cpu.cast(&gradient?, dtype)
@@ -278,12 +269,7 @@ impl Elementwise for Cpu {
 
 /// The gradient, dense; a fault where it or the states do not fit their parameter.
 fn fitting(parameter: &Value, gradient: &Value, states: &[&mut Value]) -> Result<Value, Fault> {
-    let dtype = parameter.dtype();
-    let compute = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
-    let same = states.iter().all(|state| state.shape() == parameter.shape() && state.dtype() == compute);
-    if !same || gradient.shape() != parameter.shape() || gradient.dtype() != dtype {
-        return Err(Fault::defect("an optimizer's states or gradient do not fit its parameter"));
-    }
+    check_fit(parameter, gradient, states)?;
     Cpu.contiguous(gradient)
 }
 

@@ -1,43 +1,219 @@
-//! Formulas over whole values.
+//! Formulas over whole values: each is a kernel that its own text writes, for the element types and the way through memory that
+//! a call asks for, kept under a hash of its steps. Scalar parameters are arguments.
 
 use super::Cuda;
-use super::lacking::lacks;
+use super::launch::Launch;
+use super::module::Kernel;
 use crate::device::Value;
-use crate::device::elementwise::Elementwise;
+use crate::device::copy::Arrange;
+use crate::device::elementwise::{Axes, Elementwise, MOST, check_fit, meeting};
 use crate::error::Fault;
-use crate::formula::{Formula, Update};
-use crate::layout::DType;
+use crate::formula::ptx::{self, BLOCK, EACH, Paths, Signature};
+use crate::formula::{Formula, Program, Register, Update};
+use crate::layout::{DType, Element};
+use smallvec::SmallVec;
+
+/// A program to be run over values.
+struct Work<'a> {
+    name: &'a str,
+    program: &'a Program,
+    parameters: &'a [f64],
+    operands: &'a [&'a Value],
+    /// The type that it computes in.
+    compute: DType,
+    /// The type that the result is rounded to, and the one that it has then.
+    results: [DType; 2],
+}
+
+/// What floats are computed in: rare formulas in f64, as the processor's interpreter does it.
+fn computing(dtype: DType, rare: bool) -> DType {
+    if rare || dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
 
 impl Elementwise for Cuda {
-    fn formula<P: Formula<N>, const N: usize>(&self, _: &P, _: [&Value; N]) -> Result<Value, Fault> {
-        Err(lacks("this formula"))
+    fn formula<P: Formula<N>, const N: usize>(&self, formula: &P, inputs: [&Value; N]) -> Result<Value, Fault> {
+        let meeting = meeting(&inputs[P::CONDITIONS..], P::WHOLE);
+        let compute = match meeting {
+            DType::I64 | DType::I32 if P::WHOLE => meeting,
+            DType::U8 | DType::Bool if P::WHOLE => DType::U8,
+            _ => computing(meeting, P::RARE),
+        };
+        self.run(&Work {
+            name: P::NAME,
+            program: &Program::of(formula),
+            parameters: &formula.parameters(),
+            operands: &inputs,
+            compute,
+            results: [if P::TRUTH { DType::Bool } else { meeting }; 2],
+        })
     }
+
     fn formula_gradient<P: Formula<N>, const N: usize>(
         &self,
-        _: &P,
-        _: usize,
-        _: [&Value; N],
-        _: &Value,
-        _: DType,
+        formula: &P,
+        which: usize,
+        inputs: [&Value; N],
+        arriving: &Value,
+        dtype: DType,
     ) -> Result<Value, Fault> {
-        Err(lacks("the gradient of this formula"))
+        let meeting = meeting(&inputs[P::CONDITIONS..], P::WHOLE);
+        let mut operands = SmallVec::<[&Value; MOST]>::from_slice(&inputs);
+        operands.push(arriving);
+        self.run(&Work {
+            name: P::NAME,
+            program: &Program::of_gradient(formula, which),
+            parameters: &formula.parameters(),
+            operands: &operands,
+            compute: computing(meeting, P::RARE),
+            results: [meeting, dtype],
+        })
     }
+
     fn formula_gradient_of_result<P: Formula<N>, const N: usize>(
         &self,
-        _: &P,
-        _: &Value,
-        _: &Value,
-        _: DType,
+        formula: &P,
+        result: &Value,
+        arriving: &Value,
+        dtype: DType,
     ) -> Result<Value, Fault> {
-        Err(lacks("the gradient of this formula"))
+        self.run(&Work {
+            name: P::NAME,
+            program: &Program::of_gradient(formula, 0),
+            parameters: &formula.parameters(),
+            operands: &[result, arriving],
+            compute: computing(result.dtype(), P::RARE),
+            results: [result.dtype(), dtype],
+        })
     }
+
     fn update<U: Update<STATES>, const STATES: usize>(
         &self,
-        _: &U,
-        _: &mut Value,
-        _: &Value,
-        _: [&mut Value; STATES],
+        step: &U,
+        parameter: &mut Value,
+        gradient: &Value,
+        mut states: [&mut Value; STATES],
     ) -> Result<(), Fault> {
-        Err(lacks("this step of an optimizer"))
+        check_fit(parameter, gradient, &states)?;
+        if !parameter.dtype().is_float() {
+            return Err(Fault::defect(format!("{} numbers cannot be learnt", parameter.dtype())));
+        }
+        let own = std::iter::once(&mut *parameter).chain(states.iter_mut().map(|state| &mut **state));
+        if !own.fold(true, |all, value| all & value.is_writable()) {
+            return Err(Fault::defect("an optimizer's parameter or state is shared"));
+        }
+        let gradient = if gradient.is_contiguous() { gradient.clone() } else { self.contiguous(gradient)? };
+        let (program, results) = Program::of_update(step);
+        let mut operands = SmallVec::<[&Value; 6]>::from_slice(&[parameter, &gradient]);
+        operands.extend(states.iter().map(|state| &**state));
+        self.step(&program, &results, &step.parameters(), &operands)
     }
+}
+
+impl Cuda {
+    /// The kernel of a program; it is written where it is not there yet.
+    fn formula_kernel(
+        self,
+        name: &str,
+        program: &Program,
+        results: &[Register],
+        signature: &Signature,
+    ) -> Result<&'static Kernel, Fault> {
+        let key = format!("{name} {:016x}", ptx::Kernel::key(program, results, signature));
+        let write = || Ok(ptx::Kernel::write(name, program, results, signature)?.text().to_string());
+        self.written(&key, "formula", write)
+    }
+
+    /// Runs a program over operands that broadcast.
+    fn run(self, work: &Work<'_>) -> Result<Value, Fault> {
+        let mut shape = *work.operands[0].shape();
+        for operand in &work.operands[1..] {
+            shape = shape.broadcast(operand.shape())?;
+        }
+        let [through, dtype] = work.results;
+        let result = self.blank(shape, dtype)?;
+        let count = shape.count();
+        if count == 0 {
+            return Ok(result);
+        }
+        let dense = work.operands.iter().all(|operand| *operand.shape() == shape && operand.is_contiguous());
+        let axes = if dense { None } else { Some(Axes::new(&shape, work.operands)?) };
+        let signature = Signature {
+            inputs: work.operands.iter().map(|operand| operand.dtype()).collect(),
+            compute: work.compute,
+            results: vec![dtype],
+            through: Some(through),
+            paths: match &axes {
+                None => Paths::Dense,
+                Some(axes) => Paths::Strided { axes: axes.sizes.len(), long: count > u32::MAX as usize },
+            },
+        };
+        let kernel = self.formula_kernel(work.name, work.program, &[work.program.result()], &signature)?;
+        let mut launch = self.call(kernel).read(&result);
+        for operand in work.operands {
+            launch = launch.read(operand);
+        }
+        launch = launch.long(count as i64);
+        if let Some(axes) = &axes {
+            for &size in &axes.sizes[1..] {
+                launch = launch.long(size as i64);
+            }
+            for strides in &axes.strides {
+                for &stride in &strides[..axes.sizes.len()] {
+                    launch = launch.long(stride as i64);
+                }
+            }
+        }
+        let threads = if dense { count.div_ceil(EACH as usize) } else { count };
+        with_scalars(launch, work.program, work.parameters, work.compute).grid(
+            [threads.div_ceil(BLOCK as usize), 1, 1],
+            BLOCK as usize,
+            0,
+        )?;
+        Ok(result)
+    }
+
+    /// Runs an optimizer's step in place: of the operands all are written but the second, the gradient.
+    fn step(
+        self,
+        program: &Program,
+        results: &[Register],
+        parameters: &[f64],
+        operands: &[&Value],
+    ) -> Result<(), Fault> {
+        let types: Vec<DType> = operands.iter().map(|operand| operand.dtype()).collect();
+        let compute = computing(types[0], false);
+        let written = types.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, dtype)| *dtype).collect();
+        let paths = Paths::InPlace { tensors: 1 };
+        let signature = Signature { inputs: types, compute, results: written, through: None, paths };
+        let kernel = self.formula_kernel("of a step", program, results, &signature)?;
+        let count = operands[0].count();
+        let mut table = SmallVec::<[u64; 8]>::new();
+        for operand in operands {
+            self.holds(operand)?;
+            let first = if count == 0 { 0 } else { operand.layout().offset() * operand.dtype().size() };
+            table.push(operand.buffer().address() + first as u64);
+        }
+        table.push(count as u64);
+        let blocks = count.div_ceil((BLOCK * EACH) as usize);
+        with_scalars(self.call(kernel).block(&table), program, parameters, compute).grid(
+            [blocks, 1, 1],
+            BLOCK as usize,
+            0,
+        )
+    }
+}
+
+/// The scalar parameters of a program, in the type that it computes in: the last arguments.
+fn with_scalars(mut launch: Launch, program: &Program, parameters: &[f64], dtype: DType) -> Launch {
+    for scalar in ptx::Kernel::scalars(program) {
+        let number = program.scalar(scalar, parameters);
+        launch = match dtype {
+            DType::F32 => launch.float(number as f32),
+            DType::F64 => launch.double(number),
+            DType::I64 => launch.long(i64::from_f64(number)),
+            DType::I32 => launch.int(i32::from_f64(number)),
+            _ => launch.int(u8::from_f64(number) as i32),
+        };
+    }
+    launch
 }

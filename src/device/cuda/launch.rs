@@ -96,6 +96,10 @@ impl Launch {
         words.extend(sizes.iter().chain(&strides).map(|&number| number as u64));
         self.push(&words, Parameter::Block(size_of::<View>()))
     }
+    /// Words that the kernel takes as one block.
+    pub(super) fn block(self, words: &[u64]) -> Launch {
+        self.push(words, Parameter::Block(size_of_val(words)))
+    }
     /// Launches it with a thread for each of `count` elements, in blocks of [`THREADS`]; with none, nothing happens. There are
     /// at most as many blocks as keep the GPU busy: each thread goes on to further elements.
     pub(super) fn over(self, count: usize) -> Result<(), Fault> {

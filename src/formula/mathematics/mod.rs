@@ -8,7 +8,7 @@
 #![allow(clippy::excessive_precision)]
 
 // Devices have none of the standard library's; tests hold it against that.
-#[cfg(any(feature = "cuda", test))]
+#[cfg(any(feature = "cuda-unversioned", test))]
 pub(super) mod double;
 mod error;
 mod exponential;
@@ -70,7 +70,7 @@ pub(super) trait Real: Arithmetic {
     /// The number in double precision that these digits are.
     fn from_digits(digits: Self::Digits) -> Self;
     /// As many steps as it takes until the first of the numbers is not below the bound.
-    #[cfg(any(feature = "cuda", test))]
+    #[cfg(any(feature = "cuda-unversioned", test))]
     fn while_less<const N: usize>(state: [Self; N], bound: Self, step: impl Fn([Self; N]) -> [Self; N]) -> [Self; N];
     /// Floor, ceiling, nearest (half to even), whole part.
     fn rounded(self) -> [Self; 4];

@@ -26,7 +26,7 @@ pub(super) fn kernel<K: Kind>(name: &str, reading: &Reading<'_>, signature: &Sig
 impl std::fmt::Display for Signature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let list = |types: &[DType]| types.iter().map(DType::to_string).collect::<Vec<_>>().join(" ");
-        write!(f, "from {} to {}, computed in {}", list(&self.inputs), list(&self.results), self.compute.dtype)?;
+        write!(f, "from {} to {}, computed in {}", list(&self.inputs), list(&self.results), self.compute)?;
         match self.paths {
             Paths::Dense => write!(f, ", dense"),
             Paths::Strided { axes, .. } => write!(f, ", by strides along {axes} axes"),
@@ -105,12 +105,16 @@ struct Row {
 }
 
 impl Row {
-    fn new(count: Operand) -> Row {
+    /// Where one of the addresses is no multiple of 16, elements are taken singly everywhere.
+    fn new(count: Operand, addresses: &[Operand]) -> Row {
         let start = long("shl.b64", &[thread(true), (EACH.ilog2() as i64).into()]);
         leave_beyond(start, count, "u64");
         let left = long("sub.s64", &[count, start]);
         let truth = |operation: &str, from: &[Operand]| step(Bank::Truth, operation, from);
-        let all = truth("setp.ge.u64", &[left, (EACH as i64).into()]);
+        let joined = addresses.iter().copied().reduce(|a, b| long("or.b64", &[a, b]));
+        let odd = long("and.b64", &[joined.unwrap_or(0.into()), 15.into()]);
+        let aligned = truth("setp.eq.u64", &[odd, 0.into()]);
+        let all = truth("and.pred", &[aligned, truth("setp.ge.u64", &[left, (EACH as i64).into()])]);
         let part = truth("not.pred", &[all]);
         let is_there = |at: u32| truth("and.pred", &[part, truth("setp.gt.u64", &[left, (at as i64).into()])]);
         Row { start, all, single: (0..EACH).map(is_there).collect() }
@@ -265,7 +269,7 @@ fn dense<K: Kind>(reading: &Reading<'_>, signature: &Signature, arguments: &mut 
     let inputs: Vec<Operand> = (0..signature.inputs.len()).map(|k| arguments.long(&format!("input_{k}"))).collect();
     let count = arguments.long("count");
     let scalars = arguments.scalars::<K>(reading);
-    let row = Row::new(count);
+    let row = Row::new(count, &[&[to], &inputs[..]].concat());
     let loaded = load_rows(&row, &inputs, reading, signature);
     let mut results = Vec::new();
     for at in 0..EACH as usize {
@@ -377,7 +381,7 @@ fn in_place<K: Kind>(
         to
     };
     let bases: Vec<Operand> = (0..operands).map(column).collect();
-    let row = Row::new(column(operands));
+    let row = Row::new(column(operands), &bases);
     let loaded = load_rows(&row, &bases, reading, signature);
     let mut results: Vec<Vec<Operand>> = vec![Vec::new(); signature.results.len()];
     for at in 0..EACH as usize {

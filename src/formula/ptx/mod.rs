@@ -28,10 +28,10 @@ pub const EACH: u32 = 4;
 ///
 /// ```
 /// use chainrule::DType;
-/// use chainrule::formula::ptx::{Compute, Kernel, Paths, Signature};
+/// use chainrule::formula::ptx::{Kernel, Paths, Signature};
 /// use chainrule::formula::{Number, Program, Symbol};
 /// let program = Program::trace(|| Symbol::input(0).exp());
-/// let signature = Signature::formula(&[DType::BF16], Compute::SINGLE, DType::BF16, Paths::Dense);
+/// let signature = Signature::formula(&[DType::BF16], DType::F32, DType::BF16, Paths::Dense);
 /// let kernel = Kernel::write("exp", &program, &[program.result()], &signature)?;
 /// assert!(kernel.text().contains(".entry formula"));
 /// # Ok::<(), chainrule::Fault>(())
@@ -40,8 +40,8 @@ pub const EACH: u32 = 4;
 pub struct Signature {
     /// The element types of the inputs.
     pub inputs: Vec<DType>,
-    /// What it computes in.
-    pub compute: Compute,
+    /// What it computes in: f64, f32, i64, i32 or u8.
+    pub compute: DType,
     /// The element types of the results.
     pub results: Vec<DType>,
     /// A type to which results are rounded before they take their own.
@@ -52,37 +52,16 @@ pub struct Signature {
 
 impl Signature {
     /// For a formula of one result.
-    pub fn formula(inputs: &[DType], compute: Compute, result: DType, paths: Paths) -> Signature {
+    pub fn formula(inputs: &[DType], compute: DType, result: DType, paths: Paths) -> Signature {
         Signature { inputs: inputs.to_vec(), compute, results: vec![result], through: None, paths }
-    }
-}
-
-/// What a kernel computes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Compute {
-    /// f64, f32, i64, i32 or u8.
-    pub dtype: DType,
-    /// Are products and sums of the mathematics fused, as vector loops of the processor do it?
-    pub fused: bool,
-}
-
-impl Compute {
-    /// In f32, fused.
-    pub const SINGLE: Compute = Compute { dtype: DType::F32, fused: true };
-    /// In f64, fused.
-    pub const DOUBLE: Compute = Compute { dtype: DType::F64, fused: true };
-    /// As the interpreter of rare formulas does: in f64, rounding after every operation.
-    pub const RARE: Compute = Compute { dtype: DType::F64, fused: false };
-    /// In whole numbers.
-    pub const fn whole(dtype: DType) -> Compute {
-        Compute { dtype, fused: false }
     }
 }
 
 /// Ways through memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Paths {
-    /// All is dense, begins at a multiple of 16 bytes and has as many elements as the result: [`EACH`] to a thread.
+    /// All is dense and has as many elements as the result: [`EACH`] to a thread, in accesses of up to 16 bytes where all begin
+    /// at a multiple of those.
     Dense,
     /// The inputs go by strides along so many axes, the result is dense; an element to a thread. `long` where positions
     /// do not fit in 32 bits.
@@ -93,44 +72,43 @@ pub enum Paths {
         long: bool,
     },
     /// Results stand in place of the inputs, all of them but the second: an optimizer's parameter, gradient and states, of
-    /// so many tensors at once. Each is dense and begins at a multiple of 16 bytes.
+    /// so many tensors at once, each of them dense.
     InPlace {
         /// The most tensors of a launch.
         tensors: usize,
     },
 }
 
-/// A kernel's text, and which scalar expressions it takes.
+/// A kernel's text.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     text: String,
-    scalars: Vec<u32>,
 }
 
 impl Kernel {
     /// Writes a program as a kernel; `results` are the steps whose results are stored.
     pub fn write(name: &str, program: &Program, results: &[Register], signature: &Signature) -> Result<Kernel, Fault> {
-        let scalars = scalars(program);
-        let (dtype, fused) = (signature.compute.dtype, signature.compute.fused);
+        let scalars = Kernel::scalars(program);
         let reading = Reading { program, results, scalars: &scalars };
-        let text = match (dtype, fused) {
-            (DType::F32, true) => memory::kernel::<Wire<f32, true>>(name, &reading, signature),
-            (DType::F64, true) => memory::kernel::<Wire<f64, true>>(name, &reading, signature),
-            (DType::F64, false) => memory::kernel::<Wire<f64, false>>(name, &reading, signature),
-            (DType::I64, false) => memory::kernel::<Count<i64>>(name, &reading, signature),
-            (DType::I32, false) => memory::kernel::<Count<i32>>(name, &reading, signature),
-            (DType::U8, false) => memory::kernel::<Count<u8>>(name, &reading, signature),
-            _ => Err(Fault::defect(format!("no formula is computed in {dtype} on a GPU"))),
+        // Products and sums are fused where vector loops of the processor fuse them: in f32, and in f64 on the way of an f32.
+        let text = match signature.compute {
+            DType::F32 => memory::kernel::<Wire<f32, true>>(name, &reading, signature),
+            DType::F64 => memory::kernel::<Wire<f64, false>>(name, &reading, signature),
+            DType::I64 => memory::kernel::<Count<i64>>(name, &reading, signature),
+            DType::I32 => memory::kernel::<Count<i32>>(name, &reading, signature),
+            DType::U8 => memory::kernel::<Count<u8>>(name, &reading, signature),
+            dtype => Err(Fault::defect(format!("no formula is computed in {dtype} on a GPU"))),
         }?;
-        Ok(Kernel { text, scalars })
+        Ok(Kernel { text })
     }
     /// The PTX.
     pub fn text(&self) -> &str {
         &self.text
     }
     /// The scalar expressions that are its last arguments, in this order: numbers for [`Program::scalar`].
-    pub fn scalars(&self) -> &[u32] {
-        &self.scalars
+    pub fn scalars(program: &Program) -> Vec<u32> {
+        let scalar = |step: &Instruction| if let Instruction::Scalar(index) = step { Some(*index) } else { None };
+        program.instructions().iter().filter_map(scalar).collect()
     }
     /// What tells a kernel from others before it is written: all that decides its text.
     pub fn key(program: &Program, results: &[Register], signature: &Signature) -> u64 {
@@ -157,12 +135,6 @@ fn hash(instruction: &Instruction, to: &mut DefaultHasher) {
         Instruction::And(a, b) | Instruction::Or(a, b) => (a, b).hash(to),
         Instruction::Select(condition, a, b) => (condition, a, b).hash(to),
     }
-}
-
-/// Which scalar expressions a program reads.
-fn scalars(program: &Program) -> Vec<u32> {
-    let scalar = |step: &Instruction| if let Instruction::Scalar(index) = step { Some(*index) } else { None };
-    program.instructions().iter().filter_map(scalar).collect()
 }
 
 /// A program that is being read.

@@ -1,0 +1,174 @@
+//! Formulas on a GPU: users' own, through every way of memory, and optimizers' steps in place. Each result is the processor's,
+//! bit for bit. Runs on the stand-in driver; `CHAINRULE_CUDA=1` runs it on the machine's own GPU.
+#![cfg(all(feature = "cuda-unversioned", target_os = "linux"))]
+
+mod emulator;
+
+use chainrule::device::{SimdLevel, simd_level};
+use chainrule::formula::{Left, Number, exp};
+use chainrule::nn::{Init, Linear, Module};
+use chainrule::optim::{Adadelta, Adagrad, Adam, AdamW, Adamax, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd};
+use chainrule::{DType, Device, Tensor, formula};
+
+const FLOATS: [DType; 4] = [DType::F64, DType::F32, DType::BF16, DType::F16];
+
+/// A helper of a user's.
+fn soft<R: Number>(x: R) -> R
+where
+    f64: Left<R> + Left<f64>,
+{
+    1.0 / (1.0 + exp(-x * 1.7))
+}
+formula! { fn quick_gelu(x) { x * soft(x) } }
+formula! { fn mixed(x, y; share) { share * tanh(x) + (1.0 - share) * erf(y) * x } }
+formula! { fn logistic(x) { 1.0 / (1.0 + exp(-x)) } gradient(y) { y * (1.0 - y) } }
+formula! { fn product(x, y, z) { x * y * z } gradient { y * z, x * z, x * y } }
+
+/// Numbers of a shape, none of them round.
+fn numbers(shape: &[usize], dtype: DType, device: Device) -> Tensor {
+    let count: usize = shape.iter().product();
+    let list: Vec<f64> = (0..count).map(|i| ((i * 7919 + 13) % 1009) as f64 / 101.0 - 5.0).collect();
+    Tensor::from_vec(list, shape).unwrap().to_dtype(dtype).to(device)
+}
+
+fn gpu() -> Device {
+    Device::cuda(0).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The same bits; or nearly so where the processor does not fuse products and sums, as GPUs do.
+fn same(here: &Tensor, there: &Tensor, what: &str) {
+    assert_ne!(there.device().unwrap(), Device::Cpu, "{what}");
+    assert_eq!(here.dtype().unwrap(), there.dtype().unwrap(), "{what}");
+    assert_eq!(here.shape().unwrap(), there.shape().unwrap(), "{what}");
+    let apart = if simd_level().unwrap() == SimdLevel::Portable { 1e-5 } else { 0.0 };
+    let (here, there) = (here.to_vec::<f64>().unwrap(), there.to_vec::<f64>().unwrap());
+    for (at, (a, b)) in here.iter().zip(&there).enumerate() {
+        let near = a == b || (a - b).abs() <= apart * (1.0 + a.abs()) || a.is_nan() && b.is_nan();
+        assert!(near, "{what} at {at}: {b:e}, on the CPU {a:e}");
+    }
+}
+
+/// Inputs as they are, seen through views, and broadcast.
+fn ways(dtype: DType, device: Device) -> Vec<(&'static str, [Tensor; 3])> {
+    let dense = |seed: usize| numbers(&[3, 347], dtype, device) * (seed as f64 * 0.25);
+    let square = |seed: usize| numbers(&[5, 7, 6], dtype, device) * (seed as f64 * 0.25);
+    vec![
+        ("dense", [dense(1), dense(2), dense(3)]),
+        ("turned", [square(1).permute([2, 1, 0]), square(2).permute([2, 1, 0]), square(3).permute([2, 1, 0])]),
+        ("off a multiple of 16 bytes", [1, 2, 3].map(|seed| numbers(&[1030], dtype, device).slice(seed..1025 + seed))),
+        ("reversed", [square(1).flip(1), square(2), square(3).flip([0, 2])]),
+        (
+            "broadcast",
+            [numbers(&[4, 1, 9], dtype, device), numbers(&[3, 1], dtype, device), numbers(&[], dtype, device)],
+        ),
+        ("none", [numbers(&[0, 3], dtype, device), numbers(&[1, 3], dtype, device), numbers(&[3], dtype, device)]),
+    ]
+}
+
+#[test]
+fn users_formulas_run_on_a_gpu() {
+    if !emulator::inside("users_formulas_run_on_a_gpu") {
+        return;
+    }
+    for dtype in FLOATS {
+        for ((way, [x, y, z]), (_, [a, b, c])) in ways(dtype, Device::Cpu).into_iter().zip(ways(dtype, gpu())) {
+            let of = |name: &str| format!("{name} in {dtype}, {way}");
+            same(&quick_gelu(&x), &quick_gelu(&a), &of("quick_gelu"));
+            same(&logistic(&x), &logistic(&a), &of("logistic"));
+            for share in [0.25, 0.7] {
+                same(&mixed(&x, &y, share), &mixed(&a, &b, share), &of("mixed"));
+            }
+            same(&product(&x, &y, &z), &product(&a, &b, &c), &of("product"));
+            same(&x.less(&y), &a.less(&b), &of("less"));
+            same(&x.less(&y).choose(&y, &z), &a.less(&b).choose(&b, &c), &of("choose"));
+            same(&x.atan(), &a.atan(), &of("atan"));
+        }
+    }
+}
+
+#[test]
+fn gradients_of_formulas_on_a_gpu() {
+    if !emulator::inside("gradients_of_formulas_on_a_gpu") {
+        return;
+    }
+    let slopes = |dtype: DType, device: Device| {
+        let [x, y, z] = [1.0, 0.5, -0.75].map(|by| (numbers(&[5, 7, 6], dtype, device) * by).variable());
+        let seen = x.permute([0, 1, 2]);
+        let arriving = numbers(&[5, 7, 6], dtype, device);
+        let mut all = Vec::new();
+        for (name, result) in [
+            ("quick_gelu", quick_gelu(&seen)),
+            ("mixed", mixed(&x, &y, 0.3)),
+            ("logistic", logistic(&x)),
+            ("product", product(&x, &y, &z)),
+            ("atan", x.atan()),
+        ] {
+            let gradients = result.backward_from(&arriving).unwrap();
+            for (which, leaf) in [&x, &y, &z].into_iter().enumerate() {
+                if let Some(gradient) = gradients.get(leaf) {
+                    all.push((format!("{name}, gradient {which} in {dtype}"), gradient.clone()));
+                }
+            }
+        }
+        all
+    };
+    for dtype in FLOATS {
+        let (here, there) = (slopes(dtype, Device::Cpu), slopes(dtype, gpu()));
+        assert_eq!((here.len(), there.len()), (8, 8));
+        for ((what, here), (_, there)) in here.iter().zip(&there) {
+            same(here, there, what);
+        }
+    }
+}
+
+#[test]
+fn optimizers_step_in_place_on_a_gpu() {
+    if !emulator::inside("optimizers_step_in_place_on_a_gpu") {
+        return;
+    }
+    let optimizers = || -> Vec<(&str, Box<dyn Optimizer>)> {
+        vec![
+            ("sgd", Box::new(Sgd::new(0.1))),
+            ("sgd with momentum", Box::new(Sgd::new(0.1).with_momentum(0.9))),
+            ("adam", Box::new(Adam::new(0.01))),
+            ("adamw", Box::new(AdamW::new(0.01))),
+            ("rmsprop", Box::new(RmsProp::new(0.01))),
+            ("adagrad", Box::new(Adagrad::new(0.01))),
+            ("adadelta", Box::new(Adadelta::new(0.01))),
+            ("adamax", Box::new(Adamax::new(0.01))),
+            ("nadam", Box::new(NAdam::new(0.01))),
+            ("radam", Box::new(RAdam::new(0.01))),
+            ("lion", Box::new(Lion::new(0.01))),
+        ]
+    };
+    let trained = |dtype: DType, device: Device| {
+        let mut all = Vec::new();
+        for (name, mut optimizer) in optimizers() {
+            let mut layer = Linear::new(67, 31, &mut Init::new().seed(7));
+            layer.cast(dtype).unwrap();
+            layer.to(device).unwrap();
+            let before = chainrule::shared_updates();
+            for _ in 0..3 {
+                let bias = layer.bias.as_ref().unwrap();
+                let (weights, biases) = (quick_gelu(&layer.weight), quick_gelu(bias));
+                let gradients = chainrule::backward_all(&[
+                    (&weights, &numbers(&[31, 67], dtype, device)),
+                    (&biases, &numbers(&[31], dtype, device)),
+                ])
+                .unwrap();
+                drop((weights, biases));
+                optimizer.step(&mut layer, &gradients).unwrap();
+            }
+            assert_eq!(chainrule::shared_updates(), before, "{name} copied a parameter");
+            all.push((format!("{name} in {dtype}, weight"), (*layer.weight).clone()));
+            all.push((format!("{name} in {dtype}, bias"), (**layer.bias.as_ref().unwrap()).clone()));
+        }
+        all
+    };
+    for dtype in FLOATS {
+        let (here, there) = (trained(dtype, Device::Cpu), trained(dtype, gpu()));
+        for ((what, here), (_, there)) in here.iter().zip(&there) {
+            same(here, there, what);
+        }
+    }
+}
