@@ -172,3 +172,47 @@ fn optimizers_step_in_place_on_a_gpu() {
         }
     }
 }
+
+#[test]
+fn whole_numbers_and_mixed_types_on_a_gpu() {
+    if !emulator::inside("whole_numbers_and_mixed_types_on_a_gpu") {
+        return;
+    }
+    let all = [DType::F64, DType::F32, DType::BF16, DType::F16, DType::I64, DType::I32, DType::U8, DType::Bool];
+    let list: Vec<f64> = (0..130).map(|i| ((i * 37 + 5) % 61) as f64 - 30.0).collect();
+    let edges = [i64::MIN as f64, i64::MAX as f64, 255.0, -1.0, 0.0, 1.0];
+    let made = |dtype: DType, shift: usize, device: Device| {
+        let mut list = list.clone();
+        list.rotate_left(shift);
+        if shift == 0 {
+            list[..edges.len()].copy_from_slice(&edges);
+        }
+        // through whole numbers, which wrap
+        let whole = Tensor::from_vec(list, [10, 13]).unwrap().to_dtype(DType::I64);
+        whole.to_dtype(dtype).to(device)
+    };
+    for (a, b) in all.into_iter().flat_map(|a| all.map(|b| (a, b))) {
+        let results = |device: Device| {
+            let (x, y) = (made(a, 0, device), made(b, 7, device));
+            let mut all = vec![
+                ("x + y", &x + &y),
+                ("x y", &x * &y),
+                ("maximum", x.maximum(&y)),
+                ("less", x.less(&y)),
+                ("equal", x.equal(&y)),
+                ("choose", x.less_equal(&y).choose(&x, &y)),
+                ("mixed", mixed(&x, &y, 0.25)),
+            ];
+            if a != DType::Bool && b != DType::Bool {
+                all.push(("x - y", &x - &y));
+            }
+            if a == b && a != DType::Bool {
+                all.extend([("abs", x.abs()), ("sign", x.sign()), ("square", x.square()), ("relu", x.relu())]);
+            }
+            all
+        };
+        for ((what, here), (_, there)) in results(Device::Cpu).iter().zip(&results(gpu())) {
+            same(here, there, &format!("{what} of {a} and {b}"));
+        }
+    }
+}

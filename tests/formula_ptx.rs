@@ -6,12 +6,14 @@ mod emulator;
 mod table;
 
 use chainrule::formula::ptx::{BLOCK, EACH, Kernel, Paths, Signature};
-use chainrule::formula::{F, Function, Program, Symbol, Written};
+use chainrule::formula::{Arithmetic, F, Function, Integral, Number, Program, Symbol, Whole, Written};
 use chainrule::{DType, record};
 use common::{View, operands};
 use emulator::call::{Argument, Emulator, Plain, bytes};
+use half::{bf16, f16};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::{Add, Div, Mul, Sub};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -149,51 +151,178 @@ fn ulps(a: f64, b: f64, double: bool) -> u64 {
     (place(a) - place(b)).unsigned_abs().min(u64::MAX as u128) as u64
 }
 
+/// A program and what the processor makes of it.
+struct Trial {
+    name: String,
+    program: Program,
+    single: Box<dyn Fn(f32, f32) -> f32>,
+    double: Box<dyn Fn(f64, f64) -> f64>,
+    /// Units in the last place by which they may differ, in f32 and in f64.
+    most: [u64; 2],
+    /// Below, it takes long.
+    least: f64,
+}
+
+/// All functions. Those that differ at all have no digits of their own on the processor: the standard library computes them
+/// there, in double precision.
+fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for &(function, name) in Function::ALL {
+        let most = match name {
+            "cbrt" | "sin" | "cos" => [0, 1],
+            "tan" => [0, 2],
+            // near its zeros
+            "lgamma" => [0, 8],
+            _ => [0, 0],
+        };
+        trials.push(Trial {
+            name: name.to_string(),
+            program: Program::trace(|| function.apply(Symbol::input(0))),
+            single: Box::new(move |x, _| function.apply(F::<f32, true>(x)).0),
+            double: Box::new(move |x, _| function.apply(F::<f64, false>(x)).0),
+            most,
+            least: f64::NEG_INFINITY,
+        });
+    }
+    macro_rules! of_two {
+        ($($name:ident $most:expr),*) => { $(
+            trials.push(Trial {
+                name: stringify!($name).to_string(),
+                program: Program::trace(|| Symbol::input(0).$name(Symbol::input(1))),
+                single: Box::new(|x, y| F::<f32, true>(x).$name(F(y)).0),
+                double: Box::new(|x, y| F::<f64, false>(x).$name(F(y)).0),
+                most: $most,
+                least: f64::NEG_INFINITY,
+            });
+        )* };
+    }
+    of_two!(pow [0, 1], atan2 [0, 0], fmod [0, 0], remainder [0, 0], add [0, 0], sub [0, 0], mul [0, 0], div [0, 0]);
+    for order in 0..4 {
+        trials.push(Trial {
+            name: format!("polygamma {order}"),
+            program: Program::trace(|| Symbol::input(0).polygamma(order)),
+            single: Box::new(move |x, _| F::<f32, true>(x).polygamma(order).0),
+            double: Box::new(move |x, _| F::<f64, false>(x).polygamma(order).0),
+            // relative to the greatest term, not to what sums cancel to
+            most: [2, 2000],
+            least: -100.0,
+        });
+    }
+    trials
+}
+
 #[test]
 fn functions_have_the_processors_bits() {
     let Some(emulator) = Emulator::new() else { return };
     let points = points();
-    let singles: Vec<f32> = points.iter().map(|x| *x as f32).collect();
+    // each beside another
+    let turned: Vec<f64> = points.iter().skip(5).chain(&points).copied().take(points.len()).collect();
+    let turned_singles: Vec<f32> = turned.iter().map(|x| *x as f32).collect();
     let mut wrong = Vec::new();
-    for (function, name) in Function::ALL {
-        let program = Program::trace(|| function.apply(Symbol::input(0)));
-        let of_singles: Vec<f32> = dense(&emulator, &program, DType::F32, [DType::F32; 2], &[&singles]);
-        let of_doubles: Vec<f64> = dense(&emulator, &program, DType::F64, [DType::F64; 2], &[&points]);
-        let mut worst = [(0, 0.0, 0.0, 0.0); 2];
+    for trial in trials() {
+        let points: Vec<f64> = points.iter().map(|&x| if x < trial.least { 1.75 } else { x }).collect();
+        let singles: Vec<f32> = points.iter().map(|x| *x as f32).collect();
+        let f32s: Vec<f32> =
+            dense(&emulator, &trial.program, DType::F32, [DType::F32; 2], &[&singles, &turned_singles]);
+        let f64s: Vec<f64> = dense(&emulator, &trial.program, DType::F64, [DType::F64; 2], &[&points, &turned]);
+        let mut worst = [(0, String::new()), (0, String::new())];
         for at in 0..points.len() {
-            let (single, double) = (singles[at], points[at]);
-            let trials = [
-                (single as f64, of_singles[at] as f64, function.apply(F::<f32, true>(single)).0 as f64),
-                (double, of_doubles[at], function.apply(F::<f64, false>(double)).0),
-            ];
-            for (kind, (x, gpu, cpu)) in trials.into_iter().enumerate() {
-                let apart = ulps(gpu, cpu, kind > 0);
+            let of_f32 = (f32s[at] as f64, (trial.single)(singles[at], turned_singles[at]) as f64);
+            let of_f64 = (f64s[at], (trial.double)(points[at], turned[at]));
+            for (double, (gpu, cpu)) in [(false, of_f32), (true, of_f64)] {
+                let apart = ulps(gpu, cpu, double);
+                let kind = double as usize;
                 if apart > worst[kind].0 {
-                    worst[kind] = (apart, x, gpu, cpu);
+                    worst[kind] = (apart, format!("at {:e}, {:e}: {gpu:e} instead of {cpu:e}", points[at], turned[at]));
                 }
             }
         }
-        for (kind, (worst, most)) in worst.into_iter().zip(most_ulps(name)).enumerate() {
-            if worst.0 > most {
-                let kind = ["f32", "f64"][kind];
-                wrong.push(format!(
-                    "{name} in {kind}: {} units at {:e}: {:e} instead of {:e}",
-                    worst.0, worst.1, worst.2, worst.3
-                ));
+        for (kind, ((apart, said), most)) in ["f32", "f64"].into_iter().zip(worst.into_iter().zip(trial.most)) {
+            if apart > most {
+                wrong.push(format!("{} in {kind}: {apart} units {said}", trial.name));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Units in the last place by which a function may differ from the processor's: in f32, in f64. Those that
-/// differ at all have no digits of their own on the processor: the standard library computes them there.
-fn most_ulps(name: &str) -> [u64; 2] {
-    match name {
-        "cbrt" | "sin" | "cos" => [0, 1],
-        "tan" => [0, 2],
-        // near its zeros
-        "lgamma" => [0, 8],
-        _ => [0, 0],
+#[test]
+fn whole_numbers_are_the_processors() {
+    let Some(emulator) = Emulator::new() else { return };
+    whole(&emulator, &[i64::MIN, i64::MIN + 1, -7, -2, -1, 0, 1, 2, 7, 1 << 33, i64::MAX]);
+    whole(&emulator, &[i32::MIN, i32::MIN + 1, -7, -2, -1, 0, 1, 2, 7, i32::MAX]);
+    whole(&emulator, &[0u8, 1, 2, 7, 128, 254, 255]);
+}
+
+/// Every pair of the numbers through every operation; they wrap, and what is divided by 0 is 0.
+fn whole<T: Integral + Plain>(emulator: &Emulator, numbers: &[T]) {
+    type Two<N> = fn(N, N) -> N;
+    fn operations<N: Arithmetic>() -> [(&'static str, Two<N>); 9] {
+        [
+            ("+", |a, b| a + b),
+            ("-", |a, b| a - b),
+            ("times", |a, b| a * b),
+            ("/", |a, b| a / b),
+            ("fmod", N::fmod),
+            ("remainder", N::remainder),
+            ("abs +", |a, b| a.abs() + b),
+            ("sign", |a, b| a.sign() * b),
+            ("the smaller of", |a, b| N::choose(a.less(b), a, b)),
+        ]
+    }
+    let (left, right): (Vec<T>, Vec<T>) = numbers.iter().flat_map(|&a| numbers.iter().map(move |&b| (a, b))).unzip();
+    for ((name, symbols), (_, wholes)) in operations::<Symbol>().into_iter().zip(operations::<Whole<T>>()) {
+        let program = Program::trace(|| symbols(Symbol::input(0), Symbol::input(1)));
+        let found: Vec<T> = dense(emulator, &program, T::DTYPE, [T::DTYPE; 2], &[&left, &right]);
+        for (at, found) in found.into_iter().enumerate() {
+            let (a, b) = (left[at], right[at]);
+            assert_eq!(found, wholes(Whole(a), Whole(b)).0, "{a:?} {name} {b:?}");
+        }
+    }
+}
+
+#[test]
+fn numbers_keep_their_types() {
+    let Some(emulator) = Emulator::new() else { return };
+    let program = Program::trace(|| Symbol::input(0) * 1.0);
+    let numbers: Vec<f32> = points().iter().map(|x| *x as f32).collect();
+    let same = |a: f32, b: f32| a == b || a.is_nan() && b.is_nan();
+    let halves: Vec<f16> = dense(&emulator, &program, DType::F32, [DType::F32, DType::F16], &[&numbers]);
+    let brains: Vec<bf16> = dense(&emulator, &program, DType::F32, [DType::F32, DType::BF16], &[&numbers]);
+    for ((x, half), brain) in numbers.iter().zip(&halves).zip(&brains) {
+        assert!(same(half.to_f32(), f16::from_f32(*x).to_f32()), "{x:e} became {half:e}");
+        assert!(same(brain.to_f32(), bf16::from_f32(*x).to_f32()), "{x:e} became {brain:e}");
+    }
+    // every half there is
+    let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+    let brains: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
+    let wide: Vec<f32> = dense(&emulator, &program, DType::F32, [DType::F16, DType::F32], &[&halves]);
+    assert!(wide.iter().zip(&halves).all(|(x, half)| same(*x, half.to_f32())));
+    let wide: Vec<f64> = dense(&emulator, &program, DType::F64, [DType::BF16, DType::F64], &[&brains]);
+    assert!(wide.iter().zip(&brains).all(|(x, brain)| same(*x as f32, brain.to_f32())));
+}
+
+#[test]
+fn a_kernel_stays_inside_its_operands() {
+    let Some(emulator) = Emulator::new() else { return };
+    let program = Program::trace(|| Symbol::input(0) + Symbol::input(1));
+    let signature = Signature::formula(&[DType::F32; 2], DType::F32, DType::F32, Paths::Dense);
+    let kernel = Kernel::write("sum", &program, &[program.result()], &signature).unwrap();
+    let run = |count: usize, short: usize, offset: usize| {
+        let (a, b) = (emulator.buffer(&vec![1f32; count]), emulator.buffer(&vec![2f32; count - short + offset]));
+        let result = emulator.unwritten::<f32>(count);
+        let arguments = [result.argument(), a.argument(), b.from(4 * offset), bytes(count as u64)];
+        let blocks = count.div_ceil((BLOCK * EACH) as usize);
+        emulator.launch_text(kernel.text(), "formula", [blocks, 1, 1], BLOCK as usize, &arguments)?;
+        assert!(result.read::<f32>().iter().all(|x| *x == 3.0));
+        Ok::<(), String>(())
+    };
+    for count in [1, 2, 3, 4, 5, 1023, 1024, 1025, 3000] {
+        run(count, 0, 0).unwrap();
+        // off a multiple of 16 bytes
+        run(count, 0, 1).unwrap();
+        let said = run(count, 1, 0).unwrap_err();
+        let words = if count == 1 { "uninitialised" } else { "out of bounds" };
+        assert!(said.contains(words), "{said}");
     }
 }

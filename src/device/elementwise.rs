@@ -70,7 +70,7 @@ pub(super) struct Axes {
 }
 
 impl Axes {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new<V: Borrow<Value>>(shape: &Shape, values: &[V]) -> Result<Axes, Fault> {
         let mut spread = SmallVec::<[Layout; MOST]>::new();
         for value in values {

@@ -1,6 +1,7 @@
 //! The functions of mathematics, counted in units of the last place.
 
 use crate::formula::{F, Function, Number};
+use std::f64::consts::PI;
 
 type Single = F<f32, false>;
 type Double = F<f64, false>;
@@ -376,6 +377,56 @@ fn angles_of_points() {
 }
 
 /// Every f32, for the functions that have a form of their own in f32.
+/// Doubles of every size, some of them near each other's multiples.
+fn doubles() -> impl Iterator<Item = f64> {
+    let mut seed = 7u64;
+    let mut random = move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let edges =
+        [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, 0.5, 1e22, 5e-324, f64::MAX, f64::INFINITY, -f64::INFINITY, f64::NAN];
+    let whole = (1..40).map(|k| (k as f64 * PI / 4.0).next_up());
+    edges.into_iter().chain(whole).chain((0..20_000).map(move |k| {
+        let sign = if random() < 0.5 { -1.0 } else { 1.0 };
+        sign * match k % 4 {
+            0 => random() * 4.0,
+            1 => random() * 1000.0,
+            2 => (random() * 100.0 - 50.0).exp2(),
+            _ => (random() * 2140.0 - 1070.0).exp2(),
+        }
+    }))
+}
+
+#[test]
+fn devices_have_the_standards_functions_of_doubles() {
+    use super::double::{fmod, pow, standard};
+    use super::{Standard, gamma};
+    let most = |function: Standard| {
+        doubles().map(|x| ulps_f64(standard(function, F::<f64, false>(x)).0, function.of(x))).max().unwrap()
+    };
+    assert!(most(Standard::Sin) <= 1 && most(Standard::Cos) <= 1, "{} {}", most(Standard::Sin), most(Standard::Cos));
+    assert!(most(Standard::Tan) <= 2, "{}", most(Standard::Tan));
+    assert!(most(Standard::Cbrt) <= 1, "{}", most(Standard::Cbrt));
+    let pairs = || doubles().zip(doubles().skip(4711).chain(doubles()));
+    for (x, y) in pairs().chain(doubles().map(|x| (x.abs(), 1.0 / x))) {
+        let (power, rest) = (pow(F::<f64, false>(x), F(y)).0, fmod(F::<f64, false>(x), F(y)).0);
+        assert!(ulps_f64(power, x.powf(y)) <= 1, "{x:e} to the power of {y:e}: {power:e}, {:e}", x.powf(y));
+        assert!(ulps_f64(rest, x % y) == 0, "{x:e} % {y:e}: {rest:e}, {:e}", x % y);
+    }
+    for order in 0..5 {
+        for x in doubles().filter(|x| x.is_nan() || *x > -100.0) {
+            let (got, wanted) =
+                (standard(Standard::Polygamma(order), F::<f64, false>(x)).0, gamma::polygamma_of(order, x));
+            let near = (got - wanted).abs() <= 1e-13 * wanted.abs().max(1e-3);
+            assert!(
+                got == wanted || near || got.is_nan() && wanted.is_nan(),
+                "polygamma {order} {x:e}: {got:e}, {wanted:e}"
+            );
+        }
+    }
+}
+
 #[test]
 #[ignore = "takes minutes"]
 fn all_singles_are_near_the_truth() {
