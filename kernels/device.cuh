@@ -10,7 +10,7 @@
 #define DYNAMIC_SHARED(T, name)                                       \
     extern __shared__ __align__(128) unsigned char dynamic_memory[];  \
     T* name = reinterpret_cast<T*>(dynamic_memory)
-#define KERNEL_OF(threads, name, ...) extern "C" __global__ void __launch_bounds__(threads) name(__VA_ARGS__)
+#define KERNEL_OF(bounds, name, ...) extern "C" __global__ void __launch_bounds__ bounds name(__VA_ARGS__)
 #endif
 #ifndef INFINITY
 #define INFINITY __int_as_float(0x7f800000)
@@ -21,7 +21,9 @@
 #define INLINE __device__ __forceinline__
 
 // Blocks have 256 threads unless a kernel says otherwise.
-#define KERNEL(name, ...) KERNEL_OF(256, name, __VA_ARGS__)
+#define KERNEL(name, ...) KERNEL_OF((256), name, __VA_ARGS__)
+// Two of its blocks fit on a multiprocessor: at most 128 registers a thread.
+#define KERNEL_IN_PAIRS(name, ...) KERNEL_OF((256, 2), name, __VA_ARGS__)
 constexpr int BLOCK = 256, WARP = 32;
 constexpr unsigned EVERYONE = 0xffffffffu;
 

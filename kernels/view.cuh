@@ -36,6 +36,6 @@ INLINE i64 place_of(const View& view, i64 index) {
 INLINE i64 first_of_grid() { return i64(blockIdx.x) * blockDim.x + threadIdx.x; }
 INLINE i64 step_of_grid() { return i64(gridDim.x) * blockDim.x; }
 
-// N neighbours that are read or written as one word.
-template <class T, int N> struct alignas(sizeof(T) * N) Pack { T items[N]; };
+// N neighbours that are read or written as one word, or as words of 16 bytes.
+template <class T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack { T items[N]; };
 INLINE bool is_aligned(const void* at, int bytes) { return reinterpret_cast<u64>(at) % u64(bytes) == 0; }

@@ -5,8 +5,12 @@ mod emulator;
 
 #[path = "kernels/copy.rs"]
 mod copy;
+#[path = "kernels/matmul.rs"]
+mod matmul;
 #[path = "kernels/mistakes.rs"]
 mod mistakes;
+#[path = "kernels/random.rs"]
+mod random;
 #[path = "kernels/reduce.rs"]
 mod reduce;
 #[path = "kernels/rows.rs"]

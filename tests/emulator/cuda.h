@@ -84,7 +84,7 @@ struct Entry {
 #define __restrict__ __restrict
 #define __constant__ static
 #define __align__(n) __attribute__((aligned(n)))
-#define KERNEL_OF(threads, name, ...)                       \
+#define KERNEL_OF(bounds, name, ...)                        \
     extern "C" void name(__VA_ARGS__);                      \
     static const emulator::Entry entry_##name(#name, name); \
     extern "C" void name(__VA_ARGS__)

@@ -102,6 +102,10 @@ pub trait Number: Plain + PartialEq + std::fmt::Debug {
     const CLOSE: f64 = 0.0;
     fn from_f64(x: f64) -> Self;
     fn to_f64(self) -> f64;
+    /// A whole number as it wraps in this type; floats stay.
+    fn wrapped(self, x: f64) -> f64 {
+        x
+    }
 }
 macro_rules! numbers {
     ($($t:ty, $name:literal, $whole:literal, $close:expr;)*) => { $( impl Number for $t {
@@ -110,6 +114,7 @@ macro_rules! numbers {
         const CLOSE: f64 = $close;
         fn from_f64(x: f64) -> $t { x as $t }
         fn to_f64(self) -> f64 { self as f64 }
+        fn wrapped(self, x: f64) -> f64 { if $whole { x as i64 as $t as f64 } else { x } }
     } )* };
 }
 numbers! {

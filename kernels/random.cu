@@ -1,0 +1,200 @@
+// random.cu - random numbers from a counter: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011), the same words, uniforms, coins and
+// masks as on the CPU (src/device/random.rs says how they are numbered), normals by the same arithmetic in f64.
+//
+//   struct Draw { u64 seed, number; u32 stream, pad; } (24 bytes)
+//   uniform_{f32,f64,bf16,f16}(y, i64 count, Draw, double low, double high)
+//   normal_{f32,f64,bf16,f16}(y, i64 count, Draw, double mean, double deviation)
+//   integers_i64(y, i64 count, Draw, i64 low, u64 bound)            low + a whole number below bound, by Lemire's multiplication
+//   keys_i64(y, i64 count, Draw)                                    the 64-bit words as they are: sorted, they make a permutation
+//   bernoulli_u8(y, i64 count, Draw, u64 threshold)                 1 where a 32-bit word is below
+//   bernoulli_of_f64(chances, y, i64 count, Draw)                   y u8: 1 where a word is below chance · 2^32
+//   thin_{f32,f64,bf16,f16}(x, y, i64 count, Draw, u64 threshold, i64 group, double scale, double shift, double dropped)
+//        dropout; each run of `group` neighbours shares a word: x · scale + shift where it is at least the threshold, else x · 0 + dropped
+//
+// Words come in groups of 16 blocks of four; in a group the first words of all 16 stand first, then the second ones, and so on. Numbers of
+// one word: 64 for each group, number i is word i / 16 mod 4 of block i / 64 · 16 + i mod 16. Numbers of two words: 32 for each
+// group, number i has words 2h, 2h + 1 (h = i / 16 mod 2) of block i / 32 · 16 + i mod 16.
+//
+// Launch: 256 threads, grid (min(ceil(count / 1024), 65536), 1, 1) (u8 and thin with group > 1: the same), striding. A thread computes one
+// block of words and writes what comes of it: four numbers, 16 apart, so that 16 neighbours write one stretch. Philox takes 10
+// rounds of two wide products: some 100 instructions for four words, 25 for a number of 4 bytes written; H100 does 33 T/s of them
+// and writes 0.8 T/s of numbers: bound by memory.
+#include "numbers.cuh"
+#include "view.cuh"
+
+struct Draw { u64 seed, number; u32 stream, pad; };
+struct Words { u32 items[4]; };
+
+INLINE Words philox(const Draw& draw, u64 block, u32 attempt) {
+    u32 a = u32(block), b = (u32(block >> 32) & 0xffff) | (attempt & 0xff) << 16 | u32(draw.number >> 32) << 24, c = u32(draw.number), d = draw.stream;
+    u32 key = u32(draw.seed), other = u32(draw.seed >> 32);
+#pragma unroll
+    for (int round = 0; round < 10; round++) {
+        u64 first = u64(a) * 0xd2511f53u, second = u64(c) * 0xcd9e8d57u;
+        a = u32(second >> 32) ^ b ^ key; b = u32(second); c = u32(first >> 32) ^ d ^ other; d = u32(first);
+        key += 0x9e3779b9u; other += 0xbb67ae85u;
+    }
+    return {{a, b, c, d}};
+}
+
+// 2^-53.
+constexpr double UNIT = 1.0 / 9007199254740992.0;
+INLINE double fraction(u32 high, u32 low) { return __dadd_rn(double(high) * (1.0 / 4294967296.0), double(low >> 11) * UNIT); }
+
+// For each block of words: the function is given them, and the place of the number of its first word (numbers of one word).
+template <class F> INLINE void each_block(const Draw& draw, i64 count, F f) {
+    i64 blocks = (count + 63) / 64 * 16;
+    for (i64 block = first_of_grid(); block < blocks; block += step_of_grid()) f(philox(draw, u64(block), 0), block / 16 * 64 + block % 16);
+}
+// The same for numbers of two words: the second of a block stands 16 behind the first.
+template <class F> INLINE void each_pair(const Draw& draw, i64 count, F f) {
+    i64 blocks = (count + 31) / 32 * 16;
+    for (i64 block = first_of_grid(); block < blocks; block += step_of_grid()) f(philox(draw, u64(block), 0), block / 16 * 32 + block % 16);
+}
+
+// The number just below, for finite ones.
+INLINE float below(float x) { i32 bits = __float_as_int(x); return x == 0 ? __int_as_float(i32(0x80000001u)) : __int_as_float(x > 0 ? bits - 1 : bits + 1); }
+INLINE double below(double x) { i64 bits = __double_as_longlong(x); return x == 0 ? __longlong_as_double(i64(0x8000000000000001ull)) : __longlong_as_double(x > 0 ? bits - 1 : bits + 1); }
+
+template <class T> INLINE void uniform(T* y, i64 count, const Draw& draw, double low, double high) {
+    if constexpr (sizeof(T) == 8) {
+        double width = high - low, last = below(high);
+        last = last > low ? last : low;
+        each_pair(draw, count, [&](const Words& w, i64 at) {
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                double x = __dadd_rn(low, __dmul_rn(fraction(w.items[2 * h], w.items[2 * h + 1]), width));
+                if (at + 16 * h < count) y[at + 16 * h] = x > last ? last : x;
+            }
+        });
+    } else {
+        float from = float(low), width = float(high - low), last = below(float(high));
+        last = last > from ? last : from;
+        each_block(draw, count, [&](const Words& w, i64 at) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                float x = __fadd_rn(from, __fmul_rn(float(w.items[e] >> 8) * (1.0f / 16777216.0f), width));
+                if (at + 16 * e < count) y[at + 16 * e] = narrow<T>(x > last ? last : x);
+            }
+        });
+    }
+}
+
+// The logarithm of a number in (0, 1], by ln((1 + s) / (1 - s)) = 2 (s + s³/3 + s⁵/5 + ...), without fused operations.
+INLINE double plain_ln(double x) {
+    u64 half_root = 0x3fe6a09e667f3bcdull, bits = u64(__double_as_longlong(x));
+    int exponent = int(i64(bits - half_root) >> 52);
+    double m = __longlong_as_double(i64(bits - (u64(i64(exponent)) << 52))), s = __dadd_rn(m, -1.0) / __dadd_rn(m, 1.0), z = __dmul_rn(s, s), series = 1.0 / 21.0;
+#pragma unroll
+    for (int odd = 19; odd >= 3; odd -= 2) series = __dadd_rn(__dmul_rn(series, z), 1.0 / odd);
+    double twice = __dmul_rn(2.0, s);
+    return __dadd_rn(__dmul_rn(double(exponent), 0.69314718055994530942), __dadd_rn(twice, __dmul_rn(__dmul_rn(twice, z), series)));
+}
+// Sine and cosine of a part of a full turn, in [0, 1).
+INLINE void sine_and_cosine(double turn, double& sine, double& cosine) {
+    int quarter = int(__dadd_rn(__dmul_rn(4.0, turn), 0.5));
+    double x = __dmul_rn(__dadd_rn(__dmul_rn(4.0, turn), -double(quarter)), 1.57079632679489661923), z = __dmul_rn(x, x), s = 1, c = 1;
+#pragma unroll
+    for (int k = 16; k >= 2; k -= 2) {
+        s = __dadd_rn(1.0, -__dmul_rn(__dmul_rn(s, z), 1.0 / (double(k) * (k + 1.0))));
+        c = __dadd_rn(1.0, -__dmul_rn(__dmul_rn(c, z), 1.0 / (double(k) * (k - 1.0))));
+    }
+    s = __dmul_rn(s, x);
+    double a = quarter & 1 ? c : s, b = quarter & 1 ? s : c;
+    sine = quarter & 2 ? -a : a; cosine = (quarter + 1) & 2 ? -b : b;
+}
+// Box and Muller: a radius and an angle make two normal numbers.
+INLINE void box_muller(double radius, double turn, double& first, double& second) {
+    double sine, cosine;
+    radius = sqrt(__dmul_rn(-2.0, plain_ln(radius)));
+    sine_and_cosine(turn, sine, cosine);
+    first = __dmul_rn(radius, cosine); second = __dmul_rn(radius, sine);
+}
+
+template <class T> INLINE void normal(T* y, i64 count, const Draw& draw, double mean, double deviation) {
+    constexpr double STEP = 1.0 / 4294967296.0;
+    auto write = [&](i64 at, double x) {
+        x = __dadd_rn(mean, __dmul_rn(deviation, x));
+        if (at < count) { if constexpr (sizeof(T) == 8) y[at] = x; else y[at] = narrow<T>(float(x)); }
+    };
+    double a, b;
+    if constexpr (sizeof(T) == 8) each_pair(draw, count, [&](const Words& w, i64 at) {
+        box_muller(__dadd_rn(fraction(w.items[0], w.items[1]), UNIT), fraction(w.items[2], w.items[3]), a, b);
+        write(at, a); write(at + 16, b);
+    });
+    else each_block(draw, count, [&](const Words& w, i64 at) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            box_muller((double(w.items[2 * h]) + 1.0) * STEP, double(w.items[2 * h + 1]) * STEP, a, b);
+            write(at + 32 * h, a); write(at + 32 * h + 16, b);
+        }
+    });
+}
+
+INLINE u64 whole_word(const Words& w, int h) { return u64(w.items[2 * h]) << 32 | w.items[2 * h + 1]; }
+// word · bound / 2^64; false for the 2^64 mod bound words that are too many.
+INLINE bool scaled(u64 word, u64 bound, u64& number) {
+    u64 low = word * bound;
+    number = __umul64hi(word, bound);
+    return low >= bound || low >= (0 - bound) % bound;
+}
+
+KERNEL(integers_i64, i64* y, i64 count, Draw draw, i64 low, u64 bound) {
+    each_pair(draw, count, [&](const Words& w, i64 at) {
+        for (int h = 0; h < 2; h++) {
+            u64 number, block = u64(at / 32 * 16 + at % 16);
+            bool right = scaled(whole_word(w, h), bound, number);
+            for (u32 attempt = 1; !right && attempt < 256; attempt++) right = scaled(whole_word(philox(draw, block, attempt), h), bound, number);
+            if (at + 16 * h < count) y[at + 16 * h] = i64(u64(low) + (right ? number : 0));
+        }
+    });
+}
+KERNEL(keys_i64, i64* y, i64 count, Draw draw) {
+    each_pair(draw, count, [&](const Words& w, i64 at) {
+        for (int h = 0; h < 2; h++) if (at + 16 * h < count) y[at + 16 * h] = i64(whole_word(w, h));
+    });
+}
+KERNEL(bernoulli_u8, u8* y, i64 count, Draw draw, u64 threshold) {
+    each_block(draw, count, [&](const Words& w, i64 at) {
+        for (int e = 0; e < 4; e++) if (at + 16 * e < count) y[at + 16 * e] = u64(w.items[e]) < threshold;
+    });
+}
+KERNEL(bernoulli_of_f64, const double* chances, u8* y, i64 count, Draw draw) {
+    each_block(draw, count, [&](const Words& w, i64 at) {
+        for (int e = 0; e < 4; e++) if (at + 16 * e < count) y[at + 16 * e] = double(w.items[e]) < chances[at + 16 * e] * 4294967296.0;
+    });
+}
+
+// Two roundings, as on the CPU.
+INLINE float product_and_sum(float x, float scale, float shift) { return __fadd_rn(__fmul_rn(x, scale), shift); }
+INLINE double product_and_sum(double x, double scale, double shift) { return __dadd_rn(__dmul_rn(x, scale), shift); }
+
+template <class T> INLINE void thin(const T* x, T* y, i64 count, const Draw& draw, u64 threshold, i64 group, double scale, double shift, double dropped) {
+    using R = Real<T>;
+    // Multiplied also where it is dropped: a NaN stays one.
+    auto write = [&](i64 at, u32 word) {
+        bool kept = u64(word) >= threshold;
+        y[at] = narrow<T>(product_and_sum(R(widen(x[at])), kept ? R(scale) : R(0), kept ? R(shift) : R(dropped)));
+    };
+    if (group <= 1) {
+        each_block(draw, count, [&](const Words& w, i64 at) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) if (at + 16 * e < count) write(at + 16 * e, w.items[e]);
+        });
+        return;
+    }
+    for (i64 at = first_of_grid(); at < count; at += step_of_grid()) {
+        i64 run = at / group;
+        Words w = philox(draw, u64(run / 64 * 16 + run % 16), 0);
+        int which = int(run / 16 % 4);
+        write(at, which == 0 ? w.items[0] : which == 1 ? w.items[1] : which == 2 ? w.items[2] : w.items[3]);
+    }
+}
+
+#define RANDOM(t, T)                                                                                                                             \
+    KERNEL(uniform_##t, T* y, i64 count, Draw draw, double low, double high) { uniform(y, count, draw, low, high); }                             \
+    KERNEL(normal_##t, T* y, i64 count, Draw draw, double mean, double deviation) { normal(y, count, draw, mean, deviation); }                   \
+    KERNEL(thin_##t, const T* x, T* y, i64 count, Draw draw, u64 threshold, i64 group, double scale, double shift, double dropped) {             \
+        thin(x, y, count, draw, threshold, group, scale, shift, dropped);                                                                        \
+    }
+FLOATS(RANDOM)
