@@ -106,7 +106,7 @@ fn padded(targets: &Tensor, lengths: &Tensor) -> Result<Result<Tensor, Fault>> {
         table[row * width..][..own.len()].copy_from_slice(own);
         rest = others;
     }
-    Ok(Ok(Tensor::from_vec(table, [counts.len(), width])?.to_dtype(targets.dtype()?)))
+    Ok(Ok(Tensor::from_vec(table, [counts.len(), width])?.to_dtype(targets.dtype()?).near(targets)))
 }
 
 /// Connectionist temporal classification: `-ln P(target)`, where `P` sums over all ways to spell the target along the steps, each

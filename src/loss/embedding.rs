@@ -273,7 +273,7 @@ impl InfoNceLoss {
             return refused_as(NAME, Fault::shape(what, help), &["queries", "keys"], &[queries, keys]);
         }
         let similarities = similarities(NAME, queries, keys, self.temperature);
-        let own = Tensor::arange(count);
+        let own = Tensor::arange(count).near(&similarities);
         let mut each = partners(NAME, &similarities, &own);
         if self.symmetric {
             each = (each + partners(NAME, &similarities.transpose(0, 1), &own)) * 0.5;
@@ -342,10 +342,10 @@ impl NtXentLoss {
             Err(failed) => return failed,
         };
         let all = Tensor::cat(&[first, second], 0);
-        let itself = Tensor::eye(2 * count).to_dtype(DType::Bool);
+        let itself = Tensor::eye(2 * count).to_dtype(DType::Bool).near(first);
         let similarities = similarities(NAME, &all, &all, self.temperature).masked_fill(&itself, f64::NEG_INFINITY);
         let others = Tensor::cat(&[Tensor::arange(count) + count as f64, Tensor::arange(count)], 0);
-        narrow(reduced(partners(NAME, &similarities, &others.to_dtype(DType::I64)), self.reduction), first)
+        narrow(reduced(partners(NAME, &similarities, &others.to_dtype(DType::I64).near(first)), self.reduction), first)
     }
 }
 

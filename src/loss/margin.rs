@@ -324,7 +324,7 @@ impl MultilabelMarginLoss {
             Ok(listed) => listed,
             Err(fault) => return refused_as(NAME, fault, &["scores", "target"], &[scores, target]),
         };
-        let table = |numbers: Vec<f64>, width: usize| Tensor::from_vec(numbers, [rows, width]);
+        let table = |numbers: Vec<f64>, width: usize| Tensor::from_vec(numbers, [rows, width]).map(|x| x.near(scores));
         let (chosen, counts, others) =
             match (table(listed.chosen, listed.most), table(listed.counts, listed.most), table(listed.others, classes))
             {

@@ -86,7 +86,7 @@ impl Sampler {
             }
         }
         let rows = Shape::new(rows).map_err(|fault| Error::new("sampler", fault))?;
-        Tensor::from_vec(chosen, rows)
+        Ok(Tensor::from_vec(chosen, rows)?.near(scores))
     }
     #[track_caller]
     fn check(&self) -> Result<()> {

@@ -216,7 +216,7 @@ fn beside_floats(x: &Tensor, number: Number) -> Option<f64> {
 #[cold]
 fn whole(pair: Pair, x: &Tensor, number: Number, swapped: bool) -> Tensor {
     let dtype = number.meets(x.dtype().unwrap_or(DType::I64));
-    let (x, other) = (x.to_dtype(dtype), number.tensor(dtype));
+    let (x, other) = (x.to_dtype(dtype), number.tensor(dtype).near(x));
     if swapped { apply(pair, [&other, &x]) } else { apply(pair, [&x, &other]) }
 }
 

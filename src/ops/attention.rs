@@ -387,7 +387,7 @@ fn defined(op: &Attends, inputs: &[Tensor]) -> Tensor {
             scores = scores + added(mask)?;
         }
         if op.causal {
-            let below = Tensor::ones([length, seen]).tril(0).to_dtype(DType::Bool);
+            let below = Tensor::ones([length, seen]).tril(0).to_dtype(DType::Bool).near(&scores);
             let below = added(&below)?.to_dtype(scores.dtype()?);
             scores = scores + below;
         }
@@ -415,7 +415,7 @@ fn defined(op: &Attends, inputs: &[Tensor]) -> Tensor {
 fn each(x: &Tensor, change: impl Fn(f64) -> f64) -> crate::Result<Tensor> {
     let (dtype, shape) = (x.dtype()?, x.shape()?);
     let numbers: Vec<f64> = x.to_vec::<f64>()?.into_iter().map(change).collect();
-    Ok(Tensor::from_vec(numbers, shape)?.to_dtype(dtype))
+    Ok(Tensor::from_vec(numbers, shape)?.to_dtype(dtype).near(x))
 }
 
 /// A boolean mask as numbers to add; a float mask is that already.

@@ -104,7 +104,7 @@ impl Op for Choose {
     fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
         let (condition, arriving) = (call.input(0), &arriving[0]);
         let gradient = match which {
-            0 => return Tensor::full(*call.shape(0), 0.0, call.dtype(0)),
+            0 => return Tensor::full(*call.shape(0), 0.0, call.dtype(0)).near(arriving),
             1 => condition.choose(arriving, 0.0),
             _ => condition.choose(0.0, arriving),
         };
@@ -144,7 +144,7 @@ impl Op for MaskedFill {
     }
     fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
         match which {
-            0 => Tensor::full(*call.shape(0), 0.0, call.dtype(0)),
+            0 => Tensor::full(*call.shape(0), 0.0, call.dtype(0)).near(&arriving[0]),
             _ => apply(MaskedFill(0.0), [&call.input(0), &arriving[0]]),
         }
     }
@@ -179,7 +179,7 @@ impl Tensor {
             (None, Some(b), ..) => apply(Choose, [self, &a.beside(b), b]),
             (None, None, Operand::Number(a), Operand::Number(b)) => {
                 let meeting = b.meets(a.meets(DType::Bool));
-                apply(Choose, [self, &a.tensor(meeting), &b.tensor(meeting)])
+                apply(Choose, [self, &a.tensor(meeting).near(self), &b.tensor(meeting).near(self)])
             }
             _ => self.clone(),
         }

@@ -100,15 +100,16 @@ impl Op for Alignments {
         let Alignment { blank, zero_infinity } = self.0;
         let (x, lengths) = (&inputs[0], &inputs[2]);
         let target_lengths = inputs[3].to_dtype(DType::I64);
-        let constant = |sizes: [usize; 2], number: f64| Tensor::full(sizes, number, call.dtype(0));
+        let constant = |sizes: [usize; 2], number: f64| Tensor::full(sizes, number, call.dtype(0)).near(x);
 
         // `_ a _ b _`: blanks around each symbol, and what is filled up is blank too.
-        let blanks = Tensor::full([batch, width], blank as f64, DType::I64);
-        let counts = Tensor::arange(width).less(target_lengths.unsqueeze(1));
+        let blanks = Tensor::full([batch, width], blank as f64, DType::I64).near(x);
+        let counts = Tensor::arange(width).near(x).less(target_lengths.unsqueeze(1));
         let symbols =
             counts.choose(inputs[1].to_dtype(DType::I64), &blanks).clamp(0.0, classes.saturating_sub(1) as f64);
         let pairs = Tensor::stack(&[&blanks, &symbols], 2).reshape([batch, 2 * width]);
-        let class = Tensor::cat(&[&pairs, &Tensor::full([batch, 1], blank as f64, DType::I64)], 1).to_dtype(DType::I64);
+        let last = Tensor::full([batch, 1], blank as f64, DType::I64).near(x);
+        let class = Tensor::cat(&[&pairs, &last], 1).to_dtype(DType::I64);
         let count = 2 * width + 1;
 
         // ln of the sum over all paths that stand at each position.

@@ -98,7 +98,8 @@ impl Tensor {
             (0..count as i64).map(|at| begins.partition_point(|&begin| begin <= at) as i64 - 1).collect();
         match Tensor::from_vec(bags, [count]) {
             Ok(bags) => {
-                Tensor::zeros([begins.len(), width]).to_dtype(dtype).index_reduce(0, &bags, &rows, combine, false)
+                let zeros = Tensor::full([begins.len(), width], 0.0, dtype).near(table);
+                zeros.index_reduce(0, &bags.near(table), &rows, combine, false)
             }
             Err(error) => Tensor::failed(error),
         }

@@ -377,7 +377,8 @@ impl Tensor {
                 1 => 0.0,
                 _ => (2.0 * i as f64 / last - 1.0) * if align_corners { 1.0 } else { last / size as f64 },
             });
-            Tensor::from_vec(centres.collect::<Vec<f64>>(), [size]).map_or_else(Tensor::failed, |x| x.to_dtype(dtype))
+            let centres = Tensor::from_vec(centres.collect::<Vec<f64>>(), [size]);
+            centres.map_or_else(Tensor::failed, |x| x.to_dtype(dtype).near(self))
         };
         // Places as rows [x, y, 1] or [x, y, z, 1].
         let mut columns = Vec::new();
@@ -386,7 +387,7 @@ impl Tensor {
             beside[axis] = sizes[axis];
             columns.push(steps(sizes[axis]).reshape(&beside[..]).expand(&sizes[..]));
         }
-        columns.push(Tensor::ones(&sizes[..]).to_dtype(dtype));
+        columns.push(Tensor::full(&sizes[..], 1.0, dtype).near(self));
         let places = Tensor::stack(&columns, -1).reshape([-1, axes as isize + 1]);
         let grid = places.matmul(&self.transpose(1, 2));
         grid.reshape(&[&[shape[0]], &sizes[..], &[axes]].concat()[..])

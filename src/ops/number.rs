@@ -115,7 +115,9 @@ impl<'a> Operand<'a> {
         match self {
             Operand::Tensor(tensor) => Cow::Borrowed(tensor),
             Operand::Owned(tensor) => Cow::Owned(tensor),
-            Operand::Number(number) => Cow::Owned(number.tensor(number.meets(other.dtype().unwrap_or(DType::F32)))),
+            Operand::Number(number) => {
+                Cow::Owned(number.tensor(number.meets(other.dtype().unwrap_or(DType::F32))).near(other))
+            }
         }
     }
 }

@@ -95,7 +95,7 @@ fn first<'a, const N: usize>(inputs: &[&'a Value]) -> [&'a Value; N] {
 
 /// Zeros that know where they come from, so that what is recorded can be differentiated again.
 fn zeros(arriving: &Tensor, which: usize, call: &Call<'_>) -> Tensor {
-    arriving.masked_fill(&Tensor::full((), 1.0, DType::Bool), 0.0).to_dtype(call.dtype(which))
+    arriving.masked_fill(&Tensor::full((), 1.0, DType::Bool).near(arriving), 0.0).to_dtype(call.dtype(which))
 }
 
 /// The gradient as recorded operations.
@@ -216,7 +216,7 @@ fn evaluate(program: &Program, inputs: &[Tensor], parameters: &[f64]) -> Tensor 
     let like = inputs.iter().find(|input| input.dtype().is_ok_and(|dtype| dtype.is_float())).unwrap_or(&inputs[0]);
     let tensor = |x: &Held| match x {
         Held::Tensor(tensor) => tensor.clone(),
-        Held::Number(number) => Tensor::compute(|| Ok(Tensor::full((), *number, like.dtype()?))),
+        Held::Number(number) => Tensor::compute(|| Ok(Tensor::full((), *number, like.dtype()?).near(like))),
     };
     for instruction in program.instructions() {
         let at = |register: Register| &held[register as usize];

@@ -221,7 +221,7 @@ impl Tensor {
                 Ok(dtype) => dtype,
                 Err(error) => return Tensor::failed(error),
             };
-            return Tensor::eye(size).to_dtype(dtype).expand(&shape[..]);
+            return Tensor::eye(size).to_dtype(dtype).near(self).expand(&shape[..]);
         }
         let base = if power < 0 { self.inverse() } else { self.clone() };
         let (mut result, mut factor, mut power) = (None, base, power.unsigned_abs());

@@ -72,8 +72,8 @@ impl Tensor {
             return refused("sliding_windows", fault, &[self]);
         }
         let count = (length - size) / step + 1;
-        let starts = Tensor::arange(count) * step as i64;
-        let places = starts.unsqueeze(1) + Tensor::arange(size);
+        let starts = Tensor::arange(count).near(self) * step as i64;
+        let places = starts.unsqueeze(1) + Tensor::arange(size).near(self);
         let axis = if axis < 0 { axis + rank } else { axis };
         self.take_slices(axis, &places).move_axis(axis + 1, -1)
     }

@@ -225,7 +225,10 @@ impl Op for SliceAssign {
     }
     fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
         match which {
-            0 => arriving[0].slice_assign(self.0.clone(), &Tensor::full((), 0.0, call.dtype(1))),
+            0 => {
+                let zero = Tensor::full((), 0.0, call.dtype(1)).near(&arriving[0]);
+                arriving[0].slice_assign(self.0.clone(), &zero)
+            }
             _ => arriving[0].slice(self.0.clone()),
         }
     }

@@ -110,7 +110,7 @@ impl Tensor {
             }
         }
         match Tensor::from_vec(places, [rows, count]) {
-            Ok(places) => self.take_slices(0, &places),
+            Ok(places) => self.take_slices(0, &places.near(self)),
             Err(error) => Tensor::failed(error),
         }
     }

@@ -231,6 +231,15 @@ impl Tensor {
             _ => self.clone(),
         }
     }
+    /// Brought to the device of another tensor: what becomes of a constant that an operation needs beside it.
+    #[track_caller]
+    #[inline]
+    pub(crate) fn near(self, other: &Tensor) -> Tensor {
+        match &other.value {
+            Ok(value) if value.device() != Device::Cpu => self.to(value.device()),
+            _ => self,
+        }
+    }
     /// The same tensor with a name, for errors and pictures. A variable without a name takes it itself, wherever it is held.
     ///
     /// ```

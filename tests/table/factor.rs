@@ -12,7 +12,7 @@ fn sound(x: &Tensor) -> Tensor {
     for row in 0..rows {
         steps.extend((0..columns).map(|column| if row == column { 5.0 + row as f64 } else { 0.0 }));
     }
-    let steps = Tensor::from_vec(steps, [rows, columns]).unwrap_or_else(Tensor::failed);
+    let steps = beside(x, Tensor::from_vec(steps, [rows, columns]).unwrap_or_else(Tensor::failed));
     x + steps.to_dtype(x.dtype().unwrap_or(DType::F32))
 }
 

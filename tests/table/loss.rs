@@ -384,7 +384,10 @@ fn margins() -> Vec<Row> {
             ((&x[0] - own + 1.1).clamp_min(0.0) * (1.0 - chosen)).mean_over(1)
         })
         .composed(),
-        row("multilabel_margin_loss", |x| multilabel_margin_loss(&x[0], &Tensor::from([[2, 0, -1, 1], [-1, 3, 0, 1]])))
+        row("multilabel_margin_loss", |x| {
+            let target = beside(&x[0], Tensor::from([[2, 0, -1, 1], [-1, 3, 0, 1]]));
+            multilabel_margin_loss(&x[0], &target)
+        })
             .on([real([2, 4]).distinct()])
             .definition(|x| {
                 let x = x[0].select(0, 0);
@@ -515,7 +518,10 @@ fn sequences() -> Vec<Row> {
     };
     let two = || Tensor::from([2, 2]);
     vec![
-        row("ctc_loss", move |x| ctc_loss(&x[0], &targets(), &inputs(), &lengths()))
+        row("ctc_loss", move |x| {
+            let [targets, inputs, lengths] = [targets(), inputs(), lengths()].map(|given| beside(&x[0], given));
+            ctc_loss(&x[0], &targets, &inputs, &lengths)
+        })
             .on([real([6, 3, 4])])
             .definition(|x| {
                 let p = x[0].softmax(-1);

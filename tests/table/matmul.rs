@@ -127,14 +127,14 @@ pub fn rows() -> Vec<Row> {
             .composed()
             .wrong(ErrorKind::Shape, &["not square", "2 × 3"], || Tensor::zeros([2, 3]).matrix_power(2)),
         row("matrix_power inverse", |x| {
-            let ones = (Tensor::eye(3) * 3.0).to_dtype(x[0].dtype().unwrap_or(DType::F32));
+            let ones = beside(&x[0], Tensor::eye(3) * 3.0).to_dtype(x[0].dtype().unwrap_or(DType::F32));
             (&x[0] + ones).matrix_power(-3)
         })
         .on([real([3, 3]).between(-0.9, 0.9)])
         .on([real([2, 3, 3]).between(-0.9, 0.9)])
         .composed()
         .definition(|x| {
-            let ones = (Tensor::eye(3) * 3.0).to_dtype(x[0].dtype().unwrap_or(DType::F32));
+            let ones = beside(&x[0], Tensor::eye(3) * 3.0).to_dtype(x[0].dtype().unwrap_or(DType::F32));
             let inverse = (&x[0] + ones).inverse();
             inverse.matmul(&inverse.matmul(&inverse))
         }),

@@ -192,6 +192,11 @@ pub fn row<R: Results>(name: &'static str, call: impl Fn(&[Tensor]) -> R + 'stat
     }
 }
 
+/// A constant on the device of an operand.
+pub fn beside(x: &Tensor, constant: Tensor) -> Tensor {
+    constant.to(x.device().unwrap_or_default())
+}
+
 impl Row {
     /// Adds a case: one input for each operand.
     pub fn on(mut self, inputs: impl IntoIterator<Item = Input>) -> Row {

@@ -6,7 +6,6 @@ use crate::device::accumulate::Accumulate;
 use crate::device::attention::{Attend, Attended, Attending, AttentionGradients};
 use crate::device::bits::{Bits, Bitwise};
 use crate::device::convolve::{Convolve, Manner};
-use crate::device::copy::Arrange;
 use crate::device::cross_entropy::{Classes, CrossEntropy, Entropies};
 use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::device::factor::{Factor, Lu, Side};
@@ -22,7 +21,7 @@ use crate::device::scan::Scan;
 use crate::device::sort::{Distinct, Sort};
 use crate::device::window::{Blend, Sliding, Span, Windows};
 use crate::error::Fault;
-use crate::layout::{DType, Layout, Shape};
+use crate::layout::{DType, Shape};
 
 /// "softmax has no CUDA kernel yet".
 #[cold]
@@ -42,20 +41,7 @@ macro_rules! lacking {
         }
     )* };
 }
-
-impl Arrange for Cuda {
-    lacking! {
-        contiguous(&Value) -> Value;
-        duplicate(&Value) -> Value;
-        cast(&Value, DType) -> Value;
-        join(&[&Value], usize) -> Value;
-        place(&Value, Shape, &Layout, f64) -> Value;
-        replace(&Value, &[(Layout, &Value)]) -> Value;
-        overwrite(&mut Value, &Layout, &Value) -> ();
-        add_at(&Value, &[(Layout, &Value)]) -> Value;
-        triangle(&Value, bool, isize) -> Value;
-    }
-}
+pub(super) use lacking;
 
 impl Accumulate for Cuda {
     lacking! {

@@ -1,8 +1,9 @@
 //! A call of a kernel: its arguments, held against what the kernel takes, and its grid.
 
 use super::Cuda;
-use super::driver::{Address, Grid};
+use super::driver::Grid;
 use super::module::{Kernel, Parameter};
+use super::transfer::address;
 use crate::device::Value;
 use crate::error::Fault;
 use crate::layout::{Layout, MAX_RANK};
@@ -10,25 +11,27 @@ use smallvec::SmallVec;
 
 /// Threads of a block, where a kernel does not want another number.
 pub(super) const THREADS: usize = 256;
+/// Elements for a thread of a kernel that goes over all of them.
+const EACH: usize = 4;
 
-/// Sizes and strides as kernels see them, by value: `struct View` of `kernels/device.cuh`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(super) struct View {
-    rank: i32,
-    padding: i32,
-    sizes: [i64; MAX_RANK],
-    strides: [i64; MAX_RANK],
-}
-
-impl View {
-    pub(super) fn new(layout: &Layout) -> View {
-        let mut view = View { rank: layout.rank() as i32, padding: 0, sizes: [1; MAX_RANK], strides: [0; MAX_RANK] };
-        for (axis, (&size, &stride)) in layout.dims().iter().zip(layout.strides()).enumerate() {
-            (view.sizes[axis], view.strides[axis]) = (size as i64, stride as i64);
+/// Sizes and strides as kernels see them, by value: `struct View` of `kernels/view.cuh`, a word for its rank, then sizes and
+/// strides. A kernel counts elements in row-major order, so axes that follow each other in memory are one to it.
+fn view(layout: &Layout) -> [u64; 1 + 2 * MAX_RANK] {
+    let mut axes = SmallVec::<[(i64, i64); MAX_RANK]>::new();
+    for (&size, &stride) in layout.dims().iter().zip(layout.strides()).filter(|(size, _)| **size != 1) {
+        let (size, stride) = (size as i64, stride as i64);
+        match axes.last_mut() {
+            Some((outer, step)) if *step == stride * size => (*outer, *step) = (*outer * size, stride),
+            _ => axes.push((size, stride)),
         }
-        view
     }
+    let mut words = [0; 1 + 2 * MAX_RANK];
+    words[0] = axes.len() as u64;
+    words[1..=MAX_RANK].fill(1);
+    for (axis, (size, stride)) in axes.into_iter().enumerate() {
+        (words[1 + axis], words[1 + MAX_RANK + axis]) = (size as u64, stride as u64);
+    }
+    words
 }
 
 /// A kernel with its arguments, to be launched.
@@ -62,11 +65,10 @@ impl Launch {
         if let Err(fault) = self.cuda.holds(value) {
             self.fault.get_or_insert(fault);
         }
-        let first = if value.count() == 0 { 0 } else { value.layout().offset() * value.dtype().size() };
-        self.push(&[value.buffer().address() + first as Address], Parameter::Whole(8))
+        self.push(&[address(value)], Parameter::Whole(8))
     }
-    /// The same, for writing.
-    pub(super) fn write(self, value: &mut Value) -> Launch {
+    /// The same, for writing: of a value that was made for it, or that nobody else holds.
+    pub(super) fn write(self, value: &Value) -> Launch {
         self.read(value)
     }
     /// No address: an operand that is not there.
@@ -89,23 +91,23 @@ impl Launch {
     pub(super) fn double(self, number: f64) -> Launch {
         self.push(&[number.to_bits()], Parameter::Float(8))
     }
+    /// An element of so many bytes, by its bits.
+    pub(super) fn word(self, bits: u64, size: usize) -> Launch {
+        self.push(&[bits], Parameter::Whole(size))
+    }
     /// Sizes and strides.
     pub(super) fn view(self, layout: &Layout) -> Launch {
-        let View { rank, sizes, strides, .. } = View::new(layout);
-        let mut words = SmallVec::<[u64; 17]>::from_slice(&[rank as u32 as u64]);
-        words.extend(sizes.iter().chain(&strides).map(|&number| number as u64));
-        self.push(&words, Parameter::Block(size_of::<View>()))
+        let words = view(layout);
+        self.push(&words, Parameter::Block(size_of_val(&words)))
     }
     /// Words that the kernel takes as one block.
     pub(super) fn block(self, words: &[u64]) -> Launch {
         self.push(words, Parameter::Block(size_of_val(words)))
     }
-    /// Launches it with a thread for each of `count` elements, in blocks of [`THREADS`]; with none, nothing happens. There are
-    /// at most as many blocks as keep the GPU busy: each thread goes on to further elements.
+    /// Launches it over `count` elements, [`EACH`] for a thread, in blocks of [`THREADS`]; with none, nothing happens. Where
+    /// there are very many, each thread goes on to further ones.
     pub(super) fn over(self, count: usize) -> Result<(), Fault> {
-        let most = self.cuda.0.multiprocessors * 16;
-        let blocks = count.div_ceil(THREADS).min(most);
-        self.grid([blocks, 1, 1], THREADS, 0)
+        self.grid([count.div_ceil(THREADS * EACH).min(65_536), 1, 1], THREADS, 0)
     }
     /// Launches it on a grid of blocks; with no blocks, nothing happens.
     pub(super) fn grid(mut self, blocks: [usize; 3], threads: usize, shared: usize) -> Result<(), Fault> {
@@ -138,5 +140,27 @@ impl Launch {
         // whose layouts lie inside their buffers and whose holders' blocks outlive the launch in the order of the stream; a
         // kernel stays inside the views and counts it is given, which the checked stand-in driver watches in the tests.
         unsafe { gpu.launch(self.kernel.function, grid, &mut arguments) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Shape;
+
+    #[test]
+    fn axes_that_follow_each_other_are_one() {
+        let dense = Layout::contiguous(Shape::new(&[2, 1, 3, 4]).unwrap());
+        let words = |layout: &Layout| {
+            let words = view(layout);
+            let rank = words[0] as usize;
+            (words[1..=rank].to_vec(), words[9..9 + rank].iter().map(|&w| w as i64).collect::<Vec<_>>())
+        };
+        assert_eq!(words(&dense), (vec![24], vec![1]));
+        assert_eq!(words(&dense.permuted(&[3, 1, 0, 2])), (vec![4, 6], vec![1, 4]));
+        assert_eq!(words(&dense.flipped(&[3])), (vec![6, 4], vec![4, -1]));
+        let repeated = Layout::contiguous(Shape::new(&[1, 3]).unwrap()).expanded(&Shape::new(&[2, 5, 3]).unwrap());
+        assert_eq!(words(&repeated.unwrap()), (vec![10, 3], vec![0, 1]));
+        assert_eq!(words(&Layout::contiguous(Shape::new(&[]).unwrap())), (vec![], vec![]));
     }
 }

@@ -5,15 +5,12 @@
 //!
 //! Everything on one GPU is done on one stream, in the order in which it is called. So a block that nobody holds any more can
 //! be handed out at once, and nothing waits for the GPU but a read.
-
-#[allow(dead_code, reason = "until the first kernel is called")]
+mod copy;
 mod driver;
 mod elementwise;
 mod lacking;
-#[allow(dead_code, reason = "until the first kernel is called")]
 mod launch;
 mod memory;
-#[allow(dead_code, reason = "until the first kernel is called")]
 mod module;
 mod transfer;
 
@@ -28,8 +25,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// One GPU that has been opened, as a set of kernels. [`Device::cuda`] makes it.
 #[derive(Clone, Copy)]
 pub struct Cuda(&'static Opened);
-
-#[allow(dead_code, reason = "until the first kernel is called")]
 /// What an open GPU has; it stays open until the program ends.
 struct Opened {
     number: usize,
@@ -87,12 +82,7 @@ impl Cuda {
         let buffer = self.allocate(shape.count() * dtype.size())?;
         Value::within(buffer, Layout::contiguous(shape), dtype)
     }
-    /// A new value of one number everywhere.
-    pub(super) fn full(self, shape: Shape, dtype: DType, number: f64) -> Result<Value, Fault> {
-        self.take_in(&Value::full(shape, dtype, number)?)
-    }
     /// Are the numbers on this GPU?
-    #[allow(dead_code, reason = "until the first kernel is called")]
     fn holds(self, value: &Value) -> Result<(), Fault> {
         if value.device() == Device::Cuda(self) {
             return Ok(());

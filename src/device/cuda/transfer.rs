@@ -109,6 +109,12 @@ fn moved(layout: &Layout, first: usize) -> Layout {
     }
 }
 
+/// Where a value's first element is.
+pub(super) fn address(value: &Value) -> Address {
+    let first = if value.count() == 0 { 0 } else { value.layout().offset() * value.dtype().size() };
+    value.buffer().address() + first as Address
+}
+
 impl Cuda {
     fn staging<R>(self, work: impl FnOnce(&Staging) -> Result<R, Fault>) -> Result<R, Fault> {
         let mut staging = lock(&self.0.staging);
@@ -128,6 +134,19 @@ impl Cuda {
         // SAFETY: the block is new and has room for them.
         self.staging(|staging| unsafe { staging.take_in(&self.0.gpu, buffer.address(), bytes) })?;
         Value::within(buffer, moved(value.layout(), first), value.dtype())
+    }
+    /// The elements of a dense value, copied over those of another, which has as many.
+    pub(super) fn copy(self, to: &Value, from: &Value) -> Result<(), Fault> {
+        self.holds(to).and_then(|()| self.holds(from))?;
+        let bytes = from.count() * from.dtype().size();
+        if to.count() * to.dtype().size() != bytes || !to.is_contiguous() || !from.is_contiguous() {
+            return Err(Fault::defect(format!("{from:?} does not fill {to:?}")));
+        }
+        if bytes == 0 || to.shares_memory(from) {
+            return Ok(());
+        }
+        // SAFETY: so many bytes stand at both, in different blocks.
+        unsafe { self.0.gpu.copy_within(address(to), address(from), bytes) }
     }
     /// A value of this GPU, copied to the CPU: waits until it has been computed.
     pub(in crate::device) fn bring_back(self, value: &Value) -> Result<Value, Fault> {

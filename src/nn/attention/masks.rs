@@ -1,5 +1,6 @@
 //! Masks of attention layers: who sees whom.
 
+use crate::device::Device;
 use crate::error::{Error, Fault, Result};
 use crate::layout::DType;
 use crate::tensor::Tensor;
@@ -107,7 +108,7 @@ impl Masks {
     /// One mask that broadcasts to `[examples, heads, queries, keys]`: numbers to add and what is hidden, apart. `causal`:
     /// no query sees a later key.
     #[track_caller]
-    pub(super) fn resolve(&self, seen: Seen, dtype: DType, causal: bool) -> Result<Resolved> {
+    pub(super) fn resolve(&self, seen: Seen, (dtype, device): (DType, Device), causal: bool) -> Result<Resolved> {
         let mut resolved = Resolved::default();
         if let Some(mask) = &self.scores {
             resolved.meet(self.fitted(mask, seen)?, dtype)?;
@@ -116,7 +117,8 @@ impl Masks {
             resolved.meet(padding(mask, seen)?, dtype)?;
         }
         if causal {
-            resolved.meet(hidden_after(seen.queries, seen.keys - seen.added, seen.past), dtype)?;
+            let hidden = hidden_after(seen.queries, seen.keys - seen.added, seen.past);
+            resolved.meet(hidden.to(device), dtype)?;
         }
         if seen.added > 0 {
             resolved.widen(seen)?;
@@ -215,7 +217,7 @@ impl Resolved {
             if let Some(columns) = sizes.last_mut() {
                 *columns = seen.added;
             }
-            *mask = Tensor::cat(&[old, Tensor::full(&sizes, 0.0, mask.dtype()?)], -1);
+            *mask = Tensor::cat(&[old, Tensor::full(&sizes, 0.0, mask.dtype()?).near(mask)], -1);
         }
         Ok(())
     }

@@ -299,9 +299,9 @@ impl MultiheadAttention {
         // The kernel counts from the first key, so it can leave a mask out where nothing stands before or behind.
         let by_kernel = causal && past == 0 && added == 0 && wanted == Weights::None;
         let dtype = query.dtype()?;
-        let mut resolved = masks.resolve(seen, dtype, causal && !by_kernel)?;
+        let mut resolved = masks.resolve(seen, (dtype, query.device()?), causal && !by_kernel)?;
         if options.alibi {
-            resolved.add(distances(heads, queries, keys - added, past, added, dtype));
+            resolved.add(distances(heads, queries, keys - added, past, added, dtype).near(&query));
         }
         let rate = self.dropout.rate;
         let dropout = if rate == 0.0 { None } else { self.dropout.stream.draw() };

@@ -107,7 +107,7 @@ impl Determinant {
     fn cofactors(a: &Tensor) -> Tensor {
         let (u, values, vt) = a.svd();
         let size = values.size(-1).unwrap_or(0);
-        let own = Tensor::eye(size).to_dtype(DType::Bool);
+        let own = Tensor::eye(size).to_dtype(DType::Bool).near(a);
         let others = own.choose(values.ones_like().unsqueeze(-2), values.unsqueeze(-2)).prod_over(-1);
         let signs = (u.determinant() * vt.determinant()).unsqueeze(-1).unsqueeze(-1);
         signs * (&u * others.unsqueeze(-2)).matmul(&vt)
@@ -137,7 +137,7 @@ impl Op for Determinant {
             return arriving[0].unsqueeze(-1).unsqueeze(-1) * Determinant::cofactors(&a);
         }
         let size = a.size(-1).unwrap_or(0);
-        eliminated(&(factor * Tensor::eye(size).to_dtype(call.dtype(0))), call)
+        eliminated(&(factor * Tensor::eye(size).to_dtype(call.dtype(0)).near(&a)), call)
     }
     fn saves(&self, _: usize) -> Saves {
         if self.log { Saves::INPUTS.and(Saves::output(0)) } else { Saves::INPUTS.and(Saves::OUTPUTS) }

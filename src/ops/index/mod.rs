@@ -15,7 +15,7 @@ mod reduce;
 pub(crate) use choose::{Select, Use};
 
 use crate::device::index::{Assembly, Combine, Index};
-use crate::device::{Value, on};
+use crate::device::{Device, Value, on};
 use crate::error::Fault;
 use crate::layout::{Axis, DType, Layout, Shape};
 use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one};
@@ -52,8 +52,8 @@ fn lowered(x: Value, shape: &Shape) -> Result<Outputs, Fault> {
 }
 
 /// One number as a value of any shape, without memory: kernels that write copy it first, which then fills.
-fn repeated(number: f64, shape: &Shape, dtype: DType) -> Result<Value, Fault> {
-    let single = Value::full(Shape::new(&[])?, dtype, number)?;
+fn repeated(number: f64, shape: &Shape, dtype: DType, device: Device) -> Result<Value, Fault> {
+    let single = Value::full_on(device, Shape::new(&[])?, dtype, number)?;
     single.with_layout(single.layout().expanded(shape)?)
 }
 
@@ -102,7 +102,7 @@ impl Op for Spread {
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
         let axis = along(self.axis, self.shape.len())?;
-        let base = repeated(0.0, &self.shape, inputs[0].dtype())?;
+        let base = repeated(0.0, &self.shape, inputs[0].dtype(), inputs[0].device())?;
         let [base, source, index] = raised([&base, inputs[0], inputs[1]])?;
         lowered(on!(base.device(), scatter(&base, axis, &index, &source, Combine::Sum, true))?, &self.shape)
     }

@@ -67,7 +67,8 @@ impl Op for GatherLast {
         let number = Value::build::<i64>(*index.shape(), |out| {
             out.iter_mut().enumerate().for_each(|(i, number)| *number = i as i64)
         })?;
-        let nobody = repeated(-1.0, x.shape(), crate::DType::I64)?;
+        let number = number.to(x.device())?;
+        let nobody = repeated(-1.0, x.shape(), crate::DType::I64, x.device())?;
         let last = on!(x.device(), scatter(&nobody, axis, index, &number, Combine::Replace, true))?;
         let last = on!(x.device(), gather(&last, axis, index))?;
         let gathered = on!(x.device(), gather(x, axis, index))?;
@@ -87,7 +88,7 @@ impl Op for GatherLast {
             return no_gradient(call);
         }
         Tensor::compute(|| {
-            let zeros = repeated(0.0, call.shape(0), call.dtype(0)).map_err(|fault| call.error(fault))?;
+            let zeros = repeated(0.0, call.shape(0), call.dtype(0), call.device()).map_err(|fault| call.error(fault))?;
             Ok(apply(Scatter { axis: self.axis }, [&Tensor::from_value(zeros), &call.input(1), &arriving[0]]))
         })
     }
@@ -111,7 +112,7 @@ impl Op for ScatterFill {
         "scatter_fill"
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
-        let source = repeated(self.number, inputs[1].shape(), inputs[0].dtype())?;
+        let source = repeated(self.number, inputs[1].shape(), inputs[0].dtype(), inputs[0].device())?;
         put(&[inputs[0], inputs[1], &source], self.axis, Combine::Replace, true)
     }
     fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
@@ -213,7 +214,7 @@ impl Op for IndexFill {
         let mut sizes = x.dims()[..axis].to_vec();
         sizes.extend_from_slice(index.dims());
         sizes.extend_from_slice(&x.dims()[axis + 1..]);
-        let source = repeated(self.number, &Shape::new(&sizes)?, x.dtype())?;
+        let source = repeated(self.number, &Shape::new(&sizes)?, x.dtype(), x.device())?;
         let how = Assembly { combine: Combine::Replace, include: true, skip: None };
         one(on!(x.device(), assemble(Some(x), x.dims()[axis], axis, index, &source, how))?)
     }

@@ -36,7 +36,7 @@ fn steps(op: &Recurs, inputs: &[Tensor]) -> Result<Tensors> {
         match &op.lengths {
             Some(lengths) => {
                 let awake: Vec<bool> = lengths.iter().map(|&length| length > at).collect();
-                let awake = Tensor::from_vec(awake, [lengths.len(), 1])?;
+                let awake = Tensor::from_vec(awake, [lengths.len(), 1])?.near(&hidden);
                 output = awake.choose(&new, 0.0);
                 hidden = awake.choose(&new, &hidden);
                 cell = cell.zip(new_cell).map(|(cell, new)| awake.choose(&new, &cell));
