@@ -2,7 +2,8 @@
 
 use super::Value;
 use crate::error::Fault;
-use crate::layout::Shape;
+use crate::layout::{MAX_RANK, Shape};
+use smallvec::SmallVec;
 
 /// The kernels that backward itself uses.
 pub trait Accumulate {
@@ -14,4 +15,10 @@ pub trait Accumulate {
     fn sum_of_squares(&self, x: &Value) -> Result<f64, Fault>;
     /// The position (in row-major order) and the number of the first element that is NaN or infinite.
     fn first_not_finite(&self, x: &Value) -> Result<Option<(usize, f64)>, Fault>;
+}
+
+/// The axes along which a value repeats what had this shape.
+pub(in crate::device) fn repeated_axes(x: &Value, shape: &Shape) -> SmallVec<[usize; MAX_RANK]> {
+    let front = x.rank().saturating_sub(shape.len());
+    (0..x.rank()).filter(|&axis| axis < front || (shape[axis - front] == 1 && x.dims()[axis] != 1)).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::Value;
 use crate::error::Fault;
-use crate::layout::Shape;
+use crate::layout::{MAX_RANK, Shape};
 
 /// The kernels that fold axes. `axes` ascend, without repetition, and are in range; with `keep` they stay with size 1.
 ///
@@ -48,4 +48,57 @@ pub trait Reduce {
     fn put(&self, x: &Value, places: &Value, shape: Shape, axes: &[usize]) -> Result<Value, Fault>;
     /// The numbers of `x` at given places (i64, dense) along the folded axes, in the shape of `places`.
     fn pick(&self, x: &Value, places: &Value, axes: &[usize]) -> Result<Value, Fault>;
+}
+
+/// The sizes after `axes` were folded.
+pub(in crate::device) fn folded_shape(x: &Value, axes: &[usize], keep: bool) -> Result<Shape, Fault> {
+    let mut sizes = [1; MAX_RANK];
+    let mut rank = 0;
+    for (axis, &size) in x.dims().iter().enumerate() {
+        let folded = axes.contains(&axis);
+        if keep || !folded {
+            sizes[rank] = if folded { 1 } else { size };
+            rank += 1;
+        }
+    }
+    Shape::new(&sizes[..rank])
+}
+
+/// A repeated view can show more numbers than anyone can wait for, though it takes no memory.
+pub(in crate::device) fn walkable(x: &Value) -> Result<(), Fault> {
+    if x.count() <= 1 << 40 {
+        return Ok(());
+    }
+    Err(Fault::memory(
+        format!("{} numbers to go through: the sizes are {:?}", x.count(), x.dims()),
+        "fold before you expand: a sum over a repeated axis is a product",
+    ))
+}
+
+/// How many numbers become one.
+pub(in crate::device) fn folded_count(x: &Value, axes: &[usize]) -> usize {
+    axes.iter().map(|&axis| x.dims()[axis]).product()
+}
+
+/// A fault where the numbers are no floats.
+pub(in crate::device) fn floats(x: &Value, what: &str) -> Result<(), Fault> {
+    if x.dtype().is_float() {
+        return Ok(());
+    }
+    Err(Fault::dtype(
+        format!("{what} of {} numbers is not defined", x.dtype()),
+        "convert to a float first: x.to_dtype(DType::F32)",
+    ))
+}
+
+/// A fault where something is the greatest or least of nothing.
+pub(in crate::device) fn not_empty(x: &Value, axes: &[usize]) -> Result<(), Fault> {
+    if folded_count(x, axes) > 0 || x.dims().iter().enumerate().any(|(axis, &size)| size == 0 && !axes.contains(&axis))
+    {
+        return Ok(());
+    }
+    Err(Fault::shape(
+        format!("there is no greatest or least of no numbers: the sizes are {:?}, along axes {axes:?}", x.dims()),
+        "give it at least one number, or look at the sizes first",
+    ))
 }

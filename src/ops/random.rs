@@ -57,10 +57,18 @@ impl Tensor {
     #[track_caller]
     #[doc(alias = "rand_like")]
     pub fn uniform_like(&self, range: Range<f64>, random: &mut Random) -> Tensor {
+        match self.dtype() {
+            Ok(dtype) => self.uniform_beside(dtype, range, random),
+            Err(error) => Tensor::failed(error),
+        }
+    }
+    /// Uniform numbers in this tensor's shape, on its device, in a float type.
+    #[track_caller]
+    pub(super) fn uniform_beside(&self, dtype: DType, range: Range<f64>, random: &mut Random) -> Tensor {
         let (at, draw) = (Location::caller(), random.draw());
         match self.value() {
             Ok(x) => {
-                made("uniform_like", on!(x.device(), uniform(*x.shape(), x.dtype(), range.start, range.end, draw)), at)
+                made("uniform_like", on!(x.device(), uniform(*x.shape(), dtype, range.start, range.end, draw)), at)
             }
             Err(error) => Tensor::failed(error.clone()),
         }

@@ -25,12 +25,12 @@ impl Tensor {
             let what = format!("a temperature of {temperature}");
             return refused("gumbel_softmax", Fault::value(what, "it must be above 0; 1 is usual"), &[self]);
         }
-        let (shape, dtype) = match (self.shape(), self.dtype()) {
-            (Ok(shape), Ok(dtype)) => (shape, dtype),
-            (Err(error), _) | (_, Err(error)) => return Tensor::failed(error),
+        let dtype = match self.dtype() {
+            Ok(dtype) => dtype,
+            Err(error) => return Tensor::failed(error),
         };
         // Never 0 or 1, whose logarithms are not finite.
-        let chance = Tensor::uniform_of(DType::F64, shape, 0.0..1.0, random).clamp(1e-15, 1.0 - 1e-15);
+        let chance = self.uniform_beside(DType::F64, 0.0..1.0, random).clamp(1e-15, 1.0 - 1e-15);
         let noise = -(-chance.ln()).ln();
         let soft = ((self + noise.to_dtype(dtype)) / temperature).softmax(axis);
         if !hard {

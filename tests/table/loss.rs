@@ -559,7 +559,9 @@ fn sequences() -> Vec<Row> {
         row("ctc_loss of targets in one row", move |x| {
             let loss = CtcLoss::new().with_blank(3).with_zero_infinity(true).with_reduction(Reduction::None);
             // The last example has one step for two symbols.
-            loss.of(&x[0], &Tensor::from([0, 1, 1, 2, 0]), &Tensor::from([5, 4, 1]), &Tensor::from([2, 1, 2]))
+            let given = [Tensor::from([0, 1, 1, 2, 0]), Tensor::from([5, 4, 1]), Tensor::from([2, 1, 2])];
+            let [targets, inputs, lengths] = given.map(|given| beside(&x[0], given));
+            loss.of(&x[0], &targets, &inputs, &lengths)
         })
         .on([real([5, 3, 4])])
         .definition(|x| {
@@ -571,7 +573,9 @@ fn sequences() -> Vec<Row> {
         .composed(),
         row("ctc_loss of one example", move |x| {
             let loss = CtcLoss::new().with_reduction(Reduction::Sum);
-            loss.of(&x[0], &Tensor::from([2, 2]), &Tensor::from(5), &Tensor::from(2))
+            let given = [Tensor::from([2, 2]), Tensor::from(5), Tensor::from(2)];
+            let [targets, input, length] = given.map(|given| beside(&x[0], given));
+            loss.of(&x[0], &targets, &input, &length)
         })
         .on([real([5, 3])])
         .definition(|x| spelled(&x[0].softmax(-1), 5, &[2, 2], 0))

@@ -4,12 +4,11 @@ use super::real::widest;
 use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::Value;
-use crate::device::accumulate::Accumulate;
+use crate::device::accumulate::{Accumulate, repeated_axes};
 use crate::device::copy::Arrange;
 use crate::device::reduce::Reduce;
 use crate::error::Fault;
-use crate::layout::{DType, Element, Layout, MAX_RANK, Shape, dispatch_float};
-use smallvec::SmallVec;
+use crate::layout::{DType, Element, Layout, Shape, dispatch_float};
 use std::ops::Add;
 
 /// Elements that one part handles.
@@ -32,14 +31,7 @@ impl Accumulate for Cpu {
     }
 
     fn sum_to(&self, x: &Value, shape: &Shape) -> Result<Value, Fault> {
-        let front = x.rank().saturating_sub(shape.len());
-        let mut axes: SmallVec<[usize; MAX_RANK]> = SmallVec::new();
-        for axis in 0..x.rank() {
-            if axis < front || (shape[axis - front] == 1 && x.dims()[axis] != 1) {
-                axes.push(axis);
-            }
-        }
-        let sum = self.sum(x, &axes, false)?;
+        let sum = self.sum(x, &repeated_axes(x, shape), false)?;
         sum.with_layout(Layout::contiguous(*shape))
     }
 

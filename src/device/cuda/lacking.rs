@@ -2,7 +2,6 @@
 
 use super::Cuda;
 use crate::device::Value;
-use crate::device::accumulate::Accumulate;
 use crate::device::attention::{Attend, Attended, Attending, AttentionGradients};
 use crate::device::bits::{Bits, Bitwise};
 use crate::device::convolve::{Convolve, Manner};
@@ -13,7 +12,6 @@ use crate::device::index::{Assembly, Combine, Index};
 use crate::device::matmul::{Joined, Matmul};
 use crate::device::random::{Draw, Generate, Thinning};
 use crate::device::recurrent::{Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
-use crate::device::reduce::Reduce;
 use crate::device::rotary::{Rotate, Rotation};
 use crate::device::rows::{Rows, Softmax, Standard, Standardized, ThreeGradients};
 use crate::device::sample::{Sample, Sampling};
@@ -42,36 +40,6 @@ macro_rules! lacking {
     )* };
 }
 pub(super) use lacking;
-
-impl Accumulate for Cuda {
-    lacking! {
-        add_up(Value, &Value) -> Value;
-        sum_to(&Value, &Shape) -> Value;
-        sum_of_squares(&Value) -> f64;
-        first_not_finite(&Value) -> Option<(usize, f64)>;
-    }
-}
-
-impl Reduce for Cuda {
-    lacking! {
-        sum(&Value, &[usize], bool) -> Value;
-        sum_known(&Value, &[usize], bool) -> Value;
-        mean(&Value, &[usize], bool) -> Value;
-        product(&Value, &[usize], bool) -> Value;
-        extreme(&Value, &[usize], bool, bool) -> Value;
-        extreme_place(&Value, &[usize], bool, bool) -> (Value, Value);
-        any(&Value, &[usize], bool) -> Value;
-        all(&Value, &[usize], bool) -> Value;
-        count_nonzero(&Value, &[usize], bool) -> Value;
-        variance(&Value, &[usize], bool, f64, bool) -> (Value, Value);
-        norm(&Value, &[usize], bool, f64) -> Value;
-        logsumexp(&Value, &[usize], bool) -> Value;
-        product_of_others(&Value, &[usize]) -> Value;
-        shares(&Value, &Value, &[usize], bool) -> Value;
-        put(&Value, &Value, Shape, &[usize]) -> Value;
-        pick(&Value, &Value, &[usize]) -> Value;
-    }
-}
 
 impl Scan for Cuda {
     lacking! {

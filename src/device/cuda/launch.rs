@@ -100,7 +100,7 @@ impl Launch {
         let words = view(layout);
         self.push(&words, Parameter::Block(size_of_val(&words)))
     }
-    /// Words that the kernel takes as one block.
+    /// Words that a kernel takes by value, as a struct of its own.
     pub(super) fn block(self, words: &[u64]) -> Launch {
         self.push(words, Parameter::Block(size_of_val(words)))
     }

@@ -5,13 +5,17 @@
 //!
 //! Everything on one GPU is done on one stream, in the order in which it is called. So a block that nobody holds any more can
 //! be handed out at once, and nothing waits for the GPU but a read.
+mod accumulate;
 mod copy;
 mod driver;
 mod elementwise;
 mod lacking;
+#[allow(dead_code, reason = "arguments that the kernels to come take")]
 mod launch;
 mod memory;
+#[allow(dead_code, reason = "the kernels that formulas write use it")]
 mod module;
+mod reduce;
 mod transfer;
 
 use super::{Device, Value};

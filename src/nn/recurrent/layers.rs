@@ -419,7 +419,7 @@ fn through(
         Some(projection) => projection.size(1)?,
         None => size,
     };
-    let zeros = |size: usize| Tensor::full([directions, batch, size], 0.0, dtype).near(x);
+    let zeros = |size: usize| Tensor::full([directions, batch, size], 0.0, dtype).near(&x);
     let hidden = match &sequence.hidden {
         Some(given) => state(kind, given, "hidden state", [directions, batch, size], single)?,
         None => zeros(size),

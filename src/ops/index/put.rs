@@ -88,7 +88,8 @@ impl Op for GatherLast {
             return no_gradient(call);
         }
         Tensor::compute(|| {
-            let zeros = repeated(0.0, call.shape(0), call.dtype(0), call.device()).map_err(|fault| call.error(fault))?;
+            let zeros =
+                repeated(0.0, call.shape(0), call.dtype(0), call.device()).map_err(|fault| call.error(fault))?;
             Ok(apply(Scatter { axis: self.axis }, [&Tensor::from_value(zeros), &call.input(1), &arriving[0]]))
         })
     }

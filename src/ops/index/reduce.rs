@@ -101,7 +101,11 @@ impl ScatterReduce {
     fn product(&self, arriving: &Tensor, index: &Tensor, call: &Call<'_>) -> Tensor {
         let (x, source, dtype) = (call.input(0), call.input(2), call.dtype(0));
         let zero = source.equal(0.0);
-        let zeros = Tensor::full(*call.shape(0), 0.0, dtype).near(arriving).scatter_add(self.axis, index, &zero.to_dtype(dtype));
+        let zeros = Tensor::full(*call.shape(0), 0.0, dtype).near(arriving).scatter_add(
+            self.axis,
+            index,
+            &zero.to_dtype(dtype),
+        );
         let alone = zeros.gather(self.axis, index).equal(1.0).logical_and(&zero);
         let without =
             x.scatter_reduce(self.axis, index, &source.masked_fill(&alone, 1.0), Combine::Product, self.include);

@@ -1,11 +1,11 @@
 //! What the gradients of products and extremes need.
 
-use super::folded_count;
 use super::plan::Loops;
 use super::sums::is_nan;
 use crate::device::copy::Arrange;
 use crate::device::cpu::real::Real;
 use crate::device::cpu::{Cpu, parallel};
+use crate::device::reduce::folded_count;
 use crate::device::{Strided, Value, by_size};
 use crate::error::Fault;
 use crate::layout::{Element, Layout, Shape};

@@ -12,7 +12,7 @@ use super::Cpu;
 use super::real::Real;
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::reduce::Reduce;
+use crate::device::reduce::{Reduce, floats, folded_count, folded_shape, not_empty, walkable};
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape, dispatch_float};
 pub(super) use extremes::{Bounded, greatest_known_of};
@@ -25,36 +25,6 @@ pub(super) use plan::Loops;
 use plan::Plan;
 use std::marker::PhantomData;
 use sums::{Count, InDouble, Sum, Term, Whole};
-
-/// The sizes after `axes` were folded.
-fn folded_shape(x: &Value, axes: &[usize], keep: bool) -> Result<Shape, Fault> {
-    let mut sizes = [1; crate::layout::MAX_RANK];
-    let mut rank = 0;
-    for (axis, &size) in x.dims().iter().enumerate() {
-        let folded = axes.contains(&axis);
-        if keep || !folded {
-            sizes[rank] = if folded { 1 } else { size };
-            rank += 1;
-        }
-    }
-    Shape::new(&sizes[..rank])
-}
-
-/// A repeated view can show more numbers than anyone can wait for, though it takes no memory.
-fn walkable(x: &Value) -> Result<(), Fault> {
-    if x.count() <= 1 << 40 {
-        return Ok(());
-    }
-    Err(Fault::memory(
-        format!("{} numbers to go through: the sizes are {:?}", x.count(), x.dims()),
-        "fold before you expand: a sum over a repeated axis is a product",
-    ))
-}
-
-/// How many numbers become one.
-fn folded_count(x: &Value, axes: &[usize]) -> usize {
-    axes.iter().map(|&axis| x.dims()[axis]).product()
-}
 
 /// Folds `axes` of `x`; `finish` makes the result of a state.
 fn fold<F: Fold, O: Element>(
@@ -126,17 +96,6 @@ pub(super) use dispatch_compared;
 /// A kernel for floats on half precision: on the widened input, rounded once.
 fn in_f32(x: &Value, kernel: impl FnOnce(&Value) -> Result<Value, Fault>) -> Result<Value, Fault> {
     Cpu.cast(&kernel(&Cpu.cast(x, DType::F32)?)?, x.dtype())
-}
-
-/// A fault where the numbers are no floats.
-fn floats(x: &Value, what: &str) -> Result<(), Fault> {
-    if x.dtype().is_float() {
-        return Ok(());
-    }
-    Err(Fault::dtype(
-        format!("{what} of {} numbers is not defined", x.dtype()),
-        "convert to a float first: x.to_dtype(DType::F32)",
-    ))
 }
 
 /// The sum of terms, divided; of squares the root of their sum.
@@ -304,17 +263,6 @@ pub(super) fn exponentials<T: Real + Bounded>(x: &Value, axis: usize, logarithm:
     let finish = each(|sum: Exponentials<T>| sum.statistics(logarithm));
     fold_into(data.data, &plan, LogSumExp::<T>(PhantomData), &mut statistics, &finish);
     Ok(statistics)
-}
-
-fn not_empty(x: &Value, axes: &[usize]) -> Result<(), Fault> {
-    if folded_count(x, axes) > 0 || x.dims().iter().enumerate().any(|(axis, &size)| size == 0 && !axes.contains(&axis))
-    {
-        return Ok(());
-    }
-    Err(Fault::shape(
-        format!("there is no greatest or least of no numbers: the sizes are {:?}, along axes {axes:?}", x.dims()),
-        "give it at least one number, or look at the sizes first",
-    ))
 }
 
 fn norm<T: Real>(x: &Value, axes: &[usize], keep: bool, order: f64) -> Result<Value, Fault> {
