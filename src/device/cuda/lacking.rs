@@ -13,7 +13,6 @@ use crate::device::matmul::{Joined, Matmul};
 use crate::device::random::{Draw, Generate, Thinning};
 use crate::device::recurrent::{Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
 use crate::device::rotary::{Rotate, Rotation};
-use crate::device::rows::{Rows, Softmax, Standard, Standardized, ThreeGradients};
 use crate::device::sample::{Sample, Sampling};
 use crate::device::scan::Scan;
 use crate::device::sort::{Distinct, Sort};
@@ -57,17 +56,6 @@ impl Scan for Cuda {
 impl Matmul for Cuda {
     lacking! {
         matmul(&Value, &Value, Joined) -> Value;
-    }
-}
-
-impl Rows for Cuda {
-    lacking! {
-        softmax(&Value, usize, Softmax) -> Value;
-        softmax_gradient(&Value, &Value, usize, Softmax) -> Value;
-        standardize(&Value, Option<&Value>, Option<&Value>, Standard) -> Standardized;
-        standardize_gradient(&Value, Option<&Value>, (&Value, &Value), &Value, Standard, [bool; 3]) -> ThreeGradients;
-        normalize_channels(&Value, (&Value, &Value), Option<&Value>, Option<&Value>) -> Value;
-        normalize_channels_gradient(&Value, (&Value, &Value), Option<&Value>, &Value, bool, [bool; 3]) -> ThreeGradients;
     }
 }
 

@@ -75,6 +75,13 @@ impl Launch {
     pub(super) fn nothing(self) -> Launch {
         self.push(&[0], Parameter::Whole(8))
     }
+    /// The address of an operand that may not be there.
+    pub(super) fn option(self, value: Option<&Value>) -> Launch {
+        match value {
+            Some(value) => self.read(value),
+            None => self.nothing(),
+        }
+    }
     /// A `long long`.
     pub(super) fn long(self, number: i64) -> Launch {
         self.push(&[number as u64], Parameter::Whole(8))

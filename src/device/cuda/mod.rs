@@ -10,12 +10,11 @@ mod copy;
 mod driver;
 mod elementwise;
 mod lacking;
-#[allow(dead_code, reason = "arguments that the kernels to come take")]
 mod launch;
 mod memory;
-#[allow(dead_code, reason = "the kernels that formulas write use it")]
 mod module;
 mod reduce;
+mod rows;
 mod transfer;
 
 use super::{Device, Value};

@@ -13,30 +13,34 @@ use crate::layout::{DType, Layout, Shape};
 const REDUCE: Source = Source { name: "reduce", text: include_str!("../../../kernels/ptx/reduce.ptx") };
 
 /// Bytes of the largest state that is kept between a fold and its join.
-const STATE: usize = 16;
+pub(super) const STATE: usize = 16;
 /// A piece of a fold has no fewer numbers.
 const PIECE: usize = 4096;
 
 /// How results are shared out among threads: `struct Shares` of `kernels/fold.cuh`.
 #[derive(Clone, Copy)]
-struct Shares {
-    results: usize,
-    length: usize,
+pub(super) struct Shares {
+    pub(super) results: usize,
+    pub(super) length: usize,
     /// Parts of a fold, each of a block.
-    pieces: usize,
+    pub(super) pieces: usize,
     /// Threads that fold one result together.
-    lanes: usize,
+    pub(super) lanes: usize,
     /// Are these neighbours, which read a row that is dense in memory?
-    adjacent: bool,
+    pub(super) adjacent: bool,
 }
 
 impl Shares {
-    fn words(self) -> [u64; 4] {
+    pub(super) fn words(self) -> [u64; 4] {
         let (pieces, lanes) = (self.pieces as u64, self.lanes as u64);
         [self.results as u64, self.length as u64, pieces | lanes << 32, self.adjacent as u64]
     }
-    fn blocks(self) -> usize {
+    pub(super) fn blocks(self) -> usize {
         (self.results * self.lanes).div_ceil(THREADS)
+    }
+    /// For the kernel that joins the pieces.
+    pub(super) fn joined(self) -> Shares {
+        Shares { lanes: (self.pieces.next_power_of_two() / 4).clamp(1, THREADS), adjacent: true, ..self }
     }
 }
 
@@ -64,9 +68,12 @@ impl Cuda {
             false if results >= multiprocessors * 1024 => 8,
             false => 32,
         };
-        let shares = Shares { results, length, pieces: 1, lanes, adjacent };
-        let wanted = (multiprocessors * 8).checked_div(shares.blocks()).unwrap_or(1);
-        Shares { pieces: wanted.min(length / PIECE).max(1), ..shares }
+        self.pieces(Shares { results, length, pieces: 1, lanes, adjacent })
+    }
+    /// Cut into as many pieces as fill the GPU.
+    pub(super) fn pieces(self, shares: Shares) -> Shares {
+        let wanted = (self.0.multiprocessors * 8).checked_div(shares.blocks()).unwrap_or(1);
+        Shares { pieces: wanted.min(shares.length / PIECE).max(1), ..shares }
     }
     /// Folds `axes` of `x` into `out` by a kernel, which takes some arguments more.
     fn fold(
@@ -86,18 +93,13 @@ impl Cuda {
             pieces => Some(self.blank(Shape::new(&[shares.results * pieces * STATE])?, DType::U8)?),
         };
         let launch = |name: String, shares: Shares, pieces: usize| {
-            let call = self.call(self.kernel(&REDUCE, &name)?).read(x).write(out);
-            let call = match &parts {
-                Some(parts) => call.write(parts),
-                None => call.nothing(),
-            };
+            let call = self.call(self.kernel(&REDUCE, &name)?).read(x).write(out).option(parts.as_ref());
             let call = more(call.block(&shares.words()).view(&kept).view(&folded));
             call.grid([shares.blocks(), pieces, 1], THREADS, 0)
         };
         launch(format!("{name}_{dtype}"), shares, shares.pieces)?;
         if parts.is_some() {
-            let lanes = (shares.pieces.next_power_of_two() / 4).clamp(1, THREADS);
-            launch(format!("{name}_join_{dtype}"), Shares { lanes, adjacent: true, ..shares }, 1)?;
+            launch(format!("{name}_join_{dtype}"), shares.joined(), 1)?;
         }
         Ok(())
     }

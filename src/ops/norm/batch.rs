@@ -1,10 +1,12 @@
 //! Batch norm: each channel by the statistics of the batch, or by those of training.
 
 use super::{Learnt, fits};
+use crate::device::elementwise::Elementwise;
 use crate::device::reduce::Reduce;
 use crate::device::rows::Rows;
-use crate::device::{Value, on};
+use crate::device::{Device, Value, on};
 use crate::error::Fault;
+use crate::formula_struct;
 use crate::layout::{DType, Element, Shape, dispatch};
 use crate::op::{Call, InputGradients, Keep, Op, Outputs, Saves, Tensors, Wanted, apply_all, apply_slice, one};
 use crate::tensor::Tensor;
@@ -105,6 +107,8 @@ fn define(
     y
 }
 
+formula_struct!([rare] ScaleFormula scale(variance)(epsilon) { 1.0 / sqrt(variance + epsilon) });
+
 const WHY: &str = "each channel (axis 1)";
 
 /// 1 / √(variance + ε), for the few numbers of a channel each.
@@ -112,6 +116,10 @@ fn scale_of(variance: &Value, epsilon: f64, dtype: DType) -> Result<Value, Fault
     use crate::device::copy::Arrange;
     let wide = on!(variance.device(), cast(variance, DType::F64))?;
     let wide = on!(wide.device(), contiguous(&wide))?;
+    if wide.device() != Device::Cpu {
+        let scale = on!(wide.device(), formula(&ScaleFormula { epsilon }, [&wide]))?;
+        return on!(scale.device(), cast(&scale, dtype));
+    }
     let numbers = wide.dense::<f64>()?;
     dispatch!(dtype, T => Value::build::<T>(Shape::new(&[numbers.len()])?, |out| {
         for (out, variance) in out.iter_mut().zip(numbers) {
