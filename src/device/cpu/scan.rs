@@ -32,33 +32,35 @@ impl Axis {
     }
 }
 
-/// Walks along the axis with a result for each of the numbers side by side, which `step` takes a number into.
-fn scan<T: Element>(
+/// Walks along the axis with a state for each of the numbers side by side: `step` takes a number into it, `finish` makes a
+/// result of it.
+fn scan<S: Copy + Sync, T: Element>(
     x: &Value,
     axis: usize,
-    start: T,
+    start: S,
     reversed: bool,
-    step: impl Fn(T, T) -> T + Sync,
+    step: impl Fn(S, T) -> S + Sync,
+    finish: impl Fn(S) -> T + Sync,
 ) -> Result<Value, Fault> {
     let x = Cpu.contiguous(x)?;
     let along = Axis::of(&x, axis);
     let data = x.dense::<T>()?;
     Value::build::<T>(*x.shape(), |out| {
         if along.inner == 1 {
-            return rows(along.size, (data, out), start, reversed, step);
+            return rows(along.size, (data, out), start, reversed, step, finish);
         }
         parallel::chunks(out, along.block(), 4, |index, out| {
             let x = &data[index * along.block()..][..out.len()];
             let mut from = 0;
             while from < along.inner {
                 let width = STRIP.min(along.inner - from);
-                let mut results = [start; STRIP];
+                let mut states = [start; STRIP];
                 for number in 0..along.size {
                     let row = if reversed { along.size - 1 - number } else { number };
                     let place = row * along.inner + from..row * along.inner + from + width;
-                    for ((result, out), &x) in results.iter_mut().zip(&mut out[place.clone()]).zip(&x[place]) {
-                        *result = step(*result, x);
-                        *out = *result;
+                    for ((state, out), &x) in states.iter_mut().zip(&mut out[place.clone()]).zip(&x[place]) {
+                        *state = step(*state, x);
+                        *out = finish(*state);
                     }
                 }
                 from += width;
@@ -73,26 +75,38 @@ const ROWS: usize = 4;
 const STRETCH: usize = 16;
 
 /// The walk along rows of `size` neighbours.
-fn rows<T: Element>(
+fn rows<S: Copy + Sync, T: Element>(
     size: usize,
     (data, out): (&[T], &mut [T]),
-    start: T,
+    start: S,
     reversed: bool,
-    step: impl Fn(T, T) -> T + Sync,
+    step: impl Fn(S, T) -> S + Sync,
+    finish: impl Fn(S) -> T + Sync,
 ) {
     parallel::chunks(out, ROWS * size, 4, |index, out| {
         let x = &data[index * ROWS * size..][..out.len()];
-        let mut results = [start; ROWS];
+        let mut states = [start; ROWS];
         for done in (0..size).step_by(STRETCH) {
-            for ((out, x), result) in out.chunks_mut(size).zip(x.chunks(size)).zip(&mut results) {
-                for number in done..size.min(done + STRETCH) {
-                    let at = if reversed { size - 1 - number } else { number };
-                    *result = step(*result, x[at]);
-                    out[at] = *result;
-                }
+            let stretch = if reversed {
+                size.saturating_sub(done + STRETCH)..size - done
+            } else {
+                done..size.min(done + STRETCH)
+            };
+            for ((out, x), state) in out.chunks_mut(size).zip(x.chunks(size)).zip(&mut states) {
+                let pairs = out[stretch.clone()].iter_mut().zip(&x[stretch.clone()]);
+                let take = |(out, &x): (&mut T, &T)| {
+                    *state = step(*state, x);
+                    *out = finish(*state);
+                };
+                if reversed { pairs.rev().for_each(take) } else { pairs.for_each(take) }
             }
         }
     });
+}
+
+/// The result is the state itself.
+fn itself<T>(state: T) -> T {
+    state
 }
 
 /// Computes in f64, so that what runs stays exact along thousands of f32, and rounds each result.
@@ -118,24 +132,29 @@ fn in_f64<const N: usize>(
 impl Scan for Cpu {
     fn cumulative_sum(&self, x: &Value, axis: usize, reversed: bool) -> Result<Value, Fault> {
         if !x.dtype().is_float() {
-            return scan::<i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, i64::wrapping_add);
+            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, i64::wrapping_add, itself);
         }
-        in_f64("a sum", [x], |[x]| scan::<f64>(x, axis, 0.0, reversed, |sum, x| sum + x))
+        if x.dtype() == DType::F32 {
+            // As below, and read where it stands.
+            return scan(x, axis, 0.0, reversed, |sum: f64, x: f32| sum + x as f64, |sum| sum as f32);
+        }
+        in_f64("a sum", [x], |[x]| scan(x, axis, 0.0, reversed, |sum: f64, x: f64| sum + x, itself))
     }
 
     fn cumulative_product(&self, x: &Value, axis: usize) -> Result<Value, Fault> {
         if !x.dtype().is_float() {
-            return scan::<i64>(&self.cast(x, DType::I64)?, axis, 1, false, i64::wrapping_mul);
+            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 1, false, i64::wrapping_mul, itself);
         }
-        in_f64("a product", [x], |[x]| scan::<f64>(x, axis, 1.0, false, |product, x| product * x))
+        in_f64("a product", [x], |[x]| scan(x, axis, 1.0, false, |product: f64, x: f64| product * x, itself))
     }
 
     fn cumulative_logsumexp(&self, x: &Value, axis: usize) -> Result<Value, Fault> {
         in_f64("cumulative_logsumexp", [x], |[x]| {
-            scan::<f64>(x, axis, f64::NEG_INFINITY, false, |sum, x| {
+            let join = |sum: f64, x: f64| {
                 let (low, high) = if sum < x { (sum, x) } else { (x, sum) };
                 if low == high && high.is_infinite() { high } else { high + (low - high).exp().ln_1p() }
-            })
+            };
+            scan(x, axis, f64::NEG_INFINITY, false, join, itself)
         })
     }
 

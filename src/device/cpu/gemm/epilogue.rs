@@ -7,6 +7,10 @@ use std::ops::Add;
 pub(crate) trait Epilogue<T>: Sync {
     /// Changes `values`, which are C's row `row` from column `column` on. Called once for every element.
     fn finish(&self, row: usize, column: usize, values: &mut [T]);
+    /// One number for each of C's columns, where to add them is all there is to do: tiles do it on their way out.
+    fn per_column(&self) -> Option<&[T]> {
+        None
+    }
     /// Is there nothing to do?
     fn is_nothing(&self) -> bool {
         false
@@ -31,6 +35,9 @@ impl<T: Element + Add<Output = T>> Epilogue<T> for PerColumn<'_, T> {
         for (value, &bias) in values.iter_mut().zip(&self.0[column..]) {
             *value = *value + bias;
         }
+    }
+    fn per_column(&self) -> Option<&[T]> {
+        Some(self.0)
     }
 }
 

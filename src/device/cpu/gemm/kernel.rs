@@ -23,6 +23,28 @@ pub(super) struct Tile<T> {
     pub(super) c_row: usize,
     pub(super) alpha: T,
     pub(super) add: bool,
+    /// One number for each column, which is added at last; or null.
+    pub(super) bias: *const T,
+}
+
+impl<T: Real> Tile<T> {
+    /// Adds the bias, for a way to compute that does not.
+    ///
+    /// # Safety
+    /// The pointers are good for what the tile says.
+    unsafe fn add_bias(&self) {
+        if self.bias.is_null() {
+            return;
+        }
+        for row in 0..self.rows {
+            // SAFETY: as the caller vouches.
+            let (values, bias) = unsafe {
+                let values = std::slice::from_raw_parts_mut(self.c.add(row * self.c_row), self.columns);
+                (values, std::slice::from_raw_parts(self.bias, self.columns))
+            };
+            values.iter_mut().zip(bias).for_each(|(value, &bias)| *value = *value + bias);
+        }
+    }
 }
 
 /// Computes a tile. The pointers must be good for what [`Tile`] says, and the processor must have the instructions.
@@ -121,7 +143,8 @@ macro_rules! real {
                             t.c,
                             t.c_row as isize,
                             1,
-                        )
+                        );
+                        t.add_bias();
                     }
                 }
                 compute

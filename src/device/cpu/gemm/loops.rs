@@ -201,6 +201,7 @@ impl<T: Real> Block<'_, T> {
                 }
             };
             let last = position + depth == product.k;
+            let bias = product.epilogue.per_column().filter(|_| last);
             for panel in panels {
                 let before = panel * kernel.columns;
                 let columns = kernel.columns.min(self.columns - before);
@@ -232,11 +233,12 @@ impl<T: Real> Block<'_, T> {
                     c_row: out.row_stride,
                     alpha: product.alpha,
                     add: product.accumulate || position > 0,
+                    bias: bias.map_or(std::ptr::null(), |bias| bias[column..column + columns].as_ptr()),
                 };
                 // SAFETY: `Product::run` checked that C holds m rows of n; operands vouch for what they show in place;
                 // packed panels were sized for this block; `kernel` is one that the processor has.
                 unsafe { (kernel.compute)(&tile) };
-                if last && !product.epilogue.is_nothing() {
+                if last && bias.is_none() && !product.epilogue.is_nothing() {
                     for r in 0..rows {
                         // SAFETY: a piece of C that this part alone touches.
                         let values = unsafe { std::slice::from_raw_parts_mut(tile.c.add(r * out.row_stride), columns) };

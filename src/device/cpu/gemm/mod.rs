@@ -18,6 +18,7 @@ mod loops;
 mod operand;
 mod packed;
 mod scratch;
+mod small;
 #[cfg(test)]
 mod tests;
 mod transpose;
@@ -92,7 +93,10 @@ impl<'a, T: Real> Product<'a, T> {
                 out.len()
             )));
         }
-        if vector::run(&self, out, row_stride) || turned::run(&self, out, row_stride)? {
+        if small::run(&self, out, row_stride)
+            || vector::run(&self, out, row_stride)
+            || turned::run(&self, out, row_stride)?
+        {
             return Ok(());
         }
         loops::run(&self, out, row_stride)

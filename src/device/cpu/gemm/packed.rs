@@ -93,6 +93,7 @@ impl<T: Real> Packed<T> {
                             c_row: self.n,
                             alpha: T::from_f64(1.0),
                             add: add || position > 0,
+                            bias: std::ptr::null(),
                         };
                         // SAFETY: `out` was checked above to hold rows × n; the panels were sized for k × width,
                         // the packed rows for rows × depth; `kernel` is one that the processor has.

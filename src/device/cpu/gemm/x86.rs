@@ -49,6 +49,15 @@ macro_rules! tile {
                 }
             };
             let alpha = $set($t.alpha);
+            // To add -0 leaves every number as it is.
+            let mut bias = [$set(-0.0); V];
+            if !$t.bias.is_null() {
+                for v in 0..V {
+                    let ($from, $there) = ($t.bias.wrapping_add(v * $lanes), $t.columns - (v * $lanes).min($t.columns));
+                    // SAFETY: there is one number for each of the tile's columns.
+                    bias[v] = unsafe { $load_c };
+                }
+            }
             for r in 0..R {
                 for v in 0..V {
                     let $left = $t.columns - (v * $lanes).min($t.columns);
@@ -61,6 +70,7 @@ macro_rules! tile {
                             let before: $vector = $load_c;
                             $value = $add(before, $value);
                         }
+                        $value = $add($value, bias[v]);
                         $store
                     }
                 }

@@ -1,6 +1,6 @@
 //! The greatest and the least number, and where it stands.
 
-use super::fold::{Columns, Fold, STRIP, WIDTH, by_fours, strip};
+use super::fold::{Columns, Fold, MOST_ROWS, STRIP, WIDTH, by_fours, strip};
 use super::sums::is_nan;
 use crate::device::cpu::real::settled;
 use crate::layout::Element;
@@ -315,6 +315,7 @@ impl<T: Bounded> Fold for Place<T> {
     type Item = T;
     const WIDE: bool = T::DTYPE.is_float();
     const SPAN: usize = 4096;
+    const ROWS: usize = MOST_ROWS;
     type State = (T, usize);
     fn empty(&self) -> (T, usize) {
         (self.0.empty(), 0)

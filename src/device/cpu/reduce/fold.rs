@@ -11,8 +11,10 @@ use std::ops::Range;
 
 /// Numbers folded in one go where they lie side by side, as a rule.
 pub(super) const BLOCK: usize = 512;
-/// Rows folded in one go.
+/// Rows folded in one go, as a rule.
 pub(super) const ROWS: usize = 64;
+/// The most of them.
+pub(super) const MOST_ROWS: usize = 4 * ROWS;
 /// The widest piece of a row folded in one go: its running results stay in the first-level cache.
 pub(super) const WIDTH: usize = 1024;
 /// The width of a gathered tile.
@@ -30,13 +32,16 @@ pub(super) trait Fold: Copy + Sync {
     const WIDE: bool = true;
     /// The most neighbours that [`block`](Fold::block) takes: more where a block has a high fixed price.
     const SPAN: usize = BLOCK;
+    /// The most rows that [`rows`](Fold::rows) takes, at most [`MOST_ROWS`]: more where taking up and laying down states has
+    /// a high price.
+    const ROWS: usize = ROWS;
     /// What is carried from block to block.
     type State: Copy + Send + Sync;
     /// Before anything was seen.
     fn empty(&self) -> Self::State;
     /// Takes in at most [`SPAN`](Fold::SPAN) numbers, the first of them number `position` of its reduction.
     fn block<const FUSED: bool>(&self, values: &[Self::Item], position: usize, state: &mut Self::State);
-    /// Takes one number of each of at most [`ROWS`] rows into each of at most [`WIDTH`] states; every row has as many
+    /// Takes one number of each of at most [`ROWS`](Fold::ROWS) rows into each of at most [`WIDTH`] states; every row has as many
     /// numbers as there are states.
     fn rows<const FUSED: bool>(&self, rows: &[&[Self::Item]], position: usize, states: &mut [Self::State]);
     /// Takes in what was folded of a later part.
@@ -118,6 +123,7 @@ pub(super) type Finish<'a, S, O> = &'a (dyn Fn(&[S], &mut [O]) + Sync);
 /// A fold known by pointer: what walks memory is compiled once for folds of the same item and state.
 trait Folding<I, S>: Sync {
     fn empty(&self) -> S;
+    fn most_rows(&self) -> usize;
     /// Any number of neighbours into one state, the first of them number `position`.
     fn neighbours(&self, values: &[I], position: usize, state: &mut S);
     /// Lines of `length` neighbours, each into a state of its own.
@@ -129,6 +135,9 @@ trait Folding<I, S>: Sync {
 impl<F: Fold> Folding<F::Item, F::State> for F {
     fn empty(&self) -> F::State {
         Fold::empty(self)
+    }
+    fn most_rows(&self) -> usize {
+        F::ROWS
     }
     fn neighbours(&self, values: &[F::Item], position: usize, state: &mut F::State) {
         let states = std::slice::from_mut(state);
@@ -342,7 +351,16 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
         let &Piece { data, plan, fold } = self;
         let gathered = plan.way == Way::Gathered;
         let (width, _) = plan.kept.inner();
-        let mut states = [fold.empty(); WIDTH];
+        let most = if gathered { ROWS } else { fold.most_rows() };
+        // Few results take up little: to clear room for many takes longer than to compute them.
+        let (mut few, mut many);
+        let all: &mut [S] = if outputs.len() <= STRIP {
+            few = [fold.empty(); STRIP];
+            &mut few
+        } else {
+            many = [fold.empty(); WIDTH];
+            &mut many
+        };
         // Where neighbours do not lie side by side, tiles are gathered first.
         let mut tile = vec![I::default(); if gathered { ROWS * TILE } else { 0 }];
         let mut columns = [0isize; TILE];
@@ -355,13 +373,20 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
                 columns[..run].iter_mut().for_each(|column| *column = plan.start + walk.step());
             }
             let start = plan.start + plan.kept.offset(output);
-            let states = &mut states[..run];
+            let states = &mut all[..run];
             states.fill(fold.empty());
             let mut walk = plan.folded.walk(folded.start);
             let mut position = folded.start;
             while position < folded.end {
-                let count = ROWS.min(folded.end - position);
-                let mut rows: [&[I]; ROWS] = [&[]; ROWS];
+                let count = most.min(folded.end - position);
+                let (mut few, mut many): ([&[I]; ROWS], [&[I]; MOST_ROWS]);
+                let rows = if count <= ROWS {
+                    few = [&[]; ROWS];
+                    &mut few[..count]
+                } else {
+                    many = [&[]; MOST_ROWS];
+                    &mut many[..count]
+                };
                 if gathered {
                     for row in tile.chunks_mut(TILE).take(count) {
                         let offset = walk.step();
@@ -373,12 +398,12 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
                         *row = &tile[..run];
                     }
                 } else {
-                    for row in &mut rows[..count] {
+                    for row in &mut *rows {
                         let from = (start + walk.step()) as usize;
                         *row = &data[from..from + run];
                     }
                 }
-                fold.rows(&rows[..count], position, states);
+                fold.rows(rows, position, states);
                 position += count;
             }
             take(output, states);

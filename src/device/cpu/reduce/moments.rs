@@ -1,6 +1,6 @@
 //! Mean and squared deviations in one visit.
 
-use super::fold::{Columns, Fold, STRIP, WIDTH, by_fours, strip};
+use super::fold::{Columns, Fold, MOST_ROWS, STRIP, WIDTH, by_fours, strip};
 use crate::device::cpu::real::{LANES, Real, settled, total};
 use std::marker::PhantomData;
 use std::ops::Mul;
@@ -193,6 +193,7 @@ pub(super) struct Spread<T>(pub(super) PhantomData<T>);
 impl<T: Real> Fold for Spread<T> {
     type Item = T;
     const SPAN: usize = SPAN;
+    const ROWS: usize = MOST_ROWS;
     type State = Moments;
     fn empty(&self) -> Moments {
         Moments::EMPTY
@@ -206,7 +207,8 @@ impl<T: Real> Fold for Spread<T> {
         let width = states.len();
         let mut about = About::<T>::new();
         if states.first().is_some_and(|state| state.count == 0.0) {
-            let first = &rows[..rows.len().min(4)];
+            // Of 4 rows the mean would be far from that of all in some of a thousand columns, and all rows be read again.
+            let first = &rows[..rows.len().min(FEW)];
             let share = T::narrow(1.0 / first.len() as f64);
             for row in first {
                 for (near, &x) in about.near.iter_mut().zip(*row) {

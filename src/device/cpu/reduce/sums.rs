@@ -53,9 +53,20 @@ impl<T: Real, F: Fn(T) -> T> Columns<T> for Lanes<T, F> {
     }
 }
 
+/// So few rows are added as they come: running sums beside the states would cost more than they bring.
+const FEW: usize = 8;
+
 /// Adds the terms of each row to the states of its columns.
 #[inline(always)]
 fn add_rows<T: Real>(rows: &[&[T]], states: &mut [f64], of: impl Fn(T) -> T) {
+    if rows.len() < FEW {
+        for row in rows {
+            for (state, &x) in states.iter_mut().zip(*row) {
+                *state += of(x).wide();
+            }
+        }
+        return;
+    }
     let mut held = Lanes { lanes: [T::ZERO; WIDTH], of };
     by_fours(rows, states.len(), &mut held);
     for (state, lane) in states.iter_mut().zip(&held.lanes) {
