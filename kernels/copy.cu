@@ -68,7 +68,7 @@ template <class W> INLINE void fill(W* to, i64 count, W word) {
 
 template <class W> INLINE void triangle(const W* from, W* to, i64 count, const View& view, i64 rows, i64 columns, i64 diagonal, int lower) {
     for (i64 i = first_of_grid(); i < count; i += step_of_grid()) {
-        i64 row = i / columns % rows, column = i % columns, over = column - row;
+        i64 line = quotient(i, columns), row = line - quotient(line, rows) * rows, over = i - line * columns - row;
         to[i] = (lower ? over <= diagonal : over >= diagonal) ? from[place_of(view, i)] : W(0);
     }
 }

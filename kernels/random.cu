@@ -184,7 +184,7 @@ template <class T> INLINE void thin(const T* x, T* y, i64 count, const Draw& dra
         return;
     }
     for (i64 at = first_of_grid(); at < count; at += step_of_grid()) {
-        i64 run = at / group;
+        i64 run = quotient(at, group);
         Words w = philox(draw, u64(run / 64 * 16 + run % 16), 0);
         int which = int(run / 16 % 4);
         write(at, which == 0 ? w.items[0] : which == 1 ? w.items[1] : which == 2 ? w.items[2] : w.items[3]);

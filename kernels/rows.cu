@@ -28,7 +28,11 @@
 #include "fold.cuh"
 
 // The element `lane` of a row [outer, length, inner], and how far apart elements are.
-INLINE i64 row_start(i64 row, i64 length, i64 inner) { return inner == 1 ? row * length : row / inner * length * inner + row % inner; }
+INLINE i64 row_start(i64 row, i64 length, i64 inner) {
+    if (inner == 1) return row * length;
+    i64 outer = quotient(row, inner);
+    return outer * length * inner + (row - outer * inner);
+}
 
 template <class T> INLINE void softmax(const T* x, T* y, const Shares& shares, i64 inner, int logarithm_of) {
     using R = Real<T>;
@@ -88,9 +92,9 @@ INLINE void standardize(const T* x, const Real<T>* weight, const Real<T>* bias, 
     double n = double(shares.length), off = center ? state.a / n : 0.0, variance = state.b / n - off * off;
     R mean = center ? R(shift + off) : R(0), scale = R(1.0 / sqrt((variance < 0 ? 0.0 : variance) + epsilon));
     if (there && seat.lane == 0) { means[row] = mean; scales[row] = scale; }
-    i64 from = row % groups * (shares.length / run);
+    i64 from = groups == 1 ? 0 : (row - quotient(row, groups) * groups) * quotient(shares.length, run);
     for (i64 j = seat.lane; j < length; j += shares.lanes) {
-        i64 c = from + (run == 1 ? j : j / run);
+        i64 c = from + (run == 1 ? j : quotient(j, run));
         R number = (widen(x[j]) - mean) * scale;
         if (weight) number *= weight[c];
         if (bias) number += bias[c];
@@ -107,8 +111,8 @@ INLINE void standardize_gradient(const T* x, const Real<T>* weight, const Real<T
     i64 length = there ? shares.length : 0, row = there ? seat.result : 0;
     x += row * shares.length; g += row * shares.length; dx += row * shares.length;
     R mean = there ? means[row] : R(0), scale = there ? scales[row] : R(0);
-    i64 from = row % groups * (shares.length / run);
-    auto arriving = [&](i64 j) { R a = widen(g[j]); return weight ? a * weight[from + (run == 1 ? j : j / run)] : a; };
+    i64 from = groups == 1 ? 0 : (row - quotient(row, groups) * groups) * quotient(shares.length, run);
+    auto arriving = [&](i64 j) { R a = widen(g[j]); return weight ? a * weight[from + (run == 1 ? j : quotient(j, run))] : a; };
     Two<R> fold;
     auto state = fold.nothing();
     for (i64 j = seat.lane; j < length; j += shares.lanes) { R a = arriving(j); state.a += a; state.b += a * ((widen(x[j]) - mean) * scale); }
@@ -133,8 +137,8 @@ template <class T> struct Affine {
         i64 piece = (shares.length + shares.pieces - 1) / shares.pieces, c = seat.result;
         i64 end = c < shares.results ? min(shares.length, (i64(blockIdx.y) + 1) * piece) : 0;
         for (i64 k = i64(blockIdx.y) * piece + seat.lane; k < end; k += shares.lanes) {
-            i64 outer = run == 1 ? k : k / run, at = (outer * width + c) * run + (run == 1 ? 0 : k % run);
-            i64 row = by_channel ? c : runs == width ? outer : outer * (width / runs) + c / runs;
+            i64 outer = run == 1 ? k : quotient(k, run), at = (outer * width + c) * run + (k - outer * run);
+            i64 row = by_channel ? c : runs == width ? outer : outer * quotient(width, runs) + quotient(c, runs);
             Real<T> arriving = widen(g[at]);
             state.a += double(arriving);
             state.b += double(arriving * ((widen(x[at]) - means[row]) * scales[row]));
@@ -153,7 +157,7 @@ template <class T> struct Affine {
 template <class T>
 INLINE void normalize_channels(const T* x, const Real<T>* means, const Real<T>* scales, const Real<T>* weight, const Real<T>* bias, T* y, i64 count, i64 channels, i64 inner) {
     for (i64 i = first_of_grid(); i < count; i += step_of_grid()) {
-        i64 c = (inner == 1 ? i : i / inner) % channels;
+        i64 run = inner == 1 ? i : quotient(i, inner), c = run - quotient(run, channels) * channels;
         Real<T> number = (widen(x[i]) - means[c]) * scales[c];
         if (weight) number *= weight[c];
         if (bias) number += bias[c];
@@ -166,7 +170,7 @@ template <class T>
 INLINE void channels_gradient(const T* x, const Real<T>* means, const Real<T>* scales, const Real<T>* weight, const T* g, const double* sums, T* dx, i64 count, i64 channels, i64 inner, int batch) {
     double n = double(count / channels);
     for (i64 i = first_of_grid(); i < count; i += step_of_grid()) {
-        i64 c = (inner == 1 ? i : i / inner) % channels;
+        i64 run = inner == 1 ? i : quotient(i, inner), c = run - quotient(run, channels) * channels;
         Real<T> factor = weight ? scales[c] * weight[c] : scales[c], number = widen(g[i]);
         if (batch) number -= Real<T>(sums[2 * c] / n) + (widen(x[i]) - means[c]) * scales[c] * Real<T>(sums[2 * c + 1] / n);
         dx[i] = narrow<T>(factor * number);

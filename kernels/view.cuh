@@ -9,27 +9,22 @@ struct View {
     i64 sizes[8], strides[8];
 };
 
+// Quotients of 64 bits are subroutines of a hundred instructions. What is divided here are numbers of elements below 2^32; the host
+// refuses views of more (but for those of one axis, which need no division).
+INLINE u32 quotient(i64 a, i64 b) { return u32(a) / u32(b); }
+
 // Where element `index` (in row-major order) stands.
 INLINE i64 place_of(const View& view, i64 index) {
     if (view.rank == 1) return index * view.strides[0];
     i64 place = 0;
-    if (index <= 0xffffffff) {                               // division of 32 bits is several times faster
-        u32 rest = u32(index);
-#pragma unroll 1
-        for (int axis = view.rank - 1; axis > 0; axis--) {
-            u32 size = u32(view.sizes[axis]), above = rest / size;
-            place += i64(rest - above * size) * view.strides[axis];
-            rest = above;
-        }
-        return place + (view.rank ? i64(rest) * view.strides[0] : 0);
-    }
+    u32 rest = u32(index);
 #pragma unroll 1
     for (int axis = view.rank - 1; axis > 0; axis--) {
-        i64 above = index / view.sizes[axis];
-        place += (index - above * view.sizes[axis]) * view.strides[axis];
-        index = above;
+        u32 size = u32(view.sizes[axis]), above = rest / size;
+        place += i64(rest - above * size) * view.strides[axis];
+        rest = above;
     }
-    return place + index * view.strides[0];
+    return place + (view.rank ? i64(rest) * view.strides[0] : 0);
 }
 
 // Loops over all threads of a grid: this thread's first element, and the distance to its next.

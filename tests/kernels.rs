@@ -5,6 +5,8 @@ mod emulator;
 
 #[path = "kernels/copy.rs"]
 mod copy;
+#[path = "kernels/index.rs"]
+mod index;
 #[path = "kernels/matmul.rs"]
 mod matmul;
 #[path = "kernels/mistakes.rs"]
