@@ -243,6 +243,59 @@ pub trait Generate {
     fn thin(&self, x: &Value, thinning: Thinning, draw: Draw) -> Result<Value, Fault>;
 }
 
+/// Words below this come with the given chance (in steps of 2⁻³²).
+pub(in crate::device) fn threshold(chance: f64) -> u64 {
+    (chance.clamp(0.0, 1.0) * (1u64 << 32) as f64).round() as u64
+}
+
+/// A fault where there are no uniform numbers of this range.
+pub(in crate::device) fn check_uniform(dtype: DType, low: f64, high: f64) -> Result<(), Fault> {
+    let widest = if dtype == DType::F64 { f64::MAX } else { f32::MAX as f64 };
+    // Also refuses NaN.
+    if !(low <= high && high - low <= widest && low.abs() <= widest && high.abs() <= widest) {
+        return Err(Fault::value(
+            format!("the range from {low} to {high}"),
+            format!("the first must not be greater, and both and their distance must be finite in {dtype}"),
+        ));
+    }
+    Ok(())
+}
+
+/// A fault where there are no normal numbers of this kind.
+pub(in crate::device) fn check_normal(mean: f64, deviation: f64) -> Result<(), Fault> {
+    if !(mean.is_finite() && deviation.is_finite() && deviation >= 0.0) {
+        return Err(Fault::value(
+            format!("a mean of {mean} with a standard deviation of {deviation}"),
+            "both must be finite, the deviation not negative",
+        ));
+    }
+    Ok(())
+}
+
+/// A fault where there are no whole numbers of this range.
+pub(in crate::device) fn check_integers(low: i64, high: i64) -> Result<(), Fault> {
+    if low >= high {
+        return Err(Fault::value(
+            format!("there are no whole numbers from {low} on, below {high}"),
+            "the second bound is excluded: it must be greater than the first",
+        ));
+    }
+    Ok(())
+}
+
+/// A fault where this is no chance.
+pub(in crate::device) fn check_chance(chance: f64) -> Result<(), Fault> {
+    if (0.0..=1.0).contains(&chance) {
+        return Ok(());
+    }
+    Err(Fault::value(format!("a chance of {chance}"), "a chance lies between 0 and 1"))
+}
+
+/// A fault where floats are asked for in another type.
+pub(in crate::device) fn no_float(dtype: DType) -> Result<Value, Fault> {
+    Err(Fault::dtype(format!("{dtype} is no float"), "use f64, f32, bf16 or f16"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

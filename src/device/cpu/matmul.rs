@@ -4,9 +4,9 @@ use super::gemm::{Epilogue, Lines, Nothing, PerColumn, Product, Real, Widen, mul
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::matmul::{Joined, Matmul};
+use crate::device::matmul::{Joined, Matmul, Plan, differ};
 use crate::error::Fault;
-use crate::layout::{DType, Element, Layout, MAX_RANK, Shape};
+use crate::layout::{DType, Element, Shape};
 use half::{bf16, f16};
 use std::sync::OnceLock;
 
@@ -38,13 +38,6 @@ impl Matmul for Cpu {
     }
 }
 
-pub(crate) fn differ(left: DType, right: DType) -> Fault {
-    Fault::dtype(
-        format!("the element types differ: {left} and {right}"),
-        format!("convert one of them, for example with to_dtype(DType::{left:?})"),
-    )
-}
-
 /// 16-bit results: the f32 result, rounded once.
 fn rounded<S: Element + From32>(wide: &Value) -> Result<Value, Fault> {
     let from = wide.dense::<f32>()?;
@@ -69,92 +62,7 @@ impl From32 for f16 {
     }
 }
 
-/// How a batched product is done: the batch axes that remain, and one matrix product for each of their positions.
-struct Plan {
-    shape: Shape,
-    m: usize,
-    n: usize,
-    k: usize,
-    /// Steps of a row and a shared position of A, of a column and a shared position of B.
-    left: [isize; 2],
-    right: [isize; 2],
-    batch: usize,
-    sizes: [usize; MAX_RANK],
-    left_steps: [isize; MAX_RANK],
-    right_steps: [isize; MAX_RANK],
-    axes: usize,
-    /// Where each begins in its buffer.
-    starts: [usize; 2],
-}
-
 impl Plan {
-    fn new(a: &Layout, b: &Layout) -> Result<Plan, Fault> {
-        let ([.., m, k], [.., depth, n]) = (a.dims(), b.dims()) else {
-            return Err(Fault::defect("a product of fewer than two axes"));
-        };
-        let (mut m, k, n) = (*m, *k, *n);
-        if k != *depth {
-            return Err(Fault::shape(
-                "the inner sizes differ",
-                format!("the left's last size ({k}) must equal the right's second-to-last ({depth})"),
-            ));
-        }
-        let (rank_a, rank_b) = (a.rank(), b.rank());
-        let batch = Shape::new(&a.dims()[..rank_a - 2])?.broadcast(&Shape::new(&b.dims()[..rank_b - 2])?)?;
-        let mut dims = [1; MAX_RANK];
-        let mut axes = batch.len();
-        if axes + 2 > MAX_RANK {
-            return Err(Fault::shape(
-                format!("the result has {} axes", axes + 2),
-                format!("a tensor has at most {MAX_RANK} axes"),
-            ));
-        }
-        dims[..axes].copy_from_slice(&batch);
-        (dims[axes], dims[axes + 1]) = (m, n);
-        let shape = Shape::new(&dims[..axes + 2])?;
-
-        // Steps along the batch axes; a broadcast axis steps by 0.
-        let steps = |layout: &Layout| {
-            let mut steps = [0; MAX_RANK];
-            let front = axes + 2 - layout.rank();
-            for axis in 0..layout.rank() - 2 {
-                steps[front + axis] = if layout.dims()[axis] == 1 { 0 } else { layout.strides()[axis] };
-            }
-            steps
-        };
-        let (left_steps, right_steps) = (steps(a), steps(b));
-        let mut left = [a.strides()[rank_a - 2], a.strides()[rank_a - 1]];
-        let right = [b.strides()[rank_b - 1], b.strides()[rank_b - 2]];
-        // Rows of A go on through a batch axis that B does not have: then both are one longer axis of rows.
-        while axes > 0 && right_steps[axes - 1] == 0 {
-            let (size, step) = (batch[axes - 1], left_steps[axes - 1]);
-            if m == 1 {
-                left[0] = step;
-            } else if size != 1 && step != left[0] * m as isize {
-                break;
-            }
-            m *= size;
-            axes -= 1;
-        }
-        let mut sizes = [1; MAX_RANK];
-        sizes[..axes].copy_from_slice(&batch[..axes]);
-        let batch = sizes[..axes].iter().product();
-        let starts = [a.offset(), b.offset()];
-        Ok(Plan { shape, m, n, k, left, right, batch, sizes, left_steps, right_steps, axes, starts })
-    }
-
-    /// Where the matrices of batch position `item` begin.
-    fn offsets(&self, mut item: usize) -> [usize; 2] {
-        let [mut left, mut right] = self.starts.map(|start| start as isize);
-        for axis in (0..self.axes).rev() {
-            let index = (item % self.sizes[axis]) as isize;
-            item /= self.sizes[axis];
-            left += index * self.left_steps[axis];
-            right += index * self.right_steps[axis];
-        }
-        [left as usize, right as usize]
-    }
-
     /// The operands of batch position `item`.
     fn lines<'a, S: Element>(&self, a: &'a [S], b: &'a [S], item: usize) -> Result<[Lines<'a, S>; 2], Fault> {
         let [left, right] = self.offsets(item);

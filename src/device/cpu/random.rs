@@ -4,7 +4,10 @@ use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::random::{Draw, Generate, Group, LANES, Thinning, UNIT, scale};
+use crate::device::random::{
+    Draw, Generate, Group, LANES, Thinning, UNIT, check_chance, check_integers, check_normal, check_uniform, no_float,
+    scale, threshold,
+};
 use crate::device::sort::Sort;
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape, dispatch_float, order_of};
@@ -202,11 +205,6 @@ impl Make<f64> for Normal {
     }
 }
 
-/// Words below this come with the given chance (in steps of 2⁻³²).
-pub(super) fn threshold(chance: f64) -> u64 {
-    (chance.clamp(0.0, 1.0) * (1u64 << 32) as f64).round() as u64
-}
-
 struct Coin {
     threshold: u64,
 }
@@ -298,38 +296,21 @@ trait ThinGroups: Element {
 
 impl Generate for Cpu {
     fn uniform(&self, shape: Shape, dtype: DType, low: f64, high: f64, draw: Draw) -> Result<Value, Fault> {
-        let widest = if dtype == DType::F64 { f64::MAX } else { f32::MAX as f64 };
-        // Also refuses NaN.
-        if !(low <= high && high - low <= widest && low.abs() <= widest && high.abs() <= widest) {
-            return Err(Fault::value(
-                format!("the range from {low} to {high}"),
-                format!("the first must not be greater, and both and their distance must be finite in {dtype}"),
-            ));
-        }
+        check_uniform(dtype, low, high)?;
         floats(
             dtype,
             |wide| dispatch_float!(wide, T => generate::<T, _>(shape, draw, Uniform { low, high }), else no_float(dtype)),
         )
     }
     fn normal(&self, shape: Shape, dtype: DType, mean: f64, deviation: f64, draw: Draw) -> Result<Value, Fault> {
-        if !(mean.is_finite() && deviation.is_finite() && deviation >= 0.0) {
-            return Err(Fault::value(
-                format!("a mean of {mean} with a standard deviation of {deviation}"),
-                "both must be finite, the deviation not negative",
-            ));
-        }
+        check_normal(mean, deviation)?;
         floats(
             dtype,
             |wide| dispatch_float!(wide, T => generate::<T, _>(shape, draw, Normal { mean, deviation }), else no_float(dtype)),
         )
     }
     fn integers(&self, shape: Shape, low: i64, high: i64, draw: Draw) -> Result<Value, Fault> {
-        if low >= high {
-            return Err(Fault::value(
-                format!("there are no whole numbers from {low} on, below {high}"),
-                "the second bound is excluded: it must be greater than the first",
-            ));
-        }
+        check_integers(low, high)?;
         generate::<i64, _>(shape, draw, Integers { draw, low, bound: high.wrapping_sub(low) as u64 })
     }
     fn bernoulli(&self, shape: Shape, dtype: DType, chance: f64, draw: Draw) -> Result<Value, Fault> {
@@ -458,17 +439,6 @@ fn floats(dtype: DType, make: impl FnOnce(DType) -> Result<Value, Fault>) -> Res
         DType::BF16 | DType::F16 => Cpu.cast(&make(DType::F32)?, dtype),
         _ => make(dtype),
     }
-}
-
-fn no_float(dtype: DType) -> Result<Value, Fault> {
-    Err(Fault::dtype(format!("{dtype} is no float"), "use f64, f32, bf16 or f16"))
-}
-
-fn check_chance(chance: f64) -> Result<(), Fault> {
-    if (0.0..=1.0).contains(&chance) {
-        return Ok(());
-    }
-    Err(Fault::value(format!("a chance of {chance}"), "a chance lies between 0 and 1"))
 }
 
 fn check_weights(row: &[f64], count: usize, replacement: bool) -> Result<(), Fault> {

@@ -13,13 +13,19 @@ use crate::layout::{DType, Layout, Shape};
 formula_struct!([] SumFormula add_up(sum, term)() { sum + term });
 formula_struct!([] NotFiniteFormula not_finite(x)() { select(is_finite(x), 0.0, 1.0) });
 
+impl Cuda {
+    /// The sum of two values.
+    pub(super) fn added(self, a: &Value, b: &Value) -> Result<Value, Fault> {
+        self.formula(&SumFormula {}, [a, b])
+    }
+}
+
 impl Accumulate for Cuda {
     fn add_up(&self, sum: Value, term: &Value) -> Result<Value, Fault> {
         if sum.shape() != term.shape() {
             return Err(Fault::defect(format!("gradients of {:?} and {:?} meet", sum.dims(), term.dims())));
         }
-        let total = self.formula(&SumFormula {}, [&sum, &self.cast(term, sum.dtype())?])?;
-        Ok(total)
+        self.added(&sum, &self.cast(term, sum.dtype())?)
     }
     fn sum_to(&self, x: &Value, shape: &Shape) -> Result<Value, Fault> {
         self.sum(x, &repeated_axes(x, shape), false)?.with_layout(Layout::contiguous(*shape))

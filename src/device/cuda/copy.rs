@@ -1,7 +1,6 @@
 //! Elements put elsewhere: `kernels/copy.cu`.
 
 use super::Cuda;
-use super::lacking::lacking;
 use super::module::Source;
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -118,7 +117,21 @@ impl Arrange for Cuda {
         call.long(rows as i64).long(columns as i64).long(diagonal as i64).int(lower as i32).over(x.count())?;
         Ok(out)
     }
-    lacking! {
-        add_at(&Value, &[(Layout, &Value)]) -> Value;
+    fn add_at(&self, base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault> {
+        let dtype = base.dtype();
+        if !dtype.is_float() {
+            return Err(Fault::dtype(
+                format!("{dtype} elements are not added at positions"),
+                "cast to a float first, with to_dtype(DType::F32)",
+            ));
+        }
+        // Half precision is the f32 result, rounded once.
+        let wide = if dtype.is_half() { DType::F32 } else { dtype };
+        let out = self.duplicate(&self.cast(base, wide)?)?;
+        for (part, piece) in pieces {
+            let place = out.with_layout(*part)?;
+            self.put(&place, &self.added(&place, &self.cast(piece, wide)?)?)?;
+        }
+        self.cast(&out, dtype)
     }
 }

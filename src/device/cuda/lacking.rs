@@ -9,8 +9,6 @@ use crate::device::cross_entropy::{Classes, CrossEntropy, Entropies};
 use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::device::factor::{Factor, Lu, Side};
 use crate::device::index::{Assembly, Combine, Index};
-use crate::device::matmul::{Joined, Matmul};
-use crate::device::random::{Draw, Generate, Thinning};
 use crate::device::recurrent::{Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
 use crate::device::rotary::{Rotate, Rotation};
 use crate::device::sample::{Sample, Sampling};
@@ -50,12 +48,6 @@ impl Scan for Cuda {
         cumulative_logsumexp_gradient(&Value, &Value, &Value, usize) -> Value;
         add_at_places(&Value, &Value, usize) -> Value;
         take_places(&Value, &Value, usize) -> Value;
-    }
-}
-
-impl Matmul for Cuda {
-    lacking! {
-        matmul(&Value, &Value, Joined) -> Value;
     }
 }
 
@@ -140,19 +132,6 @@ impl Sort for Cuda {
         mode(&Value, usize) -> (Value, Value);
         distinct(&Value, bool) -> Distinct;
         distinct_slices(&Value, usize) -> Distinct;
-    }
-}
-
-impl Generate for Cuda {
-    lacking! {
-        uniform(Shape, DType, f64, f64, Draw) -> Value;
-        normal(Shape, DType, f64, f64, Draw) -> Value;
-        integers(Shape, i64, i64, Draw) -> Value;
-        bernoulli(Shape, DType, f64, Draw) -> Value;
-        bernoulli_of(&Value, Draw) -> Value;
-        permutation(usize, Draw) -> Value;
-        multinomial(&Value, usize, bool, Draw) -> Value;
-        thin(&Value, Thinning, Draw) -> Value;
     }
 }
 

@@ -6,11 +6,17 @@ use super::launch::{Launch, THREADS};
 use super::module::Source;
 use crate::device::Value;
 use crate::device::copy::Arrange;
+use crate::device::elementwise::Elementwise;
 use crate::device::reduce::{Reduce, floats, folded_count, folded_shape, not_empty, walkable};
 use crate::error::Fault;
+use crate::formula_struct;
 use crate::layout::{DType, Layout, Shape};
 
 const REDUCE: Source = Source { name: "reduce", text: include_str!("../../../kernels/ptx/reduce.ptx") };
+
+formula_struct!([] EqualFormula equal(x, best)() { select(eq(x, best), 1.0, 0.0) });
+formula_struct!([] EqualOrNanFormula equal_or_nan(x, best)() { select(eq(x, best), 1.0, select(eq(x, x), 0.0, select(eq(best, best), 0.0, 1.0))) });
+formula_struct!([] ShareFormula share(mark, count)() { mark / count });
 
 /// Bytes of the largest state that is kept between a fold and its join.
 pub(super) const STATE: usize = 16;
@@ -212,8 +218,22 @@ impl Reduce for Cuda {
         call.view(&kept).view(&folded).over(out.count())?;
         Ok(out)
     }
+    fn shares(&self, x: &Value, best: &Value, axes: &[usize], nan: bool) -> Result<Value, Fault> {
+        // `best` has the folded axes with size 1, or lacks them.
+        let kept = folded_shape(x, axes, true)?;
+        let best = self.contiguous(best)?;
+        let best =
+            best.with_layout(Layout::from_parts(kept, Layout::contiguous(kept).strides(), best.layout().offset()))?;
+        let marks = match nan {
+            true => self.formula(&EqualOrNanFormula {}, [x, &best])?,
+            false => self.formula(&EqualFormula {}, [x, &best])?,
+        };
+        // Counted in a type that holds all numbers of a row.
+        let wide = if x.dtype().is_half() { DType::F32 } else { x.dtype() };
+        let counts = self.sum(&self.cast(&marks, wide)?, axes, true)?;
+        self.cast(&self.formula(&ShareFormula {}, [&marks, &counts])?, x.dtype())
+    }
     lacking! {
         product_of_others(&Value, &[usize]) -> Value;
-        shares(&Value, &Value, &[usize], bool) -> Value;
     }
 }

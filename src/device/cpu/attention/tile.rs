@@ -4,7 +4,7 @@ use super::super::gemm::{self, Lines, Product};
 use super::super::real::{Real, sum_of};
 use super::super::simd::{self, SimdLevel};
 use super::{Attending, KEYS, Mask, Matrices, QUERIES, Sizes};
-use crate::device::cpu::random::threshold;
+use crate::device::random::threshold;
 use crate::device::random::{Draw, Group};
 use crate::error::Fault;
 use std::ops::Range;
