@@ -7,8 +7,12 @@ mod emulator;
 use chainrule::device::{SimdLevel, simd_level};
 use chainrule::formula::{Left, Number, exp};
 use chainrule::nn::{Init, Linear, Module};
-use chainrule::optim::{Adadelta, Adagrad, Adam, AdamW, Adamax, Lion, NAdam, Optimizer, RAdam, RmsProp, Sgd};
-use chainrule::{DType, Device, Tensor, formula};
+use chainrule::optim::{
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Core, Group, Lion, NAdam, Optimizer, RAdam, Remember, RmsProp, Rule,
+    Setting, Settings, Sgd, Target,
+};
+use chainrule::{DType, Device, Fault, Tensor, Value, formula, update_formula};
+use emulator::call::launches;
 
 const FLOATS: [DType; 4] = [DType::F64, DType::F32, DType::BF16, DType::F16];
 
@@ -214,5 +218,106 @@ fn whole_numbers_and_mixed_types_on_a_gpu() {
         for ((what, here), (_, there)) in results(Device::Cpu).iter().zip(&results(gpu())) {
             same(here, there, &format!("{what} of {a} and {b}"));
         }
+    }
+}
+
+#[test]
+fn steps_of_many_tensors_are_few_launches() {
+    if !emulator::inside("steps_of_many_tensors_are_few_launches") {
+        return;
+    }
+    let trained = |device: Device| {
+        let mut init = Init::new().seed(3);
+        let mut layers: Vec<Linear> = (0..70).map(|width| Linear::new(1 + width % 9, 3, &mut init)).collect();
+        layers.to(device).unwrap();
+        let mut optimizer = Adam::new(0.01).with_group(Group::matching("*.bias").with(Setting::Rate, 0.5));
+        let mut launched = 0;
+        for _ in 0..2 {
+            let results: Vec<Tensor> = layers
+                .iter()
+                .flat_map(|layer| [quick_gelu(&layer.weight), quick_gelu(layer.bias.as_ref().unwrap())])
+                .collect();
+            let weights: Vec<Tensor> =
+                results.iter().map(|result| numbers(&result.shape().unwrap(), DType::F32, device)).collect();
+            let roots: Vec<(&Tensor, &Tensor)> = results.iter().zip(&weights).collect();
+            let gradients = chainrule::backward_all(&roots).unwrap();
+            drop(roots);
+            drop(results);
+            let before = launches();
+            optimizer.step(&mut layers, &gradients).unwrap();
+            launched = launches() - before;
+        }
+        let all: Vec<Tensor> = layers.iter().map(|layer| (*layer.weight).clone()).collect();
+        (all, launched)
+    };
+    let ((here, _), (there, launched)) = (trained(Device::Cpu), trained(gpu()));
+    for (here, there) in here.iter().zip(&there) {
+        same(here, there, "a weight");
+    }
+    if !emulator::is_real() {
+        // 140 tensors with two states each, in two groups
+        assert_eq!(launched, 2);
+    }
+}
+
+update_formula! {
+    /// A step, and the mean of the gradients.
+    fn Step(parameter, gradient; mean; rate) {
+        mean = 0.5 * (mean + gradient);
+        parameter = parameter - rate * gradient;
+    }
+}
+update_formula! {
+    /// Some of the mean on top.
+    fn More(parameter, gradient; mean; rate) {
+        parameter = parameter - rate * mean;
+    }
+}
+
+/// A rule of a user's that steps twice.
+#[derive(Clone, Debug)]
+struct Twice(Core);
+
+impl Rule for Twice {
+    const NAME: &'static str = "twice";
+    fn core(&self) -> &Core {
+        &self.0
+    }
+    fn core_mut(&mut self) -> &mut Core {
+        &mut self.0
+    }
+    fn remember(&self, _: &str, parameter: &Value, _: &Settings) -> Remember {
+        Remember::zeros(&["mean"], parameter)
+    }
+    fn update(&self, settings: &Settings, target: &mut Target<'_>) -> Result<(), Fault> {
+        let rate = settings.number(Setting::Rate);
+        target.apply(&Step { rate })?;
+        target.apply(&More { rate })
+    }
+}
+
+#[test]
+fn a_second_step_sees_the_first() {
+    if !emulator::inside("a_second_step_sees_the_first") {
+        return;
+    }
+    let trained = |device: Device| {
+        let mut layer = Linear::new(5, 4, &mut Init::new().seed(2));
+        layer.to(device).unwrap();
+        let mut optimizer = Twice(Core::new(&[(Setting::Rate, 0.1)])).with_missing();
+        let result = logistic(&layer.weight);
+        let gradients = result.backward_from(&numbers(&[4, 5], DType::F32, device)).unwrap();
+        drop(result);
+        optimizer.step(&mut layer, &gradients).unwrap();
+        (*layer.weight).clone()
+    };
+    same(&trained(Device::Cpu), &trained(gpu()), "a weight");
+}
+
+impl Twice {
+    /// The bias gets no gradient.
+    fn with_missing(mut self) -> Twice {
+        self.0.allow_missing();
+        self
     }
 }

@@ -38,6 +38,12 @@ pub trait Elementwise {
         gradient: &Value,
         states: [&mut Value; STATES],
     ) -> Result<(), Fault>;
+    /// Runs `steps`, which updates many parameters. A device may put off and join what it is given there until it is asked for
+    /// something else, or this ends.
+    fn updates(&self, steps: impl FnOnce()) -> Result<(), Fault> {
+        steps();
+        Ok(())
+    }
 }
 
 /// The most operands of a formula: three inputs and what arrives.

@@ -2,6 +2,7 @@
 
 use super::{Group, Optimizer, Prepared, Remember, Rule, Setting, Settings, Target};
 use crate::device::copy::Arrange;
+use crate::device::elementwise::Elementwise;
 use crate::device::{Value, on};
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::layout::DType;
@@ -223,23 +224,35 @@ impl Core {
             ready.push(Ready { parameter, place, gradient, prepared });
         }
         self.begun = true;
-        for Ready { parameter, place, gradient, prepared } in ready {
-            let slot = &mut self.slots.list[place];
-            for (state, new) in slot.states.iter_mut().zip(prepared.states) {
-                *state = new;
-            }
-            slot.steps += 1;
-            let mut target = Target {
-                parameter: parameter.owned()?,
-                gradient: prepared.gradient.as_ref().unwrap_or(gradient.value()),
-                states: &mut slot.states,
-                steps: slot.steps,
-                number: &mut slot.number,
-                scratch: prepared.scratch,
-            };
-            rule.update(&settings[slot.group], &mut target).map_err(fail)?;
+        let Some(device) = ready.first().map(|ready| ready.gradient.value().device()) else { return Ok(()) };
+        let mut outcome = Ok(());
+        let step = || outcome = ready.into_iter().try_for_each(|ready| self.take(rule, &settings, ready, at));
+        on!(device, updates(step)).map_err(fail)?;
+        outcome
+    }
+
+    /// The step of one parameter.
+    fn take<R: Rule>(
+        &mut self,
+        rule: &R,
+        settings: &[Settings],
+        Ready { parameter, place, gradient, prepared }: Ready<'_, '_>,
+        at: &'static Location<'static>,
+    ) -> Result<()> {
+        let slot = &mut self.slots.list[place];
+        for (state, new) in slot.states.iter_mut().zip(prepared.states) {
+            *state = new;
         }
-        Ok(())
+        slot.steps += 1;
+        let mut target = Target {
+            parameter: parameter.owned()?,
+            gradient: prepared.gradient.as_ref().unwrap_or(gradient.value()),
+            states: &mut slot.states,
+            steps: slot.steps,
+            number: &mut slot.number,
+            scratch: prepared.scratch,
+        };
+        rule.update(&settings[slot.group], &mut target).map_err(|fault| Error::with(R::NAME, fault, Vec::new(), at))
     }
 }
 

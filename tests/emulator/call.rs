@@ -29,6 +29,7 @@ type StartText =
 type Say = extern "C" fn(*mut c_char, usize) -> c_int;
 type Order = extern "C" fn(*const c_char) -> c_int;
 type Init = extern "C" fn(c_uint) -> c_int;
+type Count = extern "C" fn() -> c_int;
 type Reset = extern "C" fn() -> c_int;
 
 struct Calls {
@@ -38,6 +39,7 @@ struct Calls {
     read: Read,
     launch: Start,
     launch_text: StartText,
+    launches: Count,
     message: Say,
     names: Say,
     order: Order,
@@ -98,10 +100,9 @@ pub fn bytes<T: Plain>(x: T) -> Argument {
 impl Emulator {
     /// Nothing, with a word of why, where it cannot be built.
     pub fn new() -> Option<Emulator> {
-        static CALLS: OnceLock<Option<Calls>> = OnceLock::new();
         static ONE: Mutex<()> = Mutex::new(());
         let one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let calls = CALLS.get_or_init(open).as_ref()?;
+        let calls = calls()?;
         (calls.reset)();
         let emulator = Emulator { calls, _one: one };
         emulator.order("forward");
@@ -219,6 +220,16 @@ impl Drop for Buffer {
     }
 }
 
+fn calls() -> Option<&'static Calls> {
+    static CALLS: OnceLock<Option<Calls>> = OnceLock::new();
+    CALLS.get_or_init(open).as_ref()
+}
+
+/// How often kernels have been launched through the driver's own functions.
+pub fn launches() -> usize {
+    calls().map_or(0, |calls| (calls.launches)() as usize)
+}
+
 fn open() -> Option<Calls> {
     let folder = match library() {
         Ok(folder) => folder,
@@ -249,6 +260,7 @@ fn open() -> Option<Calls> {
             read: std::mem::transmute::<*mut c_void, Read>(find("cuMemcpyDtoH_v2")),
             launch: std::mem::transmute::<*mut c_void, Start>(find("emulator_launch")),
             launch_text: std::mem::transmute::<*mut c_void, StartText>(find("emulator_launch_text")),
+            launches: std::mem::transmute::<*mut c_void, Count>(find("emulator_launches")),
             message: std::mem::transmute::<*mut c_void, Say>(find("emulator_message")),
             names: std::mem::transmute::<*mut c_void, Say>(find("emulator_names")),
             order: std::mem::transmute::<*mut c_void, Order>(find("emulator_order")),

@@ -272,8 +272,9 @@ static bool fits(emulator::Index grid, emulator::Index block, int dynamic, int m
     unsigned long long threads = 1ull * block.x * block.y * block.z;
     return threads && threads <= emulator::MOST_THREADS && block.z <= 64 && grid.x && grid.y && grid.z && grid.x <= 0x7fffffff && grid.y <= 65535 && grid.z <= 65535 && dynamic <= most;
 }
+static unsigned launches = 0;
 API cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned dynamic, void* queue, void** arguments, void**) {
-    ENTER; auto* f = static_cast<Function*>(handle); emulator::Index grid{gx, gy, gz}, block{bx, by, bz};
+    ENTER; launches++; auto* f = static_cast<Function*>(handle); emulator::Index grid{gx, gy, gz}, block{bx, by, bz};
     if (!fits(grid, block, int(dynamic), f->most_dynamic)) return INVALID_VALUE;
     std::shared_ptr<emulator::Launch> launch = f->kernel->bind(arguments);      // arguments are copied now
     Stream& s = stream_of(queue); string name = f->name; int device = s.device;
@@ -300,6 +301,7 @@ API cuGraphDestroy(void* graph) { delete static_cast<Graph*>(graph); return OK; 
 API emulator_reset() { LOCK; sticky = 0; emulator::last_failure().clear(); for (Stream* s : streams) { s->waiting.clear(); s->done = s->issued; s->capture.reset(); } return OK; }
 API emulator_message(char* text, size_t length) { LOCK; snprintf(text, length, "%s", emulator::last_failure().c_str()); return OK; }
 API emulator_order(const char* name) { LOCK; order_from(name); return OK; }
+API emulator_launches() { LOCK; return int(launches); }
 // A kernel by its name, without PTX: runs at once, 0 or a code.
 API emulator_launch(const char* name, const unsigned* grid, const unsigned* block, unsigned dynamic, const unsigned* sizes, unsigned count, void** arguments) {
     LOCK; auto found = emulator::entered().find(name);

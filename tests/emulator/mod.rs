@@ -37,7 +37,7 @@ const JUDGED: &[&str] =
 /// Runs the calling test again in a process that finds the stand-in driver before any other. True in that process; the
 /// outer one asserts that the inner one passed, and gets false. `CHAINRULE_CUDA=1` runs on the machine's own driver instead.
 pub fn inside(test: &str) -> bool {
-    if env::var_os(INSIDE).is_some() || env::var_os("CHAINRULE_CUDA").is_some() {
+    if env::var_os(INSIDE).is_some() || is_real() {
         return true;
     }
     let folder = match library() {
@@ -59,6 +59,11 @@ pub fn inside(test: &str) -> bool {
     assert!(again.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{test} is no test of this program\n{said}");
     false
+}
+
+/// Is it the machine's own driver?
+pub fn is_real() -> bool {
+    env::var_os("CHAINRULE_CUDA").is_some()
 }
 
 /// The folder with `libcuda.so.1`, or why there is none. `EMULATOR=fast` gives one that judges nothing but what faults.

@@ -4,6 +4,7 @@
 use super::Cuda;
 use super::launch::Launch;
 use super::module::Kernel;
+use super::update;
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::{Axes, Elementwise, MOST, check_fit, meeting};
@@ -26,7 +27,7 @@ struct Work<'a> {
 }
 
 /// What floats are computed in: rare formulas in f64, as the processor's interpreter does it.
-fn computing(dtype: DType, rare: bool) -> DType {
+pub(super) fn computing(dtype: DType, rare: bool) -> DType {
     if rare || dtype == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
@@ -97,21 +98,22 @@ impl Elementwise for Cuda {
         if !parameter.dtype().is_float() {
             return Err(Fault::defect(format!("{} numbers cannot be learnt", parameter.dtype())));
         }
-        let own = std::iter::once(&mut *parameter).chain(states.iter_mut().map(|state| &mut **state));
-        if !own.fold(true, |all, value| all & value.is_writable()) {
-            return Err(Fault::defect("an optimizer's parameter or state is shared"));
-        }
+        update::own(parameter, &mut states)?;
         let gradient = if gradient.is_contiguous() { gradient.clone() } else { self.contiguous(gradient)? };
-        let (program, results) = Program::of_update(step);
         let mut operands = SmallVec::<[&Value; 6]>::from_slice(&[parameter, &gradient]);
         operands.extend(states.iter().map(|state| &**state));
+        let (program, results) = Program::of_update(step);
         self.step(&program, &results, &step.parameters(), &operands)
+    }
+
+    fn updates(&self, steps: impl FnOnce()) -> Result<(), Fault> {
+        update::together(*self, steps)
     }
 }
 
 impl Cuda {
     /// The kernel of a program; it is written where it is not there yet.
-    fn formula_kernel(
+    pub(super) fn formula_kernel(
         self,
         name: &str,
         program: &Program,
@@ -164,49 +166,25 @@ impl Cuda {
             }
         }
         let threads = if dense { count.div_ceil(EACH as usize) } else { count };
-        with_scalars(launch, work.program, work.parameters, work.compute).grid(
+        with_scalars(launch, &scalars(work.program, work.parameters), work.compute).grid(
             [threads.div_ceil(BLOCK as usize), 1, 1],
             BLOCK as usize,
             0,
         )?;
         Ok(result)
     }
-
-    /// Runs an optimizer's step in place: of the operands all are written but the second, the gradient.
-    fn step(
-        self,
-        program: &Program,
-        results: &[Register],
-        parameters: &[f64],
-        operands: &[&Value],
-    ) -> Result<(), Fault> {
-        let types: Vec<DType> = operands.iter().map(|operand| operand.dtype()).collect();
-        let compute = computing(types[0], false);
-        let written = types.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, dtype)| *dtype).collect();
-        let paths = Paths::InPlace { tensors: 1 };
-        let signature = Signature { inputs: types, compute, results: written, through: None, paths };
-        let kernel = self.formula_kernel("of a step", program, results, &signature)?;
-        let count = operands[0].count();
-        let mut table = SmallVec::<[u64; 8]>::new();
-        for operand in operands {
-            self.holds(operand)?;
-            let first = if count == 0 { 0 } else { operand.layout().offset() * operand.dtype().size() };
-            table.push(operand.buffer().address() + first as u64);
-        }
-        table.push(count as u64);
-        let blocks = count.div_ceil((BLOCK * EACH) as usize);
-        with_scalars(self.call(kernel).block(&table), program, parameters, compute).grid(
-            [blocks, 1, 1],
-            BLOCK as usize,
-            0,
-        )
-    }
 }
 
-/// The scalar parameters of a program, in the type that it computes in: the last arguments.
-fn with_scalars(mut launch: Launch, program: &Program, parameters: &[f64], dtype: DType) -> Launch {
-    for scalar in ptx::Kernel::scalars(program) {
-        let number = program.scalar(scalar, parameters);
+/// The values of a program's scalar parameters, and of what is computed with them.
+pub(super) fn scalars(program: &Program, parameters: &[f64]) -> Scalars {
+    ptx::Kernel::scalars(program).into_iter().map(|scalar| program.scalar(scalar, parameters)).collect()
+}
+
+pub(super) type Scalars = SmallVec<[f64; 8]>;
+
+/// The last arguments of a kernel that computes in this type.
+pub(super) fn with_scalars(mut launch: Launch, scalars: &[f64], dtype: DType) -> Launch {
+    for &number in scalars {
         launch = match dtype {
             DType::F32 => launch.float(number as f32),
             DType::F64 => launch.double(number),

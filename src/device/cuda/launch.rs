@@ -4,6 +4,7 @@ use super::Cuda;
 use super::driver::Grid;
 use super::module::{Kernel, Parameter};
 use super::transfer::address;
+use super::update;
 use crate::device::Value;
 use crate::error::Fault;
 use crate::layout::{Layout, MAX_RANK};
@@ -124,6 +125,7 @@ impl Launch {
         if blocks.contains(&0) {
             return Ok(());
         }
+        update::launch_waiting()?;
         let given = self.starts.iter().map(|&(_, what)| what);
         if !given.clone().eq(self.kernel.parameters.iter().copied()) {
             let (given, wanted) = (given.collect::<Vec<_>>(), &self.kernel.parameters);

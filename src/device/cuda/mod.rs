@@ -18,6 +18,7 @@ mod random;
 mod reduce;
 mod rows;
 mod transfer;
+mod update;
 
 use super::{Device, Value};
 use crate::error::Fault;

@@ -4,7 +4,7 @@
 //! the last part is in a half; bringing back is a read, the only thing that waits for the GPU.
 
 use super::driver::{Address, Gpu, Moment};
-use super::{Cuda, lock};
+use super::{Cuda, lock, update};
 use crate::device::copy::Arrange;
 use crate::device::{Value, on};
 use crate::error::Fault;
@@ -137,6 +137,7 @@ impl Cuda {
     }
     /// The elements of a dense value, copied over those of another, which has as many.
     pub(super) fn copy(self, to: &Value, from: &Value) -> Result<(), Fault> {
+        update::launch_waiting()?;
         self.holds(to).and_then(|()| self.holds(from))?;
         let bytes = from.count() * from.dtype().size();
         if to.count() * to.dtype().size() != bytes || !to.is_contiguous() || !from.is_contiguous() {
@@ -150,6 +151,7 @@ impl Cuda {
     }
     /// A value of this GPU, copied to the CPU: waits until it has been computed.
     pub(in crate::device) fn bring_back(self, value: &Value) -> Result<Value, Fault> {
+        update::launch_waiting()?;
         let (value, first, span) = compact(value)?;
         let (dtype, size) = (value.dtype(), value.dtype().size());
         let mut here = Value::blank(Shape::new(&[span])?, dtype)?;

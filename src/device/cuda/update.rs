@@ -1,0 +1,149 @@
+//! Steps of optimizers in place, many tensors to a launch.
+//!
+//! Inside of [`updates`](crate::device::elementwise::Elementwise::updates) the steps of small tensors wait for each other. Those of
+//! one kernel with the same settings become one launch, whose argument is a table: a line for each tensor. What waits is held,
+//! so that nothing else is put in its place, and is launched before anything else is done on the GPU.
+
+use super::Cuda;
+use super::elementwise::{Scalars, computing, scalars, with_scalars};
+use super::module::Kernel;
+use super::transfer::address;
+use crate::device::Value;
+use crate::error::Fault;
+use crate::formula::ptx::{BLOCK, EACH, Paths, Signature};
+use crate::formula::{Program, Register};
+use crate::layout::DType;
+use smallvec::SmallVec;
+use std::cell::RefCell;
+
+/// The words of a table, three quarters of what all arguments may take.
+const TABLE: usize = 384;
+/// A tensor of more elements keeps a GPU busy by itself, and in a table its blocks would be counted for every other tensor.
+const SMALL: usize = 64 * 1024;
+
+thread_local! {
+    static WAITING: RefCell<Option<Waiting>> = const { RefCell::new(None) };
+}
+
+/// What waits on one GPU.
+struct Waiting {
+    cuda: Cuda,
+    steps: Vec<Steps>,
+}
+
+/// A launch to which tensors are added.
+struct Steps {
+    kernel: &'static Kernel,
+    dtype: DType,
+    scalars: Scalars,
+    table: SmallVec<[u64; 8]>,
+    tensors: usize,
+    /// Elements of the largest.
+    most: usize,
+    held: Vec<Value>,
+}
+
+impl Steps {
+    fn launch(mut self, cuda: Cuda) -> Result<(), Fault> {
+        let blocks = self.most.div_ceil((BLOCK * EACH) as usize);
+        // what the kernel declares, whole lines of it
+        let line = self.table.len() / self.tensors;
+        self.table.resize(TABLE / line * line, 0);
+        let launch = with_scalars(cuda.call(self.kernel).block(&self.table), &self.scalars, self.dtype);
+        launch.grid([blocks, self.tensors, 1], BLOCK as usize, 0)
+    }
+}
+
+/// Runs `steps`, whose updates may wait until the end.
+pub(super) fn together(cuda: Cuda, steps: impl FnOnce()) -> Result<(), Fault> {
+    /// Also where `steps` panics.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            WAITING.take();
+        }
+    }
+    if WAITING.with_borrow(Option::is_some) {
+        steps();
+        return Ok(());
+    }
+    WAITING.set(Some(Waiting { cuda, steps: Vec::new() }));
+    let _end = End;
+    steps();
+    launch_waiting()
+}
+
+/// Launches what waits.
+pub(super) fn launch_waiting() -> Result<(), Fault> {
+    let taken = WAITING
+        .with_borrow_mut(|waiting| waiting.as_mut().map(|waiting| (waiting.cuda, std::mem::take(&mut waiting.steps))));
+    let Some((cuda, steps)) = taken else { return Ok(()) };
+    steps.into_iter().try_for_each(|steps| steps.launch(cuda))
+}
+
+/// A fault where somebody else holds what is to be written.
+pub(super) fn own(parameter: &mut Value, states: &mut [&mut Value]) -> Result<(), Fault> {
+    let mut all_own = || states.iter_mut().fold(parameter.is_writable(), |all, state| all & state.is_writable());
+    if all_own() {
+        return Ok(());
+    }
+    // it may be a step that waits
+    launch_waiting()?;
+    if all_own() { Ok(()) } else { Err(Fault::defect("an optimizer's parameter or state is shared")) }
+}
+
+impl Cuda {
+    /// Takes an optimizer's step in place: of the operands all are written but the second, the gradient.
+    pub(super) fn step(
+        self,
+        program: &Program,
+        results: &[Register],
+        parameters: &[f64],
+        operands: &[&Value],
+    ) -> Result<(), Fault> {
+        let count = operands[0].count();
+        let inputs: Vec<DType> = operands.iter().map(|operand| operand.dtype()).collect();
+        let dtype = computing(inputs[0], false);
+        let written = inputs.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, dtype)| *dtype).collect();
+        let tensors = TABLE / (operands.len() + 1);
+        let paths = Paths::InPlace { tensors };
+        let signature = Signature { inputs, compute: dtype, results: written, through: None, paths };
+        let kernel = self.formula_kernel("a step", program, results, &signature)?;
+        let mut line = SmallVec::<[u64; 8]>::new();
+        for operand in operands {
+            self.holds(operand)?;
+            line.push(address(operand));
+        }
+        line.push(count as u64);
+        let held = operands.iter().map(|operand| (*operand).clone());
+        let scalars = scalars(program, parameters);
+        let waits = WAITING.with_borrow_mut(|waiting| {
+            let waiting = waiting.as_mut().filter(|waiting| waiting.cuda == self && count <= SMALL)?;
+            let same = |steps: &Steps| std::ptr::eq(steps.kernel, kernel) && steps.scalars == scalars;
+            match waiting.steps.iter_mut().find(|steps| steps.tensors < tensors && same(steps)) {
+                Some(steps) => {
+                    steps.table.extend_from_slice(&line);
+                    steps.tensors += 1;
+                    steps.most = steps.most.max(count);
+                    steps.held.extend(held.clone());
+                }
+                None => waiting.steps.push(Steps {
+                    kernel,
+                    dtype,
+                    scalars: scalars.clone(),
+                    table: line.clone(),
+                    tensors: 1,
+                    most: count,
+                    held: held.clone().collect(),
+                }),
+            }
+            Some(())
+        });
+        match waits {
+            Some(()) => Ok(()),
+            None => {
+                Steps { kernel, dtype, scalars, table: line, tensors: 1, most: count, held: Vec::new() }.launch(self)
+            }
+        }
+    }
+}
