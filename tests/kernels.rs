@@ -5,6 +5,8 @@ mod emulator;
 
 #[path = "kernels/copy.rs"]
 mod copy;
+#[path = "kernels/cross_entropy.rs"]
+mod cross_entropy;
 #[path = "kernels/index.rs"]
 mod index;
 #[path = "kernels/matmul.rs"]
