@@ -11,31 +11,15 @@
 //   thin_{f32,f64,bf16,f16}(x, y, i64 count, Draw, u64 threshold, i64 group, double scale, double shift, double dropped)
 //        dropout; each run of `group` neighbours shares a word: x · scale + shift where it is at least the threshold, else x · 0 + dropped
 //
-// Words come in groups of 16 blocks of four; in a group the first words of all 16 stand first, then the second ones, and so on. Numbers of
-// one word: 64 for each group, number i is word i / 16 mod 4 of block i / 64 · 16 + i mod 16. Numbers of two words: 32 for each
-// group, number i has words 2h, 2h + 1 (h = i / 16 mod 2) of block i / 32 · 16 + i mod 16.
+// How words are numbered: random.cuh.
 //
 // Launch: 256 threads, grid (min(ceil(count / 1024), 65536), 1, 1) (u8 and thin with group > 1: the same), striding. A thread computes one
 // block of words and writes what comes of it: four numbers, 16 apart, so that 16 neighbours write one stretch. Philox takes 10
 // rounds of two wide products: some 100 instructions for four words, 25 for a number of 4 bytes written; H100 does 33 T/s of them
 // and writes 0.8 T/s of numbers: bound by memory.
 #include "numbers.cuh"
+#include "random.cuh"
 #include "view.cuh"
-
-struct Draw { u64 seed, number; u32 stream, pad; };
-struct Words { u32 items[4]; };
-
-INLINE Words philox(const Draw& draw, u64 block, u32 attempt) {
-    u32 a = u32(block), b = (u32(block >> 32) & 0xffff) | (attempt & 0xff) << 16 | u32(draw.number >> 32) << 24, c = u32(draw.number), d = draw.stream;
-    u32 key = u32(draw.seed), other = u32(draw.seed >> 32);
-#pragma unroll
-    for (int round = 0; round < 10; round++) {
-        u64 first = u64(a) * 0xd2511f53u, second = u64(c) * 0xcd9e8d57u;
-        a = u32(second >> 32) ^ b ^ key; b = u32(second); c = u32(first >> 32) ^ d ^ other; d = u32(first);
-        key += 0x9e3779b9u; other += 0xbb67ae85u;
-    }
-    return {{a, b, c, d}};
-}
 
 // 2^-53.
 constexpr double UNIT = 1.0 / 9007199254740992.0;
@@ -184,10 +168,7 @@ template <class T> INLINE void thin(const T* x, T* y, i64 count, const Draw& dra
         return;
     }
     for (i64 at = first_of_grid(); at < count; at += step_of_grid()) {
-        i64 run = quotient(at, group);
-        Words w = philox(draw, u64(run / 64 * 16 + run % 16), 0);
-        int which = int(run / 16 % 4);
-        write(at, which == 0 ? w.items[0] : which == 1 ? w.items[1] : which == 2 ? w.items[2] : w.items[3]);
+        write(at, word_of(draw, quotient(at, group)));
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod emulator;
 
+#[path = "kernels/attention.rs"]
+mod attention;
 #[path = "kernels/copy.rs"]
 mod copy;
 #[path = "kernels/cross_entropy.rs"]

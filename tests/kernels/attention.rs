@@ -1,0 +1,243 @@
+//! Attention forward and backward: causal or not, masks of both kinds, groups of queries, dropout, views of every operand.
+
+use super::support::{Number, ORDERS, Random, near};
+use crate::emulator::call::{Argument, Buffer, Emulator, Plain, View, bytes};
+use half::bf16;
+
+/// `struct Attention` of `kernels/attention.cu`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Attention {
+    groups: i64,
+    queries: i64,
+    keys: i64,
+    width: i64,
+    value_width: i64,
+    /// Steps of a row and of a column of q, k, v and the mask.
+    steps: [i64; 8],
+    scale: f64,
+    kept: f64,
+    threshold: u64,
+    seed: u64,
+    number: u64,
+    stream: u32,
+    pad: u32,
+    causal: i32,
+    mask_kind: i32,
+    dropout: i32,
+    end: i32,
+}
+impl Plain for Attention {}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    matrices: usize,
+    groups: usize,
+    queries: usize,
+    keys: usize,
+    width: usize,
+    value_width: usize,
+    causal: bool,
+    mask_kind: i32,
+    dropout: bool,
+}
+
+fn cases() -> Vec<Case> {
+    let case = |matrices, groups, queries, keys, width, value_width, causal, mask_kind, dropout| Case {
+        matrices,
+        groups,
+        queries,
+        keys,
+        width,
+        value_width,
+        causal,
+        mask_kind,
+        dropout,
+    };
+    vec![
+        case(1, 1, 5, 7, 4, 3, false, 0, false),
+        case(2, 1, 40, 40, 16, 16, true, 0, false),
+        case(1, 2, 33, 50, 9, 20, false, 1, false),
+        case(1, 1, 35, 33, 8, 8, true, 2, true),
+        case(1, 1, 3, 34, 128, 70, false, 0, true),
+    ]
+}
+
+const SEED: u64 = 77;
+const THRESHOLD: u64 = 1 << 30;
+
+/// Philox, for the words of dropout.
+fn word(element: usize) -> u32 {
+    let block = (element / 64 * 16 + element % 16) as u64;
+    let [mut a, mut b, mut c, mut d] = [block as u32, (block >> 32) as u32, 5, 6];
+    let [mut key, mut other] = [SEED as u32, 0u32];
+    for _ in 0..10 {
+        let (first, second) = (a as u64 * 0xd251_1f53, c as u64 * 0xcd9e_8d57);
+        (a, b, c, d) = ((second >> 32) as u32 ^ b ^ key, second as u32, (first >> 32) as u32 ^ d ^ other, first as u32);
+        (key, other) = (key.wrapping_add(0x9e37_79b9), other.wrapping_add(0xbb67_ae85));
+    }
+    [a, b, c, d][element / 16 % 4]
+}
+
+/// What attention should give: result, gradients of q, k, v and of the mask.
+fn reference(case: Case, [q, k, v, added, g]: [&[f64]; 5], scale: f64) -> [Vec<f64>; 5] {
+    let Case { matrices, groups, queries, keys, width, value_width, .. } = case;
+    let count = matrices * groups * queries;
+    let (mut out, mut dq, mut dmask) =
+        (vec![0.0; count * value_width], vec![0.0; count * width], vec![0.0; count * keys]);
+    let (mut dk, mut dv) = (vec![0.0; matrices * keys * width], vec![0.0; matrices * keys * value_width]);
+    for at in 0..count {
+        let (z, i) = (at / queries, at % queries);
+        let first = z / groups * keys;
+        let scores: Vec<f64> = (0..keys)
+            .map(|j| {
+                let product: f64 = (0..width).map(|e| q[at * width + e] * k[(first + j) * width + e]).sum();
+                match case.mask_kind {
+                    _ if case.causal && j > i => f64::NEG_INFINITY,
+                    1 if added[at * keys + j] == 0.0 => f64::NEG_INFINITY,
+                    2 => product * scale + added[at * keys + j],
+                    _ => product * scale,
+                }
+            })
+            .collect();
+        let sum: f64 = scores.iter().map(|s| s.exp()).sum();
+        if sum == 0.0 {
+            continue;
+        }
+        let weights: Vec<f64> = scores.iter().map(|s| s.exp() / sum).collect();
+        let kept = |j: usize| match case.dropout {
+            true if (word(at * keys + j) as u64) < THRESHOLD => 0.0,
+            true => 4.0 / 3.0,
+            false => 1.0,
+        };
+        let arriving = &g[at * value_width..][..value_width];
+        let through: Vec<f64> = (0..keys)
+            .map(|j| kept(j) * (0..value_width).map(|f| arriving[f] * v[(first + j) * value_width + f]).sum::<f64>())
+            .collect();
+        let mean: f64 = weights.iter().zip(&through).map(|(w, t)| w * t).sum();
+        for j in 0..keys {
+            for f in 0..value_width {
+                out[at * value_width + f] += weights[j] * kept(j) * v[(first + j) * value_width + f];
+                dv[(first + j) * value_width + f] += weights[j] * kept(j) * arriving[f];
+            }
+            let slope = weights[j] * (through[j] - mean);
+            dmask[at * keys + j] = slope;
+            for e in 0..width {
+                dq[at * width + e] += slope * scale * k[(first + j) * width + e];
+                dk[(first + j) * width + e] += slope * scale * q[at * width + e];
+            }
+        }
+    }
+    [out, dq, dk, dv, dmask]
+}
+
+fn attention<T: Number, R: Number>() {
+    for case in cases() {
+        let Case { matrices, groups, queries, keys, width, value_width, .. } = case;
+        let (z, t, scale) = (matrices * groups, T::NAME, 0.7);
+        let [q, k]: [Vec<T>; 2] = [Random(71).list(z * queries * width), Random(72).list(matrices * keys * width)];
+        let [v, g]: [Vec<T>; 2] =
+            [Random(73).list(matrices * keys * value_width), Random(74).list(z * queries * value_width)];
+        let mut random = Random(75);
+        // The second query of the first matrix sees nothing.
+        let seen: Vec<u8> = (0..z * queries * keys).map(|at| (at / keys != 1 && random.word() % 3 > 0) as u8).collect();
+        let added: Vec<T> = random.list(z * queries * keys);
+        let wide = |list: &[T]| list.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
+        let mask: Vec<f64> = if case.mask_kind == 1 { seen.iter().map(|&x| x as f64).collect() } else { wide(&added) };
+        let expected = reference(case, [&wide(&q), &wide(&k), &wide(&v), &mask, &wide(&g)], scale);
+
+        let step = |n: usize| View::new(&[z], &[n as i64]);
+        // Keys lie the other way in memory.
+        let mut turned = k.clone();
+        for (at, x) in turned.iter_mut().enumerate() {
+            let (matrix, e, j) = (at / (keys * width), at / keys % width, at % keys);
+            *x = k[(matrix * keys + j) * width + e];
+        }
+        let how = Attention {
+            groups: groups as i64,
+            queries: queries as i64,
+            keys: keys as i64,
+            width: width as i64,
+            value_width: value_width as i64,
+            steps: [width as i64, 1, 1, keys as i64, value_width as i64, 1, keys as i64, 1],
+            scale,
+            kept: 4.0 / 3.0,
+            threshold: THRESHOLD,
+            seed: SEED,
+            number: 5,
+            stream: 6,
+            pad: 0,
+            causal: case.causal as i32,
+            mask_kind: case.mask_kind,
+            dropout: case.dropout as i32,
+            end: 0,
+        };
+        let mut first: Option<Vec<Vec<u8>>> = None;
+        for order in ORDERS {
+            let Some(emulator) = Emulator::new() else { return };
+            emulator.order(order);
+            let inputs = [emulator.buffer(&q), emulator.buffer(&turned), emulator.buffer(&v)];
+            let (masks, arriving) = ([emulator.buffer(&seen), emulator.buffer(&added)], emulator.buffer(&g));
+            let mask = match case.mask_kind {
+                1 => masks[0].argument(),
+                2 => masks[1].argument(),
+                _ => bytes(0u64),
+            };
+            let rows = z * queries;
+            let outputs =
+                [rows * value_width, rows * width, matrices * keys * width, matrices * keys * value_width, rows * keys]
+                    .map(|count| emulator.unwritten::<T>(count));
+            let [maxima, shares, products] = [rows; 3].map(|count| emulator.unwritten::<R>(count));
+            let views =
+                [step(queries * width), step(keys * width), step(keys * value_width), step(queries * keys)].map(bytes);
+            let launch = |name: &str, grid: [usize; 3], numbers: usize, pointers: &[&Buffer]| {
+                let mut arguments: Vec<Argument> = inputs.iter().map(|buffer| buffer.argument()).collect();
+                arguments.push(mask.clone());
+                arguments.extend(pointers.iter().map(|buffer| buffer.argument()));
+                arguments.push(bytes(how));
+                arguments.extend(views.clone());
+                let shared = numbers * 32 * size_of::<R>();
+                emulator
+                    .launch(&format!("{name}_{t}"), grid, 256, shared, &arguments)
+                    .unwrap_or_else(|said| panic!("{said}"));
+            };
+            let of_queries = [queries.div_ceil(32), z, 1];
+            let (narrow, broad) =
+                (2 * (width + 1) + value_width + 1 + 33, 2 * (width + 1) + 2 * (value_width + 1) + 66);
+            let [out, dq, dk, dv, dmask] = &outputs;
+            launch("attend", of_queries, narrow, &[out, &maxima, &shares]);
+            let sums = [
+                arriving.argument(),
+                out.argument(),
+                products.argument(),
+                bytes(rows as i64),
+                bytes(value_width as i64),
+            ];
+            emulator.launch(&format!("attend_products_{t}"), [rows.div_ceil(8), 1, 1], 256, 0, &sums).unwrap();
+            launch("attend_query", of_queries, broad, &[&arriving, &maxima, &shares, &products, dq, dmask]);
+            let of_keys = [keys.div_ceil(32), matrices, 1];
+            launch("attend_key", of_keys, broad, &[&arriving, &maxima, &shares, &products, dk, dv]);
+
+            for (what, (buffer, expected)) in
+                ["out", "dq", "dk", "dv", "dmask"].iter().zip(outputs.iter().zip(&expected))
+            {
+                let size = expected.iter().fold(1.0, |size: f64, x| size.max(x.abs()));
+                let found: Vec<T> = buffer.read::<T>().iter().map(|x| T::from_f64(x.to_f64() / size)).collect();
+                near(
+                    &format!("{what} of {t}, {case:?}"),
+                    &found,
+                    &expected.iter().map(|x| x / size).collect::<Vec<_>>(),
+                );
+            }
+            let bits: Vec<Vec<u8>> = outputs.iter().map(|buffer| buffer.read()).collect();
+            assert!(*first.get_or_insert_with(|| bits.clone()) == bits, "other bits where threads run {order}");
+        }
+    }
+}
+
+#[test]
+fn attention_forward_and_backward() {
+    attention::<f32, f32>();
+    attention::<f64, f64>();
+    attention::<bf16, f32>();
+}
