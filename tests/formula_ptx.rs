@@ -7,7 +7,7 @@ mod table;
 
 use chainrule::formula::ptx::{BLOCK, EACH, Kernel, Paths, Signature};
 use chainrule::formula::{Arithmetic, F, Function, Integral, Number, Program, Symbol, Whole, Written};
-use chainrule::{DType, record};
+use chainrule::{DType, record, update_formula};
 use common::{View, operands};
 use emulator::call::{Argument, Emulator, Plain, bytes};
 use half::{bf16, f16};
@@ -46,11 +46,29 @@ fn all_formulas() -> BTreeMap<String, (Written, usize)> {
     found
 }
 
-/// NVIDIA's assembler: on the path, or where `CHAINRULE_PTXAS` says.
+/// NVIDIA's assembler: where `CHAINRULE_PTXAS` says, on the path, or where `kernels/ptx.py` keeps it.
 fn assembler() -> Option<PathBuf> {
-    let named = std::env::var_os("CHAINRULE_PTXAS").map(PathBuf::from);
-    let program = named.unwrap_or_else(|| "ptxas".into());
-    Command::new(&program).arg("--version").output().ok().map(|_| program)
+    let mut places: Vec<PathBuf> = std::env::var_os("CHAINRULE_PTXAS").map(PathBuf::from).into_iter().collect();
+    places.push("ptxas".into());
+    let kept = PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/cuda-wheels");
+    let inside = |folder: PathBuf| {
+        let mut list: Vec<PathBuf> = folder.read_dir().into_iter().flatten().flatten().map(|one| one.path()).collect();
+        list.sort();
+        list
+    };
+    let wheels = inside(kept).into_iter().flat_map(|wheel| inside(wheel.join("nvidia")));
+    places.extend(wheels.map(|package| package.join("bin/ptxas")));
+    places.into_iter().find(|place| Command::new(place).arg("--version").output().is_ok())
+}
+
+update_formula! {
+    /// An optimizer's step that remembers as much as any.
+    fn Moments(parameter, gradient; mean, square, most; rate, keep, root) {
+        mean = keep * mean + (1.0 - keep) * gradient;
+        square = keep * square + (1.0 - keep) * (gradient * gradient);
+        most = maximum(most, square);
+        parameter = parameter - rate * mean / (sqrt(most) + root);
+    }
 }
 
 #[test]
@@ -59,6 +77,11 @@ fn every_formula_assembles() {
     assert!(formulas.len() > 200, "only {} formulas and gradients were found", formulas.len());
     let mut text = String::from(".version 8.0\n.target sm_80\n.address_size 64\n");
     let mut names = Vec::new();
+    let mut add = |name: String, kernel: Kernel| {
+        let (_, entry) = kernel.text().split_once(".address_size 64\n").unwrap();
+        let _ = writeln!(text, "{}", entry.replace(".entry formula(", &format!(".entry formula_{}(", names.len())));
+        names.push(name);
+    };
     for (name, (written, inputs)) in &formulas {
         let program = &written.program;
         for (compute, dtype, paths) in
@@ -66,10 +89,20 @@ fn every_formula_assembles() {
         {
             let signature = Signature::formula(&vec![dtype; *inputs], compute, dtype, paths);
             let kernel = Kernel::write(name, program, &[program.result()], &signature).unwrap();
-            let (_, entry) = kernel.text().split_once(".address_size 64\n").unwrap();
-            let _ = writeln!(text, "{}", entry.replace(".entry formula(", &format!(".entry formula_{}(", names.len())));
-            names.push(format!("{name} in {dtype}"));
+            add(format!("{name} in {dtype}"), kernel);
         }
+    }
+    let (program, results) = Program::of_update(&Moments { rate: 0.1, keep: 0.9, root: 1e-8 });
+    for dtype in [DType::F64, DType::F32, DType::BF16, DType::F16] {
+        let state = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let signature = Signature {
+            inputs: vec![dtype, dtype, state, state, state],
+            compute: state,
+            results: vec![dtype, state, state, state],
+            through: None,
+            paths: Paths::InPlace { tensors: 64 },
+        };
+        add(format!("a step in {dtype}"), Kernel::write("a step", &program, &results, &signature).unwrap());
     }
     let Some(assembler) = assembler() else {
         eprintln!("skipped: there is no ptxas (CHAINRULE_PTXAS names one)");
@@ -324,5 +357,32 @@ fn a_kernel_stays_inside_its_operands() {
         let said = run(count, 1, 0).unwrap_err();
         let words = if count == 1 { "uninitialised" } else { "out of bounds" };
         assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn mistakes_in_a_text_are_found() {
+    let Some(emulator) = Emulator::new() else { return };
+    let program = Program::trace(|| Symbol::input(0) + 1.0);
+    let signature = Signature::formula(&[DType::F32], DType::F32, DType::F32, Paths::Dense);
+    let kernel = Kernel::write("sum", &program, &[program.result()], &signature).unwrap();
+    let run = |text: &str| {
+        let (x, result) = (emulator.buffer(&[1f32; 6]), emulator.unwritten::<f32>(6));
+        let arguments = [result.argument(), x.argument(), bytes(6u64)];
+        emulator.launch_text(text, "formula", [1, 1, 1], BLOCK as usize, &arguments)
+    };
+    run(kernel.text()).unwrap();
+    let one = kernel.text().lines().find(|line| line.contains("0f3F800000")).unwrap();
+    for (right, wrong, words) in [
+        ("add.rn.f32", "add.sat.f32", "does not know: add.sat.f32"),
+        (one, "", "what is in the registers that this reads"),
+        ("ret;\n    sub", "bra NOWHERE;\n    sub", "the label NOWHERE"),
+        ("+4];", "+6];", "misaligned"),
+        (".v4.f32 {", ".v2.f32 {", "does not know"),
+        ("[count]", "[number]", "the address [number]"),
+    ] {
+        assert!(kernel.text().contains(right), "{right}");
+        let said = run(&kernel.text().replace(right, wrong)).unwrap_err();
+        assert!(said.contains(words), "{wrong}: {said}");
     }
 }

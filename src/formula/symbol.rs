@@ -150,10 +150,20 @@ impl Program {
             Program::trace(|| formula.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()))
         }
     }
-    /// That of an optimizer's step, and its results: inputs are parameter, gradient and states, results the new parameter and
-    /// states.
+    /// The program of an optimizer's step, and which of its steps are the results: inputs are parameter, gradient and states,
+    /// results the new parameter and states.
+    ///
+    /// ```
+    /// use chainrule::formula::{Instruction, Operator, Program};
+    /// chainrule::update_formula! {
+    ///     fn Descent(parameter, gradient;; rate) { parameter = parameter - rate * gradient; }
+    /// }
+    /// let (program, results) = Program::of_update(&Descent { rate: 0.1 });
+    /// let last = program.instructions()[results[0] as usize];
+    /// assert!(matches!(last, Instruction::Operate(Operator::Sub, ..)));
+    /// ```
     #[cfg(feature = "cuda-unversioned")]
-    pub(crate) fn of_update<U: Update<STATES>, const STATES: usize>(step: &U) -> (Program, Vec<Register>) {
+    pub fn of_update<U: Update<STATES>, const STATES: usize>(step: &U) -> (Program, Vec<Register>) {
         let outer = Program::begin();
         let states = std::array::from_fn(|k| Symbol::input(2 + k));
         let (parameter, states) = step.step(Symbol::input(0), Symbol::input(1), states);

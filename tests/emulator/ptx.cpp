@@ -26,7 +26,7 @@ struct Step {
 
 struct Text {
     std::vector<Step> steps;
-    std::vector<Word> file;                                  // registers before the first step: literals, the rest is poison
+    std::vector<Word> file;                                  // registers before the first step: literals, the rest is to be written
     std::vector<unsigned> offsets, sizes;                    // of the parameters in one block
     size_t bytes = 0;
     unsigned special[4] = {NONE, NONE, NONE, NONE};          // %tid.x, %ctaid.x, %ctaid.y, %ntid.x
@@ -162,6 +162,7 @@ struct Reader {
     Text result;
     std::map<std::string, unsigned> registers, literals;
     std::map<std::string, size_t> labels, parameters;        // a parameter's number
+    std::vector<bool> written;                               // which registers a line has written so far, or nobody has to
     std::string wrong;
 
     explicit Reader(const std::string& t) : text(t) {}
@@ -179,7 +180,10 @@ struct Reader {
         }
         return parts;
     }
-    unsigned fresh(Word word) { result.file.push_back(word); return unsigned(result.file.size() - 1); }
+    unsigned fresh(Word word, bool is_there = true) {
+        result.file.push_back(word); written.push_back(is_there);
+        return unsigned(result.file.size() - 1);
+    }
     // The place of a register or of a literal.
     unsigned place(const std::string& name) {
         if (name[0] == '%') {
@@ -205,7 +209,7 @@ struct Reader {
         const std::string& name = words.back(); size_t open = name.find('<');
         if (open == std::string::npos) return refuse(line);
         for (int k = 0; k < atoi(name.c_str() + open + 1); k++)
-            registers[name.substr(0, open) + std::to_string(k)] = fresh(0x7ff7dead7fd7deadull);   // NaN in both floats
+            registers[name.substr(0, open) + std::to_string(k)] = fresh(0, false);
     }
     void parameter(const std::string& line) {                // .param .u64 name, .param .align 8 .b8 name[64]
         std::vector<std::string> words = split(line, ' '); std::string name = words.back(); unsigned size = 0;
@@ -260,7 +264,16 @@ struct Reader {
             step.work = known->second;
             for (auto& operand : operands) step.place[step.count++] = place(operand);
         }
+        follows(step);
         result.steps.push_back(step);
+    }
+    // No line reads what none before it has written.
+    void follows(const Step& step) {
+        auto reads = [&](unsigned place) { if (place != NONE && !written[place]) refuse("what is in the registers that this reads: " + step.text); };
+        reads(step.guard); reads(step.address);
+        bool gives = step.kind == Step::LOAD || step.kind == Step::ARGUMENT;
+        for (unsigned k = step.kind == Step::WORK ? 1 : 0; k < step.count && !gives; k++) reads(step.place[k]);
+        for (unsigned k = 0; k < step.count && (gives || (step.kind == Step::WORK && k == 0)); k++) written[step.place[k]] = true;
     }
     bool read(const std::string& entry) {
         size_t at = text.find(".entry " + entry + "(");
@@ -293,6 +306,7 @@ struct Interpreted : Kernel {
     explicit Interpreted(Text t) : text(std::make_shared<const Text>(std::move(t))) {}
     struct Call : Launch {
         std::shared_ptr<const Text> text; std::vector<unsigned char> block;
+        std::vector<Word> registers;                         // of one thread after another: fibers that never wait can share them
         void load(Word* file, const Step& step) const {
             auto from = reinterpret_cast<const unsigned char*>(file[step.address] + Word(step.offset));
             if (Word(from) % (step.bytes * step.pieces)) fail(MISALIGNED, "a misaligned read\n  by %s", step.text.c_str());
@@ -312,9 +326,6 @@ struct Interpreted : Kernel {
             Word word = 0; memcpy(&word, block.data() + at, step.bytes); file[step.place[0]] = word;
         }
         void run() override {
-            // Fibers run one after another, and a formula's never wait: they share a file.
-            static std::vector<Word> registers;
-            registers = text->file;
             Word* file = registers.data();
             const unsigned special[4] = {current->index.x, block_index.x, block_index.y, block_size.x};
             for (int k = 0; k < 4; k++) if (text->special[k] != NONE) file[text->special[k]] = special[k];
@@ -335,7 +346,7 @@ struct Interpreted : Kernel {
         }
     };
     std::unique_ptr<Launch> bind(void** arguments) const override {
-        auto call = std::make_unique<Call>(); call->text = text; call->block.assign(text->bytes, 0);
+        auto call = std::make_unique<Call>(); call->text = text; call->registers = text->file; call->block.assign(text->bytes, 0);
         for (size_t k = 0; k < text->sizes.size(); k++) memcpy(call->block.data() + text->offsets[k], arguments[k], text->sizes[k]);
         return call;
     }

@@ -146,7 +146,7 @@ impl Cuda {
             through: Some(through),
             paths: match &axes {
                 None => Paths::Dense,
-                Some(axes) => Paths::Strided { axes: axes.sizes.len(), long: count > u32::MAX as usize },
+                Some(axes) => Paths::Strided { axes: axes.sizes.len(), long: count > i32::MAX as usize },
             },
         };
         let kernel = self.formula_kernel(work.name, work.program, &[work.program.result()], &signature)?;
