@@ -2,6 +2,7 @@
 
 use super::Value;
 use crate::error::Fault;
+use crate::layout::{DType, Shape};
 
 /// What happens where something already stands, or where several elements go to one place.
 ///
@@ -88,4 +89,154 @@ pub trait Index {
     fn histogram(&self, x: &Value, bins: usize, low: f64, high: f64) -> Result<Value, Fault>;
     /// Where `values` would stand in rows of ascending numbers: the first possible position, or the last with `right`.
     fn search(&self, sorted: &Value, values: &Value, right: bool) -> Result<Value, Fault>;
+}
+
+/// A fault where the operands of a gather do not fit.
+pub(in crate::device) fn check_gather(x: &Value, axis: usize, index: &Value) -> Result<(), Fault> {
+    if index.rank() != x.rank() {
+        return Err(Fault::shape(
+            format!("the tensor has {} axes, the index {}", x.rank(), index.rank()),
+            "gather takes one position for each element of the result: give the index as many axes as the tensor, \
+             or use index_select to take whole slices",
+        ));
+    }
+    for (at, (&wanted, &size)) in index.dims().iter().zip(x.dims()).enumerate() {
+        if at != axis && wanted > size {
+            return Err(Fault::shape(
+                format!("along axis {at} the index has size {wanted}, the tensor {size}"),
+                format!("the index may be larger than the tensor only along axis {axis}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A fault: booleans are not added up.
+#[cold]
+pub(in crate::device) fn no_arithmetic() -> Fault {
+    Fault::dtype("booleans cannot be combined", "convert them first, with to_dtype(DType::I64)")
+}
+
+/// A fault where operands of a scatter do not fit.
+pub(in crate::device) fn check_scatter(base: &Value, axis: usize, index: &Value, source: &Value) -> Result<(), Fault> {
+    if base.dtype() != source.dtype() {
+        return Err(Fault::dtype(
+            format!("the source is {}, what it is put into {}", source.dtype(), base.dtype()),
+            format!("convert one of them, with to_dtype(DType::{:?})", base.dtype()),
+        ));
+    }
+    if index.rank() != base.rank() || source.rank() != base.rank() {
+        return Err(Fault::shape(
+            format!("the tensor has {} axes, the index {}, the source {}", base.rank(), index.rank(), source.rank()),
+            "all three need as many axes: there is one position for each element of the source",
+        ));
+    }
+    for (at, &wanted) in index.dims().iter().enumerate() {
+        if wanted > source.dims()[at] {
+            return Err(Fault::shape(
+                format!("along axis {at} the index has size {wanted}, the source {}", source.dims()[at]),
+                "every position needs an element of the source: make the index no larger than the source",
+            ));
+        }
+        if at != axis && wanted > base.dims()[at] {
+            return Err(Fault::shape(
+                format!("along axis {at} the index has size {wanted}, the tensor {}", base.dims()[at]),
+                format!("the index may be larger than the tensor only along axis {axis}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The shape of what is assembled, or a fault where the operands do not fit.
+pub(in crate::device) fn check_assembly(
+    base: Option<&Value>,
+    size: usize,
+    axis: usize,
+    index: &Value,
+    source: &Value,
+) -> Result<Shape, Fault> {
+    let after = axis + index.rank();
+    let fits = source.rank() >= after && source.dims()[axis..after] == *index.dims();
+    if !fits {
+        return Err(Fault::shape(
+            format!("the positions are {:?}, the source {:?}", index.dims(), source.dims()),
+            format!("from axis {axis} on, the source needs one slice for each position"),
+        ));
+    }
+    let mut sizes = source.dims()[..axis].to_vec();
+    sizes.push(size);
+    sizes.extend_from_slice(&source.dims()[after..]);
+    let shape = Shape::new(&sizes)?;
+    if let Some(base) = base {
+        if base.dims() != &shape[..] {
+            return Err(Fault::shape(
+                format!("the source is {:?}, the tensor {:?}", source.dims(), base.dims()),
+                format!("but for axis {axis}, where positions say, both need the same sizes"),
+            ));
+        }
+        if base.dtype() != source.dtype() {
+            return Err(Fault::dtype(
+                format!("the source is {}, what it is put into {}", source.dtype(), base.dtype()),
+                format!("convert one of them, with to_dtype(DType::{:?})", base.dtype()),
+            ));
+        }
+    }
+    Ok(shape)
+}
+
+/// A fault: only whole numbers are positions, labels, ids.
+#[cold]
+pub(in crate::device) fn no_whole_numbers(what: &str, dtype: DType) -> Fault {
+    Fault::dtype(
+        format!("{what} are {dtype}"),
+        format!("{what} are whole numbers: i64, i32 or u8; convert with to_dtype(DType::I64)"),
+    )
+}
+
+/// A fault: a number that stands at a flat position of an index is no position along the axis.
+#[cold]
+pub(in crate::device) fn outside(number: i64, at: usize, shape: &Shape, axis: usize, size: usize) -> Fault {
+    let place = coordinates_of(at, shape);
+    let help = match size {
+        0 => "the axis is empty: no position is valid".to_string(),
+        _ => format!("positions run from 0 to {}, or from -{size} to -1 counted from the end", size - 1),
+    };
+    Fault::index(format!("index {number} at {place:?} is out of range for axis {axis} of size {size}"), help)
+}
+
+/// A fault: one of the numbers is no name of `count` things; `what` they are.
+#[cold]
+pub(in crate::device) fn no_name(numbers: &[i64], shape: &Shape, what: &str, count: usize) -> Fault {
+    let at = numbers.iter().position(|&x| x < 0 || x >= count as i64).unwrap_or(0);
+    let place = coordinates_of(at, shape);
+    let help = match count {
+        0 => "there is nothing to choose from".to_string(),
+        _ => format!("{what} run from 0 to {}; unlike positions they do not count from the end", count - 1),
+    };
+    Fault::index(format!("{what}: {} at {place:?} is out of range for {count}", numbers[at]), help)
+}
+
+/// The coordinates of a flat position.
+pub(in crate::device) fn coordinates_of(mut at: usize, shape: &Shape) -> Vec<usize> {
+    let mut place = vec![0; shape.len()];
+    for (axis, &size) in shape.iter().enumerate().rev() {
+        place[axis] = at % size;
+        at /= size;
+    }
+    place
+}
+
+/// A size seen from one axis: how many slices stand around it, its size, how many elements stand inside.
+#[derive(Clone, Copy)]
+pub(in crate::device) struct Around {
+    pub(in crate::device) outer: usize,
+    pub(in crate::device) size: usize,
+    pub(in crate::device) inner: usize,
+}
+
+impl Around {
+    pub(in crate::device) fn new(dims: &[usize], axis: usize) -> Around {
+        Around { outer: dims[..axis].iter().product(), size: dims[axis], inner: dims[axis + 1..].iter().product() }
+    }
 }

@@ -102,6 +102,8 @@ impl Arrange for Cuda {
         }
         // The part is one of the base as it stands in its buffer.
         let place = Layout::from_parts(*part.shape(), part.strides(), part.offset() + base.layout().offset());
+        self.holds(base)?;
+        self.touch(base);
         self.put(&base.with_layout(place)?, piece)
     }
     fn triangle(&self, x: &Value, lower: bool, diagonal: isize) -> Result<Value, Fault> {

@@ -8,7 +8,6 @@ use crate::device::convolve::{Convolve, Manner};
 use crate::device::cross_entropy::{Classes, CrossEntropy, Entropies};
 use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::device::factor::{Factor, Lu, Side};
-use crate::device::index::{Assembly, Combine, Index};
 use crate::device::recurrent::{Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
 use crate::device::rotary::{Rotate, Rotation};
 use crate::device::sample::{Sample, Sampling};
@@ -102,23 +101,6 @@ impl Recur for Cuda {
     lacking! {
         recur(&Recurring<'_>, bool) -> Recurred;
         recur_gradient(&Recurring<'_>, &[&Value], [&Value; 3], RecurrentWanted) -> RecurrentGradients;
-    }
-}
-
-impl Index for Cuda {
-    lacking! {
-        select(&Value, usize, &Value, Option<usize>) -> Value;
-        gather(&Value, usize, &Value) -> Value;
-        scatter(&Value, usize, &Value, &Value, Combine, bool) -> Value;
-        assemble(Option<&Value>, usize, usize, &Value, &Value, Assembly) -> Value;
-        flat_positions(&[&Value], &[usize]) -> Value;
-        positions(&Value) -> Value;
-        coordinates(&Value) -> Value;
-        names(&Value, usize) -> ();
-        one_hot(&Value, Option<usize>) -> Value;
-        count(&Value, Option<&Value>, usize) -> Value;
-        histogram(&Value, usize, f64, f64) -> Value;
-        search(&Value, &Value, bool) -> Value;
     }
 }
 

@@ -7,9 +7,9 @@ use super::driver::{Address, Gpu};
 use super::{Cuda, lock};
 use crate::device::cpu::buffers::Foreign;
 use crate::device::cpu::memory::bytes as readable;
-use crate::device::{Buffer, Device, Memory};
+use crate::device::{Buffer, Device, Memory, Value};
 use crate::error::Fault;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
@@ -19,6 +19,8 @@ const STEP: usize = 512;
 /// The idle blocks of one GPU, and what is counted of all.
 pub(super) struct Pool {
     idle: BTreeMap<usize, Vec<Address>>,
+    /// When what stands in each block in use was made.
+    made: HashMap<Address, u64>,
     counts: Memory,
 }
 
@@ -38,7 +40,7 @@ fn size_class(bytes: usize) -> usize {
 impl Pool {
     /// Nothing yet; at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Pool {
-        Pool { idle: BTreeMap::new(), counts: Memory::none(limit) }
+        Pool { idle: BTreeMap::new(), made: HashMap::new(), counts: Memory::none(limit) }
     }
     /// An idle block of this size.
     fn take(&mut self, size: usize) -> Option<Address> {
@@ -67,6 +69,7 @@ impl Pool {
     /// A block that nobody holds any more.
     fn give(&mut self, address: Address, size: usize) {
         self.counts.in_use -= size;
+        self.made.remove(&address);
         self.idle.entry(size).or_default().push(address);
     }
     /// Gives all idle blocks back to the driver.
@@ -106,6 +109,7 @@ impl Cuda {
             // SAFETY: the block is as long, and nobody holds it.
             unsafe { gpu.set_bytes(address, 0xff, size) }?;
         }
+        pool.made.insert(address, self.0.clock.tick());
         let foreign = Foreign { device: Device::Cuda(self), bytes: size, release: give_back };
         // SAFETY: the block is `size` bytes long and nobody else has it until `give_back`.
         Ok(unsafe { Buffer::foreign(start, bytes, foreign) })
@@ -119,6 +123,14 @@ impl Cuda {
             "use smaller sizes or batches, drop tensors that are no longer needed, or end other programs on this GPU; \
              set_memory_limit changes the limit",
         )
+    }
+    /// When what stands in a block was made.
+    pub(super) fn made(self, block: Address) -> u64 {
+        lock(&self.0.pool).made.get(&block).copied().unwrap_or(0)
+    }
+    /// What stands in a value's block is made anew, in place.
+    pub(super) fn touch(self, value: &Value) {
+        lock(&self.0.pool).made.insert(value.buffer().address(), self.0.clock.tick());
     }
     pub(in crate::device) fn memory(self) -> Memory {
         lock(&self.0.pool).counts

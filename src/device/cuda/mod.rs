@@ -9,6 +9,8 @@ mod accumulate;
 mod copy;
 mod driver;
 mod elementwise;
+mod faults;
+mod index;
 mod lacking;
 mod launch;
 mod matmul;
@@ -41,6 +43,8 @@ struct Opened {
     pool: Mutex<memory::Pool>,
     staging: Mutex<Option<transfer::Staging>>,
     kernels: module::Kernels,
+    faults: Mutex<faults::Faults>,
+    clock: faults::Clock,
 }
 
 static OPENED: Mutex<Vec<Cuda>> = Mutex::new(Vec::new());
@@ -70,6 +74,8 @@ impl Cuda {
             pool: Mutex::new(memory::Pool::new(gpu.memory()?)),
             staging: Mutex::new(None),
             kernels: module::Kernels::default(),
+            faults: Mutex::default(),
+            clock: faults::Clock::default(),
             gpu,
         };
         let cuda = Cuda(Box::leak(Box::new(made)));
@@ -88,10 +94,10 @@ impl Cuda {
         let buffer = self.allocate(shape.count() * dtype.size())?;
         Value::within(buffer, Layout::contiguous(shape), dtype)
     }
-    /// Are the numbers on this GPU?
+    /// Are the numbers on this GPU, and right as far as is known?
     fn holds(self, value: &Value) -> Result<(), Fault> {
         if value.device() == Device::Cuda(self) {
-            return Ok(());
+            return self.sound(value);
         }
         Err(Fault::device(
             format!("the tensors are on different devices: {} and {}", Device::Cuda(self), value.device()),

@@ -149,8 +149,14 @@ impl Cuda {
         // SAFETY: so many bytes stand at both, in different blocks.
         unsafe { self.0.gpu.copy_within(address(to), address(from), bytes) }
     }
-    /// A value of this GPU, copied to the CPU: waits until it has been computed.
+    /// A value of this GPU, copied to the CPU: waits until it has been computed, and for what was wrong before.
     pub(in crate::device) fn bring_back(self, value: &Value) -> Result<Value, Fault> {
+        let here = self.fetch(value)?;
+        self.judge(value)?;
+        Ok(here)
+    }
+    /// The same without a question whether it is right.
+    pub(super) fn fetch(self, value: &Value) -> Result<Value, Fault> {
         update::launch_waiting()?;
         let (value, first, span) = compact(value)?;
         let (dtype, size) = (value.dtype(), value.dtype().size());

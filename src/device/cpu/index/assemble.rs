@@ -3,13 +3,13 @@
 //! Positions are first sorted by destination (a counting sort, stable). Then every destination has the list of what
 //! goes there, destinations are shared out among threads, and each sums its list in a wider type.
 
-use super::scatter::no_arithmetic;
-use super::{Around, Assembly, Combine, PART, positions_along};
+use super::{Assembly, Combine, PART, positions_along};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::cpu::real::widest;
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::device::cpu::{Cpu, parallel};
+use crate::device::index::{Around, check_assembly, no_arithmetic};
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape};
 
@@ -21,32 +21,7 @@ pub(super) fn assemble(
     source: &Value,
     how: Assembly,
 ) -> Result<Value, Fault> {
-    let after = axis + index.rank();
-    let fits = source.rank() >= after && source.dims()[axis..after] == *index.dims();
-    if !fits {
-        return Err(Fault::shape(
-            format!("the positions are {:?}, the source {:?}", index.dims(), source.dims()),
-            format!("from axis {axis} on, the source needs one slice for each position"),
-        ));
-    }
-    let mut sizes = source.dims()[..axis].to_vec();
-    sizes.push(size);
-    sizes.extend_from_slice(&source.dims()[after..]);
-    let shape = Shape::new(&sizes)?;
-    if let Some(base) = base {
-        if base.dims() != &shape[..] {
-            return Err(Fault::shape(
-                format!("the source is {:?}, the tensor {:?}", source.dims(), base.dims()),
-                format!("but for axis {axis}, where positions say, both need the same sizes"),
-            ));
-        }
-        if base.dtype() != source.dtype() {
-            return Err(Fault::dtype(
-                format!("the source is {}, what it is put into {}", source.dtype(), base.dtype()),
-                format!("convert one of them, with to_dtype(DType::{:?})", base.dtype()),
-            ));
-        }
-    }
+    let shape = check_assembly(base, size, axis, index, source)?;
     let index = positions_along(index, axis, size)?;
     let groups = Groups::new(index.dense()?, size, how.skip)?;
     let around = Around::new(&shape, axis);

@@ -1,13 +1,13 @@
 //! Where something stands, and how often.
 
-use super::{PART, bounds, coordinates_of, whole_numbers};
+use super::{PART, bounds, whole_numbers};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::cpu::index::assemble::assemble;
 use crate::device::cpu::reduce::{compared_as, dispatch_compared};
 use crate::device::cpu::sort::Ordered;
 use crate::device::cpu::{Cpu, parallel};
-use crate::device::index::{Assembly, Combine};
+use crate::device::index::{Assembly, Combine, no_name};
 use crate::device::reduce::Reduce;
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape};
@@ -117,13 +117,7 @@ pub(super) fn names(x: &Value, what: &str, count: usize) -> Result<(), Fault> {
     if numbers.is_empty() || (least >= 0 && most < count as i64) {
         return Ok(());
     }
-    let at = numbers.iter().position(|&x| x < 0 || x >= count as i64).unwrap_or(0);
-    let place = coordinates_of(at, names.shape());
-    let help = match count {
-        0 => "there is nothing to choose from".to_string(),
-        _ => format!("{what} run from 0 to {}; unlike positions they do not count from the end", count - 1),
-    };
-    Err(Fault::index(format!("{what}: {} at {place:?} is out of range for {count}", numbers[at]), help))
+    Err(no_name(numbers, names.shape(), what, count))
 }
 
 pub(super) fn count(x: &Value, weights: Option<&Value>, least: usize) -> Result<Value, Fault> {

@@ -12,9 +12,9 @@ use super::copy::Shared;
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::index::{Assembly, Combine, Index};
+use crate::device::index::{Assembly, Combine, Index, no_whole_numbers, outside};
 use crate::error::Fault;
-use crate::layout::{DType, Shape};
+use crate::layout::DType;
 
 /// Elements that one part of the work touches.
 const PART: usize = 16 * 1024;
@@ -78,10 +78,7 @@ impl Index for Cpu {
 fn whole_numbers(index: &Value, what: &str) -> Result<Value, Fault> {
     match index.dtype() {
         DType::I64 | DType::I32 | DType::U8 => Cpu.contiguous(&Cpu.cast(index, DType::I64)?),
-        other => Err(Fault::dtype(
-            format!("{what} are {other}"),
-            format!("{what} are whole numbers: i64, i32 or u8; convert with to_dtype(DType::I64)"),
-        )),
+        other => Err(no_whole_numbers(what, other)),
     }
 }
 
@@ -95,7 +92,8 @@ fn positions_along(index: &Value, axis: usize, size: usize) -> Result<Value, Fau
         return Ok(index);
     }
     if least < -size || most >= size {
-        return Err(outside(&index, numbers, axis, size));
+        let at = numbers.iter().position(|&i| i < -size || i >= size).unwrap_or(0);
+        return Err(outside(numbers[at], at, index.shape(), axis, size as usize));
     }
     Value::build::<i64>(*index.shape(), |out| {
         parallel::chunks(out, PART, 2, |part, out| {
@@ -109,39 +107,4 @@ fn positions_along(index: &Value, axis: usize, size: usize) -> Result<Value, Fau
 /// The least and the greatest of some numbers.
 fn bounds(numbers: &[i64]) -> (i64, i64) {
     numbers.iter().fold((i64::MAX, i64::MIN), |(least, most), &x| (least.min(x), most.max(x)))
-}
-
-#[cold]
-fn outside(index: &Value, numbers: &[i64], axis: usize, size: i64) -> Fault {
-    let at = numbers.iter().position(|&i| i < -size || i >= size).unwrap_or(0);
-    let place = coordinates_of(at, index.shape());
-    let help = match size {
-        0 => "the axis is empty: no position is valid".to_string(),
-        _ => format!("positions run from 0 to {}, or from {} to -1 counted from the end", size - 1, -size),
-    };
-    Fault::index(format!("index {} at {place:?} is out of range for axis {axis} of size {size}", numbers[at]), help)
-}
-
-/// The coordinates of a flat position.
-fn coordinates_of(mut at: usize, shape: &Shape) -> Vec<usize> {
-    let mut place = vec![0; shape.len()];
-    for (axis, &size) in shape.iter().enumerate().rev() {
-        place[axis] = at % size;
-        at /= size;
-    }
-    place
-}
-
-/// A size seen from one axis: how many slices stand around it, its size, how many elements stand inside.
-#[derive(Clone, Copy)]
-pub(super) struct Around {
-    pub(super) outer: usize,
-    pub(super) size: usize,
-    pub(super) inner: usize,
-}
-
-impl Around {
-    pub(super) fn new(dims: &[usize], axis: usize) -> Around {
-        Around { outer: dims[..axis].iter().product(), size: dims[axis], inner: dims[axis + 1..].iter().product() }
-    }
 }

@@ -7,6 +7,7 @@ use super::{Combine, PART, Shared, positions_along};
 use crate::device::copy::Arrange;
 use crate::device::cpu::index::assemble::{Arithmetic, Tally};
 use crate::device::cpu::{Cpu, parallel};
+use crate::device::index::{check_scatter, no_arithmetic};
 use crate::device::{Strided, Value, by_size};
 use crate::error::Fault;
 use crate::layout::{DType, Element, MAX_RANK};
@@ -24,7 +25,7 @@ pub(super) fn scatter(
     combine: Combine,
     include: bool,
 ) -> Result<Value, Fault> {
-    check(base, axis, index, source)?;
+    check_scatter(base, axis, index, source)?;
     let index = positions_along(index, axis, base.dims()[axis])?;
     let lines = Lines::new(base, axis, &index, source)?;
     if combine == Combine::Replace {
@@ -46,41 +47,6 @@ pub(super) fn scatter(
             Cpu.cast(&scatter(&base, axis, &index, &source, combine, include)?, narrow)
         }
     }
-}
-
-#[cold]
-pub(super) fn no_arithmetic() -> Fault {
-    Fault::dtype("booleans cannot be combined", "convert them first, with to_dtype(DType::I64)")
-}
-
-fn check(base: &Value, axis: usize, index: &Value, source: &Value) -> Result<(), Fault> {
-    if base.dtype() != source.dtype() {
-        return Err(Fault::dtype(
-            format!("the source is {}, what it is put into {}", source.dtype(), base.dtype()),
-            format!("convert one of them, with to_dtype(DType::{:?})", base.dtype()),
-        ));
-    }
-    if index.rank() != base.rank() || source.rank() != base.rank() {
-        return Err(Fault::shape(
-            format!("the tensor has {} axes, the index {}, the source {}", base.rank(), index.rank(), source.rank()),
-            "all three need as many axes: there is one position for each element of the source",
-        ));
-    }
-    for (at, &wanted) in index.dims().iter().enumerate() {
-        if wanted > source.dims()[at] {
-            return Err(Fault::shape(
-                format!("along axis {at} the index has size {wanted}, the source {}", source.dims()[at]),
-                "every position needs an element of the source: make the index no larger than the source",
-            ));
-        }
-        if at != axis && wanted > base.dims()[at] {
-            return Err(Fault::shape(
-                format!("along axis {at} the index has size {wanted}, the tensor {}", base.dims()[at]),
-                format!("the index may be larger than the tensor only along axis {axis}"),
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// The lines of a scatter: where each begins in the result, in the source and in the index.

@@ -1,8 +1,9 @@
 //! Reading by position.
 
-use super::{Around, PART, positions_along};
+use super::{PART, positions_along};
 use crate::device::copy::Arrange;
 use crate::device::cpu::{Cpu, parallel};
+use crate::device::index::{Around, check_gather};
 use crate::device::{Strided, Value, Word, by_size};
 use crate::error::Fault;
 use crate::layout::{MAX_RANK, Shape};
@@ -46,21 +47,7 @@ fn slices<W: Word>(out: &mut [W], source: &[W], positions: &[i64], around: Aroun
 }
 
 pub(super) fn gather(x: &Value, axis: usize, index: &Value) -> Result<Value, Fault> {
-    if index.rank() != x.rank() {
-        return Err(Fault::shape(
-            format!("the tensor has {} axes, the index {}", x.rank(), index.rank()),
-            "gather takes one position for each element of the result: give the index as many axes as the tensor, \
-             or use index_select to take whole slices",
-        ));
-    }
-    for (at, (&wanted, &size)) in index.dims().iter().zip(x.dims()).enumerate() {
-        if at != axis && wanted > size {
-            return Err(Fault::shape(
-                format!("along axis {at} the index has size {wanted}, the tensor {size}"),
-                format!("the index may be larger than the tensor only along axis {axis}"),
-            ));
-        }
-    }
+    check_gather(x, axis, index)?;
     let index = positions_along(index, axis, x.dims()[axis])?;
     let positions = index.dense::<i64>()?;
     let walk = Walk::new(index.dims(), x.layout().strides(), axis);

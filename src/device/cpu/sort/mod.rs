@@ -7,9 +7,9 @@
 mod groups;
 mod merge;
 
-use super::index::Around;
 use super::{Cpu, parallel};
 use crate::device::copy::Arrange;
+use crate::device::index::Around;
 use crate::device::index::Index;
 use crate::device::sort::{Distinct, Sort};
 use crate::device::{Value, by_size};
