@@ -112,6 +112,7 @@ impl Cuda {
         let mut line = SmallVec::<[u64; 8]>::new();
         for operand in operands {
             self.holds(operand)?;
+            self.touch(operand);
             line.push(address(operand));
         }
         line.push(count as u64);

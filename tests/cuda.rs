@@ -1,0 +1,221 @@
+//! A CUDA device as its users meet it: numbers to and fro, memory, errors, training. On the stand-in driver, on every machine;
+//! `CHAINRULE_CUDA=1` runs it on the machine's own GPU.
+#![cfg(all(feature = "cuda-unversioned", target_os = "linux"))]
+
+mod emulator;
+
+use chainrule::nn::{Init, Layer, Linear};
+use chainrule::optim::{Adam, Optimizer};
+use chainrule::{DType, Device, ErrorKind, Random, Result, Tensor, module, mse_loss};
+
+/// The device, in the process that runs on the stand-in driver; nothing in the one that starts it.
+fn device(test: &str) -> Option<Device> {
+    emulator::inside(test).then(|| Device::cuda(0).unwrap_or_else(|error| panic!("{error}")))
+}
+
+#[test]
+fn a_device_says_what_it_is() -> Result<()> {
+    let Some(device) = device("a_device_says_what_it_is") else { return Ok(()) };
+    assert_eq!((Device::best(), device.to_string().as_str()), (device, "cuda:0"));
+    assert!(Device::why_not_cuda().is_none() && Device::count() > 0 && !device.name().is_empty());
+    assert_eq!(Device::cuda(0)?, device);
+    let error = Device::cuda(99).unwrap_err().to_string();
+    assert!(
+        error.contains("there is no GPU number 99: the driver finds") && error.contains("Device::cuda(0)"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[test]
+fn numbers_go_there_and_come_back() -> Result<()> {
+    let Some(device) = device("numbers_go_there_and_come_back") else { return Ok(()) };
+    let x = Tensor::arange(24).reshape([2, 3, 4]);
+    let views = [
+        x.clone(),
+        x.permute([2, 0, 1]),
+        x.flip([0, 2]),
+        x.narrow(1, 1, 2),
+        x.select(0, 1),
+        x.narrow(0, 0, 0),
+        Tensor::from(7).expand([3, 2]),
+        Tensor::from(7),
+    ];
+    for dtype in [DType::F64, DType::F32, DType::BF16, DType::F16, DType::I64, DType::I32, DType::U8, DType::Bool] {
+        for view in &views {
+            let there = view.to_dtype(dtype).to(device);
+            assert_eq!((there.device()?, there.shape()?), (device, view.shape()?));
+            assert_eq!(there.to(Device::Cpu), view.to_dtype(dtype), "{dtype}");
+        }
+    }
+    // Longer than what is in pinned memory at a time, and not a multiple of it.
+    let long = Tensor::arange(1_300_001);
+    assert_eq!(long.to(device), long);
+    assert_eq!(Tensor::from([1.0, -2.5]).to(device).to_string(), "[ 1.0, -2.5]");
+    assert_eq!(Tensor::from([4.0]).to(device).item()?, 4.0);
+    // A copy has nothing to do with what it was made of.
+    let there = x.to(device);
+    assert!(!there.shares_memory(&x) && there.transpose(0, 1).shares_memory(&there));
+    Ok(())
+}
+
+#[test]
+fn files_are_written_from_there() -> Result<()> {
+    let Some(device) = device("files_are_written_from_there") else { return Ok(()) };
+    let path = std::env::temp_dir().join(format!("chainrule-cuda-{}.safetensors", std::process::id()));
+    let x = Tensor::from([[1.0, 2.0], [3.0, 4.0]]);
+    chainrule::io::safetensors::save(&path, [("x", &x.to(device).transpose(0, 1))])?;
+    assert_eq!(chainrule::io::safetensors::load(&path)?.get("x")?, &x.transpose(0, 1));
+    std::fs::remove_file(&path).ok();
+    Ok(())
+}
+
+#[test]
+fn gradients_cross_devices() -> Result<()> {
+    let Some(device) = device("gradients_cross_devices") else { return Ok(()) };
+    let (x, w) = (Tensor::from([1.0, 2.0]).variable(), Tensor::from([3.0, 4.0]).to(device).variable());
+    let loss = (x.to(device) * &w).square().sum().to(Device::Cpu);
+    let gradients = loss.backward()?;
+    assert_eq!(gradients.of(&x)?, &Tensor::from([18.0, 64.0]));
+    assert_eq!((gradients.of(&x)?.device()?, gradients.of(&w)?.device()?), (Device::Cpu, device));
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_done_is_told() {
+    let Some(device) = device("what_cannot_be_done_is_told") else { return };
+    let (here, there) = (Tensor::from([[1.0, 2.0]]), Tensor::from([[3.0], [4.0]]).to(device));
+    let error = here.matmul(&there).checked().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Device);
+    let text = error.to_string();
+    let told = text.split("\n  at").next().unwrap_or_default();
+    assert_eq!(
+        told,
+        "matmul: the tensors are on different devices: cpu and cuda:0\n  \
+         left   [1, 2] f32\n  \
+         right  [2, 1] f32@cuda:0\n  \
+         help   bring them together with to(device)"
+    );
+    let error = there.cumulative_sum(0).checked().unwrap_err().to_string();
+    assert!(error.starts_with("cumulative_sum: cumulative sum has no CUDA kernel yet"), "{error}");
+    assert!(
+        error.contains("move the tensor to the CPU with to(Device::Cpu)") && error.contains("tests/cuda.rs"),
+        "{error}"
+    );
+}
+
+#[test]
+fn memory_is_counted_limited_and_given_back() -> Result<()> {
+    let Some(device) = device("memory_is_counted_limited_and_given_back") else { return Ok(()) };
+    let x = Tensor::ones([1000, 100]).to(device);
+    let before = device.memory();
+    assert!(before.in_use >= 400_000 && before.held >= before.in_use && before.limit >= 1 << 30, "{before}");
+    let doubled = &x * 2.0;
+    assert!(device.memory().in_use >= before.in_use + 400_000);
+    device.reset_peak();
+    drop(doubled);
+    let after = device.memory();
+    assert_eq!(after.in_use, before.in_use);
+    assert!(after.peak >= before.in_use + 400_000 && after.idle() >= 400_000, "{after}");
+    // What was let go of is used again.
+    let again = &x * 3.0;
+    assert!(device.memory().hits > after.hits && device.memory().held == after.held);
+    drop(again);
+
+    device.set_memory_limit(device.memory().in_use + 500_000);
+    let failed = (&x + 1.0).repeat([10, 1]);
+    let error = failed.checked().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Memory);
+    for word in ["no memory for 4.0 MB on cuda:0", "are in use, the limit is", "set_memory_limit"] {
+        assert!(error.to_string().contains(word), "should say {word:?}: {error}");
+    }
+    // Life goes on.
+    assert_eq!((&x + 1.0).sum().item()?, 200_000.0);
+    device.set_memory_limit(before.limit);
+    assert_eq!((&x + 1.0).repeat([10, 1]).sum().item()?, 2_000_000.0);
+    device.release_cached();
+    let empty = device.memory();
+    assert_eq!(empty.held, empty.in_use);
+    Ok(())
+}
+
+#[test]
+fn a_bad_position_is_told_when_something_is_read() -> Result<()> {
+    let Some(device) = device("a_bad_position_is_told_when_something_is_read") else { return Ok(()) };
+    let table = Tensor::from([[1.0, 2.0], [3.0, 4.0]]).to(device);
+    let earlier = &table + 1.0;
+    let rows = table.take_slices(0, &Tensor::from([0, -1, 7]).to(device));
+    let later = &rows * 2.0;
+    let error = later.to_vec::<f32>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Index);
+    assert!(error.to_string().contains("index 7 at [2] is out of range for axis 0 of size 2"), "{error}");
+    // What it was computed of is wrong too, and so is what would be computed of it; the rest is as it should be.
+    assert_eq!(rows.to_vec::<f32>().unwrap_err().kind(), ErrorKind::Index);
+    assert_eq!((&later + 1.0).error().map(|error| error.kind()), Some(ErrorKind::Index));
+    assert_eq!(earlier.to_vec::<f32>()?, [2.0, 3.0, 4.0, 5.0]);
+    let right = table.take_slices(0, &Tensor::from([1, -2]).to(device));
+    assert_eq!(right.to_vec::<f32>()?, [3.0, 4.0, 1.0, 2.0]);
+    Ok(())
+}
+
+struct Two {
+    first: Linear,
+    second: Linear,
+}
+module!(Two { first, second });
+
+#[test]
+fn a_model_trains_there_as_it_does_here() -> Result<()> {
+    let Some(device) = device("a_model_trains_there_as_it_does_here") else { return Ok(()) };
+    let run = |device: Device| -> Result<(Vec<f64>, Vec<f32>)> {
+        let mut init = Init::on(&device).seed(3);
+        let mut model = Two { first: Linear::new(6, 16, &mut init), second: Linear::new(16, 4, &mut init) };
+        let mut random = Random::new(5);
+        let x = Tensor::normal([12, 6], 0.0, 1.0, &mut random).to(device);
+        let target = Tensor::normal([12, 4], 0.0, 1.0, &mut random).to(device);
+        let mut optimizer = Adam::new(0.01);
+        let mut losses = Vec::new();
+        for _ in 0..6 {
+            let y = model.second.forward(&model.first.forward(&x).gelu().layer_norm(1, None, None, 1e-5));
+            let loss = mse_loss(&y.softmax(-1), &target);
+            losses.push(loss.item()?);
+            optimizer.step(&mut model, &loss.backward()?)?;
+        }
+        let weights = model.first.weight.to_vec()?;
+        assert_eq!(model.first.weight.device()?, device);
+        Ok((losses, weights))
+    };
+    let ((losses, weights), (here, expected)) = (run(device)?, run(Device::Cpu)?);
+    assert!(losses.windows(2).all(|pair| pair[1] < pair[0]), "{losses:?}");
+    for (a, b) in losses.iter().zip(&here) {
+        assert!((a - b).abs() < 1e-5, "{losses:?}, on the CPU {here:?}");
+    }
+    for (a, b) in weights.iter().zip(&expected) {
+        assert!((a - b).abs() < 1e-4, "{a}, on the CPU {b}");
+    }
+    // The same bits once more.
+    assert_eq!(run(device)?, (losses, weights));
+    Ok(())
+}
+
+#[test]
+fn threads_share_a_device() -> Result<()> {
+    let Some(device) = device("threads_share_a_device") else { return Ok(()) };
+    let shared = Tensor::arange(100).to_dtype(DType::F32).to(device);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|number| {
+                let shared = &shared;
+                scope.spawn(move || {
+                    (0..10).map(|i| (shared * number as f64 + i as f64).sum().item()).collect::<Result<Vec<_>>>()
+                })
+            })
+            .collect();
+        for (number, worker) in workers.into_iter().enumerate() {
+            let sums = worker.join().expect("no panic").expect("sums");
+            let expected: Vec<f64> = (0..10).map(|i| 4950.0 * number as f64 + 100.0 * i as f64).collect();
+            assert_eq!(sums, expected);
+        }
+    });
+    Ok(())
+}
