@@ -8,7 +8,7 @@ use chainrule::device::{SimdLevel, simd_level};
 use chainrule::formula::{Left, Number, exp};
 use chainrule::nn::{Init, Linear, Module};
 use chainrule::optim::{
-    Adadelta, Adagrad, Adam, AdamW, Adamax, Core, Group, Lion, NAdam, Optimizer, RAdam, Remember, RmsProp, Rule,
+    Adadelta, Adagrad, Adam, AdamW, Adamax, Core, Ema, Group, Lion, NAdam, Optimizer, RAdam, Remember, RmsProp, Rule,
     Setting, Settings, Sgd, Target,
 };
 use chainrule::{DType, Device, Fault, Tensor, Value, formula, update_formula};
@@ -231,6 +231,7 @@ fn steps_of_many_tensors_are_few_launches() {
         let mut layers: Vec<Linear> = (0..70).map(|width| Linear::new(1 + width % 9, 3, &mut init)).collect();
         layers.to(device).unwrap();
         let mut optimizer = Adam::new(0.01).with_group(Group::matching("*.bias").with(Setting::Rate, 0.5));
+        let mut average = Ema::new(&layers, 0.75);
         let mut launched = 0;
         for _ in 0..2 {
             let results: Vec<Tensor> = layers
@@ -245,9 +246,11 @@ fn steps_of_many_tensors_are_few_launches() {
             drop(results);
             let before = launches();
             optimizer.step(&mut layers, &gradients).unwrap();
+            average.update(&layers).unwrap();
             launched = launches() - before;
         }
-        let all: Vec<Tensor> = layers.iter().map(|layer| (*layer.weight).clone()).collect();
+        let both = layers.iter().chain(average.model());
+        let all: Vec<Tensor> = both.map(|layer| (*layer.weight).clone()).collect();
         (all, launched)
     };
     let ((here, _), (there, launched)) = (trained(Device::Cpu), trained(gpu()));
@@ -255,8 +258,8 @@ fn steps_of_many_tensors_are_few_launches() {
         same(here, there, "a weight");
     }
     if !emulator::is_real() {
-        // 140 tensors with two states each, in two groups
-        assert_eq!(launched, 2);
+        // 140 tensors: two states each, in two groups, and then none
+        assert_eq!(launched, 2 + 2);
     }
 }
 

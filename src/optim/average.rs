@@ -1,7 +1,7 @@
 //! Averages of a model over its training: often better than its last step.
 
 use crate::device::elementwise::Elementwise;
-use crate::device::{Value, on};
+use crate::device::{Device, Value, on};
 use crate::error::{Error, Fault, Result};
 use crate::nn::{Module, Path, Running, Visit, VisitMut};
 use crate::tensor::{Parameter, State, Tensor};
@@ -84,11 +84,12 @@ impl<M: Module + Clone> Average<M> {
             }
             values.push(new);
         }
+        let device = values.first().map_or(Device::Cpu, |value| value.device());
         let mut follow =
             Follow { values: values.into_iter(), running: new.running.into_iter(), weight, outcome: Ok(()) };
-        self.model.visit_mut(&Path::ROOT, &mut follow);
+        let joined = on!(device, updates(|| self.model.visit_mut(&Path::ROOT, &mut follow)));
         self.updates += 1;
-        follow.outcome.map_err(|fault| Error::new("average", fault))
+        follow.outcome.and(joined).map_err(|fault| Error::new("average", fault))
     }
     fn copy_to(&self, model: &mut M) -> Result<()> {
         let tensors = self.model.tensors()?.into_iter().map(|(name, tensor)| (name, tensor * 1.0));
