@@ -5,6 +5,8 @@ mod emulator;
 
 #[path = "kernels/attention.rs"]
 mod attention;
+#[path = "kernels/convolve.rs"]
+mod convolve;
 #[path = "kernels/copy.rs"]
 mod copy;
 #[path = "kernels/cross_entropy.rs"]

@@ -178,24 +178,28 @@ void access(const void* pointer, unsigned bytes, Kind kind, const void* caller) 
         if (whose != block) return in_shared;
         return thread_of(other) == me || knows(thread_of(other), time_of(other));
     };
-    for (unsigned i = 0; i < bytes; i++, mark++, times++) {
+    // Neighbours that were treated alike so far are judged as one.
+    for (unsigned i = 0, alike; i < bytes; i += alike, mark += alike, times += alike) {
+        for (alike = 1; i + alike < bytes && mark[alike] == *mark && !memcmp(&times[alike], times, sizeof *times);) alike++;
         if (!(*mark & CLAIMED)) outside(at + i, bytes, kind, caller, in_shared);
         if ((*mark & OWNER) != owner) fail(ILLEGAL_ADDRESS, "a %s of memory of another device%s", verb(kind), where(caller).c_str());
         if (kind == READ || kind == ATOMIC) {
             if (*mark & COPYING) fail(ILLEGAL_STATE, "a %s of %s memory that an unfinished copy is filling%s", verb(kind), memory, where(caller).c_str());
             if (!(*mark & WRITTEN)) fail(ILLEGAL_ADDRESS, "a %s of uninitialised %s memory%s", verb(kind), memory, where(caller).c_str());
         }
-        if (!before(times->write) && !(kind == ATOMIC && *mark & BY_ATOMIC))
-            race(kind, bytes, times->write, *mark & BY_ATOMIC ? "did an atomic operation" : "wrote", memory, caller);
+        Stamps next = *times;
+        if (!before(next.write) && !(kind == ATOMIC && *mark & BY_ATOMIC))
+            race(kind, bytes, next.write, *mark & BY_ATOMIC ? "did an atomic operation" : "wrote", memory, caller);
+        unsigned char marked = *mark;
         if (kind == READ) {
-            Stamp& one = times->read[0];
-            if (one == now) continue;
-            if (before(one)) one = now; else times->read[1] = now;
-            continue;
+            if (next.read[0] == now) continue;
+            next.read[before(next.read[0]) ? 0 : 1] = now;
+        } else {
+            for (Stamp other : next.read) if (!before(other)) race(kind, bytes, other, "read", memory, caller);
+            next.write = now;
+            marked = CLAIMED | owner | (kind == COPY ? COPYING : kind == ATOMIC ? WRITTEN | BY_ATOMIC : WRITTEN);
         }
-        for (Stamp other : times->read) if (!before(other)) race(kind, bytes, other, "read", memory, caller);
-        times->write = now;
-        *mark = CLAIMED | owner | (kind == COPY ? COPYING : kind == ATOMIC ? WRITTEN | BY_ATOMIC : WRITTEN);
+        for (unsigned e = 0; e < alike; e++) { times[e] = next; mark[e] = marked; }
     }
 }
 } // namespace emulator

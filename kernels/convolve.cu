@@ -1,0 +1,217 @@
+// convolve.cu - convolution as a product of matrices that are never made: one sum of products x · weight · y, read in three directions.
+//
+//   convolve_T(x, weight, bias, y, Convolution)                                   T of f32 f64 bf16 f16
+//   convolve_transposed_T(y, weight, bias, x, Convolution)                        the gradient for x, or a transposed convolution
+//   convolve_weight_T(x, y, parts, Convolution, int pieces)                       the gradient of the weight, in `pieces` that are to be added up
+//
+//   struct Window { int size, count, kernel, stride, before, dilation; }          as src/device/window.rs, for depth, height, width
+//   struct Convolution { Window windows[3]; i64 batch, groups, inputs, outputs; i64 x[5], weight[5], y[5]; } (224 bytes)
+//   inputs, outputs: channels of one group. x, weight, y: steps in elements of what is read, any (weight [groups · outputs, inputs, taps ...]); what
+//   is written is dense, parts [pieces, groups · outputs, inputs, taps ...]. bias (T, may be null): one for each channel that is written.
+//
+// Launch: 256 threads, grid (ceil(columns / 64), ceil(rows / 64), groups) with rows and columns
+//   convolve: outputs, batch · windows; transposed: inputs, batch · elements; weight: outputs, inputs · taps, z = groups · pieces, piece the faster.
+//
+// The idea: rows times columns as in matmul.cu (tile 64 x 64, 16 deep, 4 x 4 results for each thread, panels doubled). Where an element of the
+// input stands is a sum of what its column says (image and window) and what its place along the shared axis says (channel and tap):
+// the first is worked out once for each thread, the second once for each panel by sixteen threads, into a table in shared memory.
+// So an element costs three additions and comparisons, no division but by strides of a transposed convolution. Column neighbours are
+// neighbours in an image, so that warps read whole lines; the input is read from the cache `taps` times, from memory once.
+#include "numbers.cuh"
+#include "view.cuh"
+
+struct Window { int size, count, kernel, stride, before, dilation; };
+struct Convolution { Window windows[3]; i64 batch, groups, inputs, outputs, x[5], weight[5], y[5]; };
+
+// A part of a position in a volume, and of an address.
+struct Where { i64 at; int z, y, x; };
+// Where along the shared axis: in the left operand, and in the right one.
+struct Shared { i64 left; Where right; };
+
+INLINE u32 volume(const Window* w, int Window::*of) { return u32(w[0].*of) * u32(w[1].*of) * u32(w[2].*of); }
+// Position `index` of a volume, as coordinates.
+INLINE void split(const Window* w, int Window::*of, u32 index, int& z, int& y, int& x) {
+    u32 above = index / u32(w[2].*of);
+    x = int(index - above * u32(w[2].*of));
+    z = int(above / u32(w[1].*of));
+    y = int(above - u32(z) * u32(w[1].*of));
+}
+// The first element that a window reads, and how far behind it a tap lies.
+INLINE int start(const Window& w, int i) { return i * w.stride - w.before; }
+
+// The three directions. Each says what a row, a column and a place along the shared axis mean.
+struct Forward {
+    const Convolution& c; int group;
+    INLINE i64 rows() const { return c.outputs; }
+    INLINE i64 columns() const { return c.batch * volume(c.windows, &Window::count); }
+    INLINE i64 depth() const { return c.inputs * volume(c.windows, &Window::kernel); }
+    INLINE i64 left() const { return group * c.outputs * c.weight[0]; }
+    INLINE i64 left_row() const { return c.weight[0]; }
+    INLINE i64 right() const { return group * c.inputs * c.x[1]; }
+    INLINE const i64* steps() const { return c.x + 2; }
+    INLINE int limit(int axis) const { return c.windows[axis].size; }
+    INLINE int divisor(int) const { return 1; }
+    INLINE Where column(u32 j) const {
+        u32 windows = volume(c.windows, &Window::count), n = j / windows;
+        Where w; split(c.windows, &Window::count, j - n * windows, w.z, w.y, w.x);
+        return {n * c.x[0], start(c.windows[0], w.z), start(c.windows[1], w.y), start(c.windows[2], w.x)};
+    }
+    INLINE Shared shared(u32 k) const {
+        u32 taps = volume(c.windows, &Window::kernel), channel = k / taps; int z, y, x;
+        split(c.windows, &Window::kernel, k - channel * taps, z, y, x);
+        return {channel * c.weight[1] + z * c.weight[2] + y * c.weight[3] + x * c.weight[4],
+                {channel * c.x[1], z * c.windows[0].dilation, y * c.windows[1].dilation, x * c.windows[2].dilation}};
+    }
+    INLINE i64 out_row() const { return volume(c.windows, &Window::count); }
+    INLINE i64 out(u32 j) const {
+        u32 windows = volume(c.windows, &Window::count), n = j / windows;
+        return (n * c.groups + group) * c.outputs * windows + (j - n * windows);
+    }
+};
+struct Transposed {
+    const Convolution& c; int group;
+    INLINE i64 rows() const { return c.inputs; }
+    INLINE i64 columns() const { return c.batch * volume(c.windows, &Window::size); }
+    INLINE i64 depth() const { return c.outputs * volume(c.windows, &Window::kernel); }
+    INLINE i64 left() const { return group * c.outputs * c.weight[0]; }
+    INLINE i64 left_row() const { return c.weight[1]; }
+    INLINE i64 right() const { return group * c.outputs * c.y[1]; }
+    INLINE const i64* steps() const { return c.y + 2; }
+    INLINE int limit(int axis) const { return c.windows[axis].count; }
+    INLINE int divisor(int axis) const { return c.windows[axis].stride; }
+    INLINE Where column(u32 j) const {
+        u32 elements = volume(c.windows, &Window::size), n = j / elements;
+        Where w; split(c.windows, &Window::size, j - n * elements, w.z, w.y, w.x);
+        return {n * c.y[0], w.z + c.windows[0].before, w.y + c.windows[1].before, w.x + c.windows[2].before};
+    }
+    INLINE Shared shared(u32 k) const {
+        u32 taps = volume(c.windows, &Window::kernel), channel = k / taps; int z, y, x;
+        split(c.windows, &Window::kernel, k - channel * taps, z, y, x);
+        return {channel * c.weight[0] + z * c.weight[2] + y * c.weight[3] + x * c.weight[4],
+                {channel * c.y[1], -z * c.windows[0].dilation, -y * c.windows[1].dilation, -x * c.windows[2].dilation}};
+    }
+    INLINE i64 out_row() const { return volume(c.windows, &Window::size); }
+    INLINE i64 out(u32 j) const {
+        u32 elements = volume(c.windows, &Window::size), n = j / elements;
+        return (n * c.groups + group) * c.inputs * elements + (j - n * elements);
+    }
+};
+struct Weight {
+    const Convolution& c; int group; i64 piece;
+    INLINE i64 rows() const { return c.outputs; }
+    INLINE i64 columns() const { return c.inputs * volume(c.windows, &Window::kernel); }
+    INLINE i64 depth() const { return c.batch * volume(c.windows, &Window::count); }
+    INLINE i64 left() const { return group * c.outputs * c.y[1]; }
+    INLINE i64 left_row() const { return c.y[1]; }
+    INLINE i64 right() const { return group * c.inputs * c.x[1]; }
+    INLINE const i64* steps() const { return c.x + 2; }
+    INLINE int limit(int axis) const { return c.windows[axis].size; }
+    INLINE int divisor(int) const { return 1; }
+    INLINE Where column(u32 j) const {
+        u32 taps = volume(c.windows, &Window::kernel), channel = j / taps;
+        Where w; split(c.windows, &Window::kernel, j - channel * taps, w.z, w.y, w.x);
+        return {channel * c.x[1], w.z * c.windows[0].dilation, w.y * c.windows[1].dilation, w.x * c.windows[2].dilation};
+    }
+    INLINE Shared shared(u32 k) const {
+        u32 windows = volume(c.windows, &Window::count), n = k / windows; int z, y, x;
+        split(c.windows, &Window::count, k - n * windows, z, y, x);
+        return {n * c.y[0] + z * c.y[2] + y * c.y[3] + x * c.y[4], {n * c.x[0], start(c.windows[0], z), start(c.windows[1], y), start(c.windows[2], x)}};
+    }
+    INLINE i64 out_row() const { return columns(); }
+    INLINE i64 out(u32 j) const { return (piece * c.groups + group) * c.outputs * columns() + j; }
+};
+
+constexpr int TILE = 64, DEPTH = 16, LINE = TILE + 4, COUNT = TILE * DEPTH / BLOCK;
+
+// A coordinate of an element, or false where it is not in the volume.
+INLINE bool inside(int& at, int limit, int divisor) {
+    if (at < 0) return false;
+    if (divisor > 1) { int whole = at / divisor; if (whole * divisor != at) return false; at = whole; }
+    return at < limit;
+}
+
+template <class T, class D> INLINE void product(const D& d, const T* left, const T* right, const T* bias, T* out, i64 from, i64 to) {
+    using R = Real<T>;
+    SHARED(R, rows, [2][DEPTH * LINE]);
+    SHARED(R, columns, [2][DEPTH * LINE]);
+    SHARED(Shared, table, [2][DEPTH]);
+    int t = threadIdx.x, tx = t % 16, ty = t / 16;
+    i64 i0 = i64(blockIdx.y) * TILE, j0 = i64(blockIdx.x) * TILE, all_rows = d.rows(), all_columns = d.columns();
+    left += d.left(); right += d.right();
+    // Rows are read along the shared axis, columns along themselves.
+    int row_k = t % DEPTH, row = t / DEPTH, column = t % TILE, column_k = t / TILE;
+    bool there = j0 + column < all_columns;
+    Where mine = there ? d.column(u32(j0 + column)) : Where{0, 0, 0, 0};
+    R row_held[COUNT], column_held[COUNT];
+    auto note = [&](i64 k0, int which) { if (t < DEPTH && k0 + t < to) table[which][t] = d.shared(u32(k0 + t)); };
+    auto read = [&](i64 k0, int which) {
+#pragma unroll
+        for (int e = 0; e < COUNT; e++) {
+            i64 i = i0 + row + e * (BLOCK / DEPTH);
+            row_held[e] = i < all_rows && k0 + row_k < to ? R(widen(left[i * d.left_row() + table[which][row_k].left])) : R(0);
+            int k = column_k + e * (BLOCK / TILE);
+            column_held[e] = 0;
+            if (there && k0 + k < to) {
+                const Where& tap = table[which][k].right;
+                int z = mine.z + tap.z, y = mine.y + tap.y, x = mine.x + tap.x;
+                if (inside(z, d.limit(0), d.divisor(0)) && inside(y, d.limit(1), d.divisor(1)) && inside(x, d.limit(2), d.divisor(2)))
+                    column_held[e] = widen(right[mine.at + tap.at + z * d.steps()[0] + y * d.steps()[1] + x * d.steps()[2]]);
+            }
+        }
+    };
+    auto store = [&](int which) {
+#pragma unroll
+        for (int e = 0; e < COUNT; e++) {
+            rows[which][row_k * LINE + row + e * (BLOCK / DEPTH)] = row_held[e];
+            columns[which][(column_k + e * (BLOCK / TILE)) * LINE + column] = column_held[e];
+        }
+    };
+    R sum[4][4] = {};
+    note(from, 0); note(from + DEPTH, 1);
+    __syncthreads();
+    read(from, 0); store(0);
+    __syncthreads();
+    int now = 0;
+    for (i64 k0 = from; k0 < to; k0 += DEPTH) {
+        bool more = k0 + DEPTH < to;
+        if (more) read(k0 + DEPTH, now ^ 1);
+#pragma unroll 8
+        for (int k = 0; k < DEPTH; k++) {
+            Pack<R, 4> a = *reinterpret_cast<const Pack<R, 4>*>(&rows[now][k * LINE + ty * 4]), b = *reinterpret_cast<const Pack<R, 4>*>(&columns[now][k * LINE + tx * 4]);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+#pragma unroll
+                for (int j = 0; j < 4; j++) sum[i][j] += a.items[i] * b.items[j];
+        }
+        if (more) { store(now ^ 1); note(k0 + 2 * DEPTH, now); }
+        now ^= 1;
+        __syncthreads();
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        i64 column_at = j0 + tx * 4 + j;
+        if (column_at >= all_columns) continue;
+        i64 at = d.out(u32(column_at));
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            i64 row_at = i0 + ty * 4 + i;
+            if (row_at < all_rows) out[at + row_at * d.out_row()] = narrow<T>(bias ? sum[i][j] + widen(bias[d.group * all_rows + row_at]) : sum[i][j]);
+        }
+    }
+}
+
+#define CONVOLUTION(t, T)                                                                                                       \
+    KERNEL_IN_PAIRS(convolve_##t, const T* x, const T* weight, const T* bias, T* y, Convolution c) {                            \
+        Forward d{c, int(blockIdx.z)};                                                                                          \
+        product(d, weight, x, bias, y, 0, d.depth());                                                                           \
+    }                                                                                                                           \
+    KERNEL_IN_PAIRS(convolve_transposed_##t, const T* y, const T* weight, const T* bias, T* x, Convolution c) {                 \
+        Transposed d{c, int(blockIdx.z)};                                                                                       \
+        product(d, weight, y, bias, x, 0, d.depth());                                                                           \
+    }                                                                                                                           \
+    KERNEL_IN_PAIRS(convolve_weight_##t, const T* x, const T* y, T* parts, Convolution c, int pieces) {                         \
+        Weight d{c, int(blockIdx.z) / pieces, int(blockIdx.z) % pieces};                                                        \
+        i64 piece = (d.depth() + pieces - 1) / pieces, from = d.piece * piece, to = min(d.depth(), from + piece);               \
+        product<T>(d, y, x, nullptr, parts, from, to);                                                                          \
+    }
+FLOATS(CONVOLUTION)
