@@ -140,7 +140,8 @@ fn attention<T: Number, R: Number>() {
             [Random(73).list(matrices * keys * value_width), Random(74).list(z * queries * value_width)];
         let mut random = Random(75);
         // The second query of the first matrix sees nothing.
-        let seen: Vec<u8> = (0..z * queries * keys).map(|at| (at / keys != 1 && random.word() % 3 > 0) as u8).collect();
+        let seen: Vec<u8> =
+            (0..z * queries * keys).map(|at| (at / keys != 1 && !random.word().is_multiple_of(3)) as u8).collect();
         let added: Vec<T> = random.list(z * queries * keys);
         let wide = |list: &[T]| list.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
         let mask: Vec<f64> = if case.mask_kind == 1 { seen.iter().map(|&x| x as f64).collect() } else { wide(&added) };

@@ -24,7 +24,9 @@ fn moved<T: Number>(size: usize) {
         let from = from.from(start * size);
         let expected: Vec<T> = places(&view).iter().map(|&place| list[(start as i64 + place) as usize]).collect();
         let name = format!("copy_strided_{size}");
-        let Some(found) = launch::<T>(&name, blocks(n), &[from.clone()], n, &[bytes(n as i64), bytes(view)]) else {
+        let Some(found) =
+            launch::<T>(&name, blocks(n), std::slice::from_ref(&from), n, &[bytes(n as i64), bytes(view)])
+        else {
             return;
         };
         assert_eq!(found, expected, "{name} {view:?}");
@@ -104,14 +106,8 @@ fn one_side_of_a_diagonal_is_kept() {
     let list: Vec<f32> = Random(3).list(2 * 5 * 7);
     for (diagonal, lower) in [(0, 1), (-2, 1), (3, 0), (9, 1)] {
         let Some(from) = given(&list) else { return };
-        let numbers = [
-            bytes(70i64),
-            bytes(View::new(&[70], &[1])),
-            bytes(5i64),
-            bytes(7i64),
-            bytes(diagonal as i64),
-            bytes(lower),
-        ];
+        let numbers =
+            [bytes(70i64), bytes(View::new(&[70], &[1])), bytes(5i64), bytes(7i64), bytes(diagonal), bytes(lower)];
         let found: Vec<f32> = launch("triangle_4", blocks(70), &[from.argument()], 70, &numbers).unwrap();
         for (at, &x) in found.iter().enumerate() {
             let over = (at % 7) as i64 - (at / 7 % 5) as i64;

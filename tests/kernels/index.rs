@@ -97,7 +97,7 @@ fn assembled<T: Number>() {
                 run(emulator, "chains_i64", [count.div_ceil(256), 1, 1], &links);
                 let mut arguments = vec![from.argument(), at.argument(), next.argument(), y.argument()];
                 arguments.extend([size, count, outer, inner].map(|n| bytes(n as i64)));
-                arguments.extend([bytes(skip as i64), bytes(combine), bytes(include)]);
+                arguments.extend([bytes(skip), bytes(combine), bytes(include)]);
                 run(emulator, &format!("assemble_{}", T::NAME), blocks(source.len()), &arguments);
                 vec![y]
             })

@@ -77,6 +77,9 @@ fn start(case: &Case) -> usize {
     -places(&case.folded).iter().min().unwrap_or(&0).min(&0) as usize
 }
 
+/// What becomes of a row.
+type OfRow<'a> = &'a dyn Fn(&[f64]) -> f64;
+
 fn floats<T: Number>() {
     for (at, case) in cases().iter().enumerate() {
         let list: Vec<T> = Random(at as u64).list(3100);
@@ -107,7 +110,7 @@ fn floats<T: Number>() {
                 &each(&|row| if rooted == 1 { variance(row).sqrt() } else { variance(row) }),
             );
         }
-        let norms: [(i32, f64, &dyn Fn(&[f64]) -> f64); 6] = [
+        let norms: [(i32, f64, OfRow); 6] = [
             (0, 0.0, &|row| row.iter().filter(|&&x| x != 0.0).count() as f64),
             (1, 1.0, &|row| row.iter().map(|x| x.abs()).sum()),
             (2, 2.0, &|row| row.iter().map(|x| x * x).sum::<f64>().sqrt()),

@@ -14,6 +14,9 @@ const SOFTMAXES: [(usize, usize, usize, i32, i32); 6] = [
     (1, 1, 1, 32, 1),
 ];
 
+/// What becomes of a row and what belongs to it.
+type OfTwoRows<'a> = &'a dyn Fn(&[f64], &[f64]) -> Vec<f64>;
+
 fn softmaxes<T: Number>() {
     for (outer, length, inner, lanes, adjacent) in SOFTMAXES {
         let x: Vec<T> = Random(5).list(outer * length * inner);
@@ -22,7 +25,7 @@ fn softmaxes<T: Number>() {
         let line = |list: &[f64], r: usize| -> Vec<f64> {
             (0..length).map(|j| list[(r / inner * length + j) * inner + r % inner]).collect()
         };
-        let lines = |f: &dyn Fn(&[f64], &[f64]) -> Vec<f64>, a: &[f64], b: &[f64]| {
+        let lines = |f: OfTwoRows, a: &[f64], b: &[f64]| {
             let mut whole = vec![0.0; x.len()];
             for r in 0..outer * inner {
                 for (j, y) in f(&line(a, r), &line(b, r)).into_iter().enumerate() {

@@ -4,10 +4,10 @@ use crate::emulator::call::{Argument, Buffer, Emulator, Plain, View};
 use half::{bf16, f16};
 
 /// In which threads run: results must be the same bits in all of them.
-pub const ORDERS: [&str; 3] = ["forward", "reverse", "7"];
+pub(crate) const ORDERS: [&str; 3] = ["forward", "reverse", "7"];
 
 /// Launches a kernel in every order and gives what it wrote. The address of its output follows those of the inputs.
-pub fn launch<T: Plain>(
+pub(crate) fn launch<T: Plain>(
     name: &str,
     grid: [usize; 3],
     inputs: &[Argument],
@@ -26,7 +26,7 @@ pub fn launch<T: Plain>(
 }
 
 /// Runs some launches in every order of threads: their outputs have the same bits each time. Gives the last ones.
-pub fn in_every_order(launches: impl Fn(&Emulator) -> Vec<Buffer>) -> Option<Vec<Buffer>> {
+pub(crate) fn in_every_order(launches: impl Fn(&Emulator) -> Vec<Buffer>) -> Option<Vec<Buffer>> {
     let mut first: Option<Vec<Vec<u8>>> = None;
     let mut last = Vec::new();
     for order in ORDERS {
@@ -43,42 +43,42 @@ pub fn in_every_order(launches: impl Fn(&Emulator) -> Vec<Buffer>) -> Option<Vec
 }
 
 /// A launch of 256 threads a block, against which nothing may be said.
-pub fn run(emulator: &Emulator, name: &str, grid: [usize; 3], arguments: &[Argument]) {
+pub(crate) fn run(emulator: &Emulator, name: &str, grid: [usize; 3], arguments: &[Argument]) {
     emulator.launch(name, grid, 256, 0, arguments).unwrap_or_else(|said| panic!("{said}"));
 }
 
 /// A buffer that outlives the lock of the emulator it was made with.
-pub fn given<T: Plain>(numbers: &[T]) -> Option<Buffer> {
+pub(crate) fn given<T: Plain>(numbers: &[T]) -> Option<Buffer> {
     Some(Emulator::new()?.buffer(numbers))
 }
 
 /// `struct Shares` of `kernels/fold.cuh`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Shares {
-    pub results: i64,
-    pub length: i64,
-    pub pieces: i32,
-    pub lanes: i32,
-    pub adjacent: i32,
-    pub pad: i32,
+pub(crate) struct Shares {
+    pub(crate) results: i64,
+    pub(crate) length: i64,
+    pub(crate) pieces: i32,
+    pub(crate) lanes: i32,
+    pub(crate) adjacent: i32,
+    pub(crate) pad: i32,
 }
 impl Plain for Shares {}
 
 impl Shares {
-    pub fn new(results: usize, length: usize, pieces: i32, lanes: i32, adjacent: i32) -> Shares {
+    pub(crate) fn new(results: usize, length: usize, pieces: i32, lanes: i32, adjacent: i32) -> Shares {
         Shares { results: results as i64, length: length as i64, pieces, lanes, adjacent, pad: 0 }
     }
-    pub fn grid(&self) -> [usize; 3] {
+    pub(crate) fn grid(&self) -> [usize; 3] {
         [(self.results as usize * self.lanes as usize).div_ceil(256).max(1), self.pieces as usize, 1]
     }
 }
 
 /// Repeatable random numbers.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn word(&mut self) -> u64 {
+    pub(crate) fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -86,16 +86,16 @@ impl Random {
         z ^ (z >> 31)
     }
     /// Between -1 and 1.
-    pub fn number(&mut self) -> f64 {
+    pub(crate) fn number(&mut self) -> f64 {
         (self.word() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
-    pub fn list<T: Number>(&mut self, count: usize) -> Vec<T> {
+    pub(crate) fn list<T: Number>(&mut self, count: usize) -> Vec<T> {
         (0..count).map(|_| T::from_f64(self.number() * if T::WHOLE { 100.0 } else { 1.0 })).collect()
     }
 }
 
 /// An element type with its name in kernels.
-pub trait Number: Plain + PartialEq + std::fmt::Debug {
+pub(crate) trait Number: Plain + PartialEq + std::fmt::Debug {
     const NAME: &'static str;
     const WHOLE: bool = false;
     /// How far two roundings of it may be apart, relatively.
@@ -135,7 +135,7 @@ macro_rules! halves {
 halves! { bf16, "bf16", 0.008; f16, "f16", 0.001; }
 
 /// Asserts that numbers are near each other: by `CLOSE` of their type, relative to the larger of 1 and the number itself.
-pub fn near<T: Number>(what: &str, found: &[T], expected: &[f64]) {
+pub(crate) fn near<T: Number>(what: &str, found: &[T], expected: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for (at, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         let found = found.to_f64();
@@ -148,7 +148,7 @@ pub fn near<T: Number>(what: &str, found: &[T], expected: &[f64]) {
 }
 
 /// The places of all elements of a view, in row-major order.
-pub fn places(view: &View) -> Vec<i64> {
+pub(crate) fn places(view: &View) -> Vec<i64> {
     let mut list = vec![0];
     for axis in 0..view.rank as usize {
         list =
@@ -156,9 +156,9 @@ pub fn places(view: &View) -> Vec<i64> {
     }
     list
 }
-pub fn count(view: &View) -> usize {
+pub(crate) fn count(view: &View) -> usize {
     places(view).len()
 }
-pub fn blocks(count: usize) -> [usize; 3] {
+pub(crate) fn blocks(count: usize) -> [usize; 3] {
     [count.div_ceil(1024).clamp(1, 65536), 1, 1]
 }
