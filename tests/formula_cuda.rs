@@ -44,7 +44,13 @@ fn same(here: &Tensor, there: &Tensor, what: &str) {
     assert_ne!(there.device().unwrap(), Device::Cpu, "{what}");
     assert_eq!(here.dtype().unwrap(), there.dtype().unwrap(), "{what}");
     assert_eq!(here.shape().unwrap(), there.shape().unwrap(), "{what}");
-    let apart = if simd_level().unwrap() == SimdLevel::Portable { 1e-5 } else { 0.0 };
+    let apart = match here.dtype().unwrap() {
+        _ if simd_level().unwrap() > SimdLevel::Portable => 0.0,
+        DType::F64 => 0.0,
+        DType::BF16 => 0.01,
+        DType::F16 => 0.001,
+        _ => 1e-5,
+    };
     let (here, there) = (here.to_vec::<f64>().unwrap(), there.to_vec::<f64>().unwrap());
     for (at, (a, b)) in here.iter().zip(&there).enumerate() {
         let near = a == b || (a - b).abs() <= apart * (1.0 + a.abs()) || a.is_nan() && b.is_nan();

@@ -7,7 +7,7 @@ mod table;
 
 use chainrule::formula::ptx::{BLOCK, EACH, Kernel, Paths, Signature};
 use chainrule::formula::{Arithmetic, F, Function, Integral, Number, Program, Symbol, Whole, Written};
-use chainrule::{DType, record, update_formula};
+use chainrule::{DType, Tensor, record, update_formula};
 use common::{View, operands};
 use emulator::call::{Argument, Emulator, Plain, bytes};
 use half::{bf16, f16};
@@ -384,5 +384,30 @@ fn mistakes_in_a_text_are_found() {
         assert!(kernel.text().contains(right), "{right}");
         let said = run(&kernel.text().replace(right, wrong)).unwrap_err();
         assert!(said.contains(words), "{wrong}: {said}");
+    }
+}
+
+#[test]
+fn scalar_parameters_are_arguments() {
+    let x = Tensor::from([1.0, -2.0]);
+    let formula = |call: &dyn Fn() -> Tensor| {
+        let (_, recording) = record(call);
+        recording.steps()[0].op().formula(None).unwrap()
+    };
+    let (a, b) = (formula(&|| x.leaky_relu(0.1)), formula(&|| x.leaky_relu(0.3)));
+    assert_ne!(a.parameters, b.parameters);
+    let key = |written: &Written, dtype: DType, paths: Paths| {
+        let signature = Signature::formula(&[dtype], DType::F32, dtype, paths);
+        Kernel::key(&written.program, &[written.program.result()], &signature)
+    };
+    let strided = Paths::Strided { axes: 2, long: false };
+    let one = key(&a, DType::F32, Paths::Dense);
+    assert_eq!(one, key(&b, DType::F32, Paths::Dense));
+    for other in [
+        key(&a, DType::BF16, Paths::Dense),
+        key(&a, DType::F32, strided),
+        key(&formula(&|| x.relu()), DType::F32, Paths::Dense),
+    ] {
+        assert_ne!(one, other);
     }
 }
