@@ -40,21 +40,50 @@ pub enum ErrorKind {
 }
 
 /// What an operation knows about its failure; the engine adds the operation, the operands and the place.
+///
+/// ```
+/// use chainrule::{ErrorKind, Fault};
+/// let fault = Fault::shape("the inner sizes differ", "transpose the right one");
+/// assert_eq!((fault.kind(), fault.what()), (ErrorKind::Shape, "the inner sizes differ"));
+/// ```
+// One pointer: results that may be faults are as small as what they hold otherwise, wherever they are handed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The family.
-    pub kind: ErrorKind,
-    /// What is wrong, in one sentence part without a full stop: "the inner sizes differ".
-    pub what: String,
-    /// What to do about it; may be empty.
-    pub help: String,
+pub struct Fault(Arc<Words>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Words {
+    kind: ErrorKind,
+    what: String,
+    help: String,
 }
 
 impl Fault {
     /// A fault of the given family.
     #[cold]
     pub fn new(kind: ErrorKind, what: impl Into<String>, help: impl Into<String>) -> Fault {
-        Fault { kind, what: what.into(), help: help.into() }
+        Fault(Arc::new(Words { kind, what: what.into(), help: help.into() }))
+    }
+    /// The family.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+    /// What is wrong, in one sentence part without a full stop: "the inner sizes differ".
+    pub fn what(&self) -> &str {
+        &self.0.what
+    }
+    /// What to do about it; may be empty.
+    pub fn help(&self) -> &str {
+        &self.0.help
+    }
+    /// The same fault in other words.
+    #[cold]
+    pub(crate) fn saying(&self, what: impl Into<String>) -> Fault {
+        Fault::new(self.kind(), what, self.help())
+    }
+    /// The same fault with another way out.
+    #[cold]
+    pub(crate) fn helped(&self, help: impl Into<String>) -> Fault {
+        Fault::new(self.kind(), self.what(), help)
     }
     /// Shapes, ranks or axes do not fit.
     #[cold]
@@ -145,7 +174,7 @@ impl Error {
     }
     /// The family of this error.
     pub fn kind(&self) -> ErrorKind {
-        self.0.fault.kind
+        self.0.fault.kind()
     }
     /// The operation that failed.
     pub fn operation(&self) -> &'static str {
@@ -153,11 +182,11 @@ impl Error {
     }
     /// What is wrong.
     pub fn what(&self) -> &str {
-        &self.0.fault.what
+        self.0.fault.what()
     }
     /// What to do about it.
     pub fn help(&self) -> &str {
-        &self.0.fault.help
+        self.0.fault.help()
     }
     /// The operands of the operation.
     pub fn operands(&self) -> &[Operand] {
@@ -172,7 +201,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = &*self.0;
-        writeln!(f, "{}: {}", report.operation, report.fault.what)?;
+        writeln!(f, "{}: {}", report.operation, report.fault.what())?;
         let name = |operand: &Operand| operand.name.clone().unwrap_or_default();
         let role_width = report.operands.iter().map(|o| o.role.chars().count()).max().unwrap_or(0).max(4);
         let name_width = report.operands.iter().map(|o| name(o).chars().count()).max().unwrap_or(0);
@@ -183,8 +212,8 @@ impl fmt::Display for Error {
             }
             writeln!(f, "{}", operand.what)?;
         }
-        if !report.fault.help.is_empty() {
-            writeln!(f, "  {:role_width$}  {}", "help", report.fault.help)?;
+        if !report.fault.help().is_empty() {
+            writeln!(f, "  {:role_width$}  {}", "help", report.fault.help())?;
         }
         write!(f, "  {:role_width$}  {}:{}", "at", report.location.file(), report.location.line())
     }

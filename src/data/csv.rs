@@ -143,7 +143,7 @@ impl Csv {
                 let what = format!("line {line} has {count} field{}, there are {columns} columns", s(count));
                 let separator = char::from(separator);
                 let help = format!("the separator is {separator:?}; fields that hold it must stand in quotes");
-                return Err(damaged(what)).map_err(|fault| Fault { help, ..fault });
+                return Err(damaged(what).helped(help));
             }
             table.end_row(line);
         }
@@ -236,8 +236,7 @@ impl Fields<'_> {
             Some(_) => {
                 let what =
                     format!("line {}, column {}: something follows a closing quote", self.line, self.column(self.at));
-                Err(damaged(what))
-                    .map_err(|fault| Fault { help: "write a quote inside of a field twice".into(), ..fault })
+                Err(damaged(what).helped("write a quote inside of a field twice"))
             }
         }
     }
@@ -249,7 +248,7 @@ impl Fields<'_> {
             let Some(end) = rest.find('"') else {
                 let column = self.column(start);
                 let what = format!("line {line}, column {column}: a quote is opened and never closed");
-                return Err(damaged(what)).map_err(|fault| Fault { help: "close it, or leave it out".into(), ..fault });
+                return Err(damaged(what).helped("close it, or leave it out"));
             };
             let part = rest.get(..end).unwrap_or_default();
             field.push_str(part);

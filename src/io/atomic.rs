@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        assert!(write(&socket, |out| put(out, b"new"), |_| Ok(())).unwrap_err().what.contains("plain file"));
+        assert!(write(&socket, |out| put(out, b"new"), |_| Ok(())).unwrap_err().what().contains("plain file"));
         fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -164,7 +164,7 @@ mod tests {
             },
             |_| Ok(()),
         );
-        assert_eq!(failed.unwrap_err().what, "planted");
+        assert_eq!(failed.unwrap_err().what(), "planted");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 

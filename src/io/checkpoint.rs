@@ -94,7 +94,8 @@ pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
     match OpenFile::open(&backup).and_then(|file| read(&file)) {
         Ok(state) => {
             let (path, backup) = (path.as_ref().display(), backup.display());
-            let warning = Some(format!("{path} cannot be used ({}); this is the one before it, {backup}", fault.what));
+            let warning =
+                Some(format!("{path} cannot be used ({}); this is the one before it, {backup}", fault.what()));
             Ok(Loaded { state, warning })
         }
         Err(_) => Err(place.error(fault)),

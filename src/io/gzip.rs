@@ -146,6 +146,6 @@ mod tests {
             assert!(unpack(&bent, all).is_err(), "byte {at}");
         }
         let fault = unpack(&file, |_| Ok(1 << 40)).expect_err("too many");
-        assert!(fault.what.contains("speaks of 1099511627776"), "{}", fault.what);
+        assert!(fault.what().contains("speaks of 1099511627776"), "{}", fault.what());
     }
 }

@@ -80,8 +80,7 @@ pub(super) fn read(source: &dyn Source, limit: u64) -> Result<Tensors, Fault> {
             let what = format!("the archive has a member {:?}", super::tensors::shown(member));
             return Err(foreign(what, "an archive of arrays has members that end in .npy only"));
         };
-        let named =
-            |fault: Fault| Fault { what: format!("{:?}: {}", super::tensors::shown(name), fault.what), ..fault };
+        let named = |fault: Fault| fault.saying(format!("{:?}: {}", super::tensors::shown(name), fault.what()));
         let value = archive.read(member).and_then(|content| npy::read(&content)).map_err(named)?;
         tensors.add(name.to_string(), Tensor::from_value(value))?;
     }

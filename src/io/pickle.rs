@@ -585,7 +585,7 @@ mod tests {
         for (bytes, words) in refused {
             match read(bytes) {
                 Ok(node) => assert_eq!((node, words), (Node::Integer(1), "")),
-                Err(fault) => assert!(!words.is_empty() && fault.what.contains(words), "{bytes:?}: {}", fault.what),
+                Err(fault) => assert!(!words.is_empty() && fault.what().contains(words), "{bytes:?}: {}", fault.what()),
             }
         }
     }
@@ -598,6 +598,6 @@ mod tests {
         deep.push(b'.');
         assert!(matches!(read(&deep).unwrap(), Node::Tuple(_)));
         let many = vec![b'N'; MOST_NODES + 1];
-        assert!(read(&many).unwrap_err().what.contains("more than"));
+        assert!(read(&many).unwrap_err().what().contains("more than"));
     }
 }

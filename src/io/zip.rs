@@ -568,7 +568,7 @@ mod tests {
         let bytes = archive(true);
         let source = &bytes[..];
         let mut archive = Archive::open(&source, 4_999).unwrap();
-        assert!(archive.read("folder/b.bin").map(drop).unwrap_err().what.contains("5000 bytes, 4999 may be"));
+        assert!(archive.read("folder/b.bin").map(drop).unwrap_err().what().contains("5000 bytes, 4999 may be"));
         // The limit holds for all members together.
         let mut archive = Archive::open(&source, 9_999).unwrap();
         assert!(archive.read("folder/b.bin").is_ok() && archive.read("folder/b.bin").is_err());
@@ -581,14 +581,17 @@ mod tests {
             let mut writer = Writer::new(&mut bytes);
             writer.add(name, false, |sink| sink(b"x")).unwrap();
             writer.finish().unwrap();
-            assert!(Archive::open(&&bytes[..], 100).map(drop).unwrap_err().what.contains("bears the name"), "{name:?}");
+            assert!(
+                Archive::open(&&bytes[..], 100).map(drop).unwrap_err().what().contains("bears the name"),
+                "{name:?}"
+            );
         }
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
         writer.add("x", false, |sink| sink(b"1")).unwrap();
         writer.add("x", false, |sink| sink(b"2")).unwrap();
         writer.finish().unwrap();
-        assert!(Archive::open(&&bytes[..], 100).map(drop).unwrap_err().what.contains("two members"));
+        assert!(Archive::open(&&bytes[..], 100).map(drop).unwrap_err().what().contains("two members"));
     }
 
     #[test]
@@ -598,6 +601,6 @@ mod tests {
         let second = bytes.windows(12).rposition(|window| window == b"folder/b.bin").unwrap();
         let start = second + 12 + 4 + 16;
         bytes[start..start + 8].fill(0);
-        assert!(Archive::open(&&bytes[..], 100).map(drop).unwrap_err().what.contains("overlaps"));
+        assert!(Archive::open(&&bytes[..], 100).map(drop).unwrap_err().what().contains("overlaps"));
     }
 }

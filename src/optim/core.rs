@@ -159,11 +159,9 @@ impl Core {
                     self.settings.with(group.own())
                 }
             };
-            settings.check().and_then(|()| rule.check(&settings)).map_err(|mut fault| {
-                if let Some(group) = own {
-                    fault.what = format!("group {:?}: {}", group.pattern(), fault.what);
-                }
-                fault
+            settings.check().and_then(|()| rule.check(&settings)).map_err(|fault| match own {
+                Some(group) => fault.saying(format!("group {:?}: {}", group.pattern(), fault.what())),
+                None => fault,
             })?;
             all.push(settings);
         }

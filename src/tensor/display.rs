@@ -53,7 +53,7 @@ impl fmt::Debug for Tensor {
 fn numbers(value: &Value, summary: bool, precision: Option<usize>) -> String {
     let value = &match value.to(Device::Cpu) {
         Ok(here) => here,
-        Err(fault) => return fault.what,
+        Err(fault) => return fault.what().to_string(),
     };
     let mut cells = Vec::new();
     gather(value, summary, 0, value.layout().offset() as isize, &mut cells);

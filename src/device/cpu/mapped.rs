@@ -51,8 +51,8 @@ impl Mapped {
         };
         match buffer {
             Ok(buffer) => Ok(Mapped { buffer }),
-            Err(Fault { what, help, .. }) => {
-                Err(Error::new("map", Fault::value(format!("{}: {what}", path.display()), help)))
+            Err(fault) => {
+                Err(Error::new("map", Fault::value(format!("{}: {}", path.display(), fault.what()), fault.help())))
             }
         }
     }

@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn what_is_absurd_is_refused_with_numbers() {
         let fault = crate::device::Buffer::new(1 << 46).err().expect("no machine has this");
-        assert!(fault.what.contains("70.4 TB"), "{}", fault.what);
+        assert!(fault.what().contains("70.4 TB"), "{}", fault.what());
         assert!(crate::device::Buffer::new(usize::MAX).is_err());
     }
 }

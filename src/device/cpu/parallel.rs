@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(read(Some("1")).ok(), Some(1));
         for text in ["0", "", "two", "-1"] {
             let fault = read(Some(text)).expect_err("no number of threads");
-            assert!(fault.what.contains(&format!("{text:?}")), "{}", fault.what);
+            assert!(fault.what().contains(&format!("{text:?}")), "{}", fault.what());
         }
     }
 }

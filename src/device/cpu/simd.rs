@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(wanted(None).ok(), Some(best()));
         assert_eq!(wanted(Some("portable")).ok(), Some(SimdLevel::Portable));
         let fault = wanted(Some("avx3")).expect_err("no such level");
-        assert!(fault.what.contains("avx3") && fault.help.contains("portable, avx2 or avx512"));
+        assert!(fault.what().contains("avx3") && fault.help().contains("portable, avx2 or avx512"));
         for level in SimdLevel::ALL {
             assert_eq!(wanted(Some(level.name())).is_ok(), level.is_available());
         }

@@ -320,7 +320,7 @@ impl Gpu {
         // SAFETY: it writes one address.
         match unsafe { call!(cuMemAllocAsync(&mut address, bytes, self.stream)) } {
             Ok(()) => Ok(Some(address)),
-            Err(fault) if fault.kind == ErrorKind::Memory => Ok(None),
+            Err(fault) if fault.kind() == ErrorKind::Memory => Ok(None),
             Err(fault) => Err(fault),
         }
     }
@@ -433,7 +433,7 @@ impl Gpu {
         loaded.map(|()| Module(module)).map_err(|fault| {
             let log = CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy().trim().to_string();
             let said = if log.is_empty() { String::new() } else { format!("\n{log}") };
-            Fault { what: format!("the driver does not take the kernels of {name}: {}{said}", fault.what), ..fault }
+            fault.saying(format!("the driver does not take the kernels of {name}: {}{said}", fault.what()))
         })
     }
     /// A kernel by its name.
