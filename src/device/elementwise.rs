@@ -50,6 +50,7 @@ pub trait Elementwise {
 pub(super) const MOST: usize = 4;
 
 /// The element type in which a formula's inputs meet; `inputs` are those that are no conditions.
+#[inline(never)]
 pub(super) fn meeting(inputs: &[&Value], whole: bool) -> DType {
     let mut meeting = inputs[0].dtype();
     for input in &inputs[1..] {

@@ -1,7 +1,9 @@
 //! What a formula is: one generic function, evaluated on every kind of number.
 
 use super::number::{Arithmetic, Left, Number};
+use super::symbol::Program;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// How a formula's gradient is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +64,16 @@ pub trait Formula<const N: usize>: fmt::Debug + Clone + Send + Sync + 'static {
     }
     /// The values of the scalar parameters.
     fn parameters(&self) -> Vec<f64>;
+    /// Where a rare formula keeps its programs, which are the same for all parameters.
+    #[doc(hidden)]
+    fn programs() -> Option<&'static Programs> {
+        None
+    }
 }
+
+/// A formula's program and those of its gradients for each input.
+#[doc(hidden)]
+pub type Programs = [OnceLock<Program>; 4];
 
 /// One step of an optimizer for one number: the new parameter and states. [`update_formula!`](crate::update_formula!)
 /// writes the implementation.
@@ -117,7 +128,13 @@ macro_rules! formula_struct {
     };
     (@mark whole) => { const WHOLE: bool = true; };
     (@mark rounding) => { const ROUNDING: bool = true; };
-    (@mark rare) => { const RARE: bool = true; };
+    (@mark rare) => {
+        const RARE: bool = true;
+        fn programs() -> Option<&'static $crate::formula::Programs> {
+            static PROGRAMS: $crate::formula::Programs = [const { ::std::sync::OnceLock::new() }; 4];
+            Some(&PROGRAMS)
+        }
+    };
     (@mark truth) => { const TRUTH: bool = true; };
     (@mark condition) => { const CONDITIONS: usize = 1; };
     (@mark flat) => { const SLOPE: $crate::formula::Slope = $crate::formula::Slope::Flat; };

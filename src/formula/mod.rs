@@ -14,7 +14,7 @@ mod symbol;
 mod text;
 mod whole;
 
-pub use definition::{Formula, Slope, Update};
+pub use definition::{Formula, Programs, Slope, Update};
 pub use dual::Dual;
 pub use float::{F, Float};
 pub use number::*;

@@ -7,6 +7,7 @@ use super::definition::Update;
 use super::definition::{Formula, Slope};
 use super::dual::Dual;
 use super::number::{Arithmetic, Number, functions};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -133,13 +134,20 @@ impl Program {
         let result = formula();
         Program::end(outer, result)
     }
-    /// The program of a formula.
-    pub(crate) fn of<P: Formula<N>, const N: usize>(formula: &P) -> Program {
-        Program::trace(|| formula.value(symbols::<N>()))
+    /// The program of a formula, or of its gradient for an input: then the inputs are what the gradient reads, the formula's
+    /// inputs or its result, and last what arrives. That of a rare formula is traced once and kept.
+    pub(crate) fn of<P: Formula<N>, const N: usize>(formula: &P, gradient_of: Option<usize>) -> Cow<'static, Program> {
+        let traced = || match gradient_of {
+            None => Program::trace(|| formula.value(symbols::<N>())),
+            Some(which) => Program::of_gradient(formula, which),
+        };
+        match P::programs() {
+            Some(programs) => Cow::Borrowed(programs[gradient_of.map_or(0, |which| which + 1)].get_or_init(traced)),
+            None => Cow::Owned(traced()),
+        }
     }
-    /// That of its gradient for input `which`: the inputs are what the gradient reads, the formula's inputs or its result, and
-    /// last what arrives. (Constants decide, so that each formula has the one program that it needs.)
-    pub(crate) fn of_gradient<P: Formula<N>, const N: usize>(formula: &P, which: usize) -> Program {
+    /// (Constants decide, so that each formula has the one program that it needs.)
+    fn of_gradient<P: Formula<N>, const N: usize>(formula: &P, which: usize) -> Program {
         if const { matches!(P::SLOPE, Slope::Flat) } {
             Program::trace(|| 0.0.into())
         } else if const { matches!(P::SLOPE, Slope::Output) } {
@@ -171,9 +179,11 @@ impl Program {
         (Program::end(outer, parameter), results)
     }
     // Apart from `trace`, so that they are compiled once and not for each formula.
+    #[inline(never)]
     fn begin() -> Program {
         WRITING.with_borrow_mut(std::mem::take)
     }
+    #[inline(never)]
     fn end(outer: Program, result: Symbol) -> Program {
         let mut program = WRITING.with_borrow_mut(|program| std::mem::replace(program, outer));
         program.result = result.0;
@@ -205,11 +215,13 @@ impl Program {
 }
 
 /// The symbols of all inputs.
+#[inline(never)]
 fn symbols<const N: usize>() -> [Symbol; N] {
     std::array::from_fn(Symbol::input)
 }
 
 /// The same as dual numbers: input `which` changes by what arrives.
+#[inline(never)]
 fn seeds<const N: usize>(which: usize) -> [Dual<Symbol>; N] {
     std::array::from_fn(|k| Dual { value: Symbol::input(k), tangent: (k == which).then(|| Symbol::input(N)) })
 }
@@ -230,9 +242,11 @@ fn place<S: PartialEq>(steps: &mut Vec<S>, step: S) -> u32 {
     });
     position as u32
 }
+#[inline(never)]
 fn emit(instruction: Instruction) -> Symbol {
     WRITING.with_borrow_mut(|program| Symbol(place(&mut program.instructions, instruction)))
 }
+#[inline(never)]
 fn emit_scalar(step: ScalarStep) -> SymbolicScalar {
     WRITING.with_borrow_mut(|program| SymbolicScalar(place(&mut program.scalars, step)))
 }

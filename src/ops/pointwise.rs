@@ -11,6 +11,7 @@ use crate::layout::DType;
 use crate::op::{Call, InputGradients, Keep, Op, Outputs, Saves, Wanted, apply_slice, one};
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::fmt;
 
 /// A formula as an operation. It knows the formula by pointer (which takes no memory where there are no parameters): so all
@@ -42,7 +43,7 @@ trait AnyFormula: fmt::Debug + Send + Sync {
     /// The gradient for input `which`; it reads the inputs, or the result where the derivative is written in it.
     fn gradient(&self, which: usize, read: &[&Value], arriving: &Value, dtype: DType) -> Result<Value, Fault>;
     /// The program of the formula, or of its gradient for an input.
-    fn program(&self, gradient_of: Option<usize>) -> Program;
+    fn program(&self, gradient_of: Option<usize>) -> Cow<'static, Program>;
 }
 
 /// A formula of `N` inputs.
@@ -78,11 +79,8 @@ impl<P: Formula<N>, const N: usize> AnyFormula for Of<P, N> {
             on!(arriving.device(), formula_gradient(&self.0, which, first(read), arriving, dtype))
         }
     }
-    fn program(&self, gradient_of: Option<usize>) -> Program {
-        match gradient_of {
-            None => Program::of(&self.0),
-            Some(which) => Program::of_gradient(&self.0, which),
-        }
+    fn program(&self, gradient_of: Option<usize>) -> Cow<'static, Program> {
+        Program::of(&self.0, gradient_of)
     }
 }
 
@@ -180,7 +178,7 @@ impl Op for Pointwise {
             return None;
         }
         Some(Written {
-            program: self.0.program(gradient_of),
+            program: self.0.program(gradient_of).into_owned(),
             parameters: self.0.parameters(),
             of_result: gradient_of.is_some() && facts.slope == Slope::Output,
         })

@@ -4,6 +4,7 @@ use super::Cpu;
 use super::blocks::{self, Loop};
 use crate::device::Value;
 use crate::device::bits::{Bits, Bitwise};
+use crate::device::copy::Arrange;
 use crate::error::Fault;
 use crate::layout::DType;
 
@@ -13,7 +14,8 @@ impl Bits for Cpu {
         let shift = matches!(operation, Bitwise::ShiftLeft | Bitwise::ShiftRight);
         match meeting {
             DType::I64 => integers::<i64>(a, b, operation, meeting),
-            DType::I32 => integers::<i32>(a, b, operation, meeting),
+            // i64 has the same bits, and more of them.
+            DType::I32 => Cpu.cast(&integers::<i64>(a, b, operation, DType::I64)?, meeting),
             DType::U8 => integers::<u8>(a, b, operation, meeting),
             DType::Bool if !shift => integers::<u8>(a, b, operation, meeting),
             _ => Err(Fault::dtype(
@@ -51,7 +53,7 @@ macro_rules! integer {
         }
     )* };
 }
-integer! { i64 i32 u8 }
+integer! { i64 u8 }
 
 fn integers<T: Integer>(a: &Value, b: &Value, operation: Bitwise, result: DType) -> Result<Value, Fault> {
     // One loop for each operation, so that none chooses for every element.

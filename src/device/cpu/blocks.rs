@@ -71,7 +71,7 @@ macro_rules! compute {
         }
     )* };
 }
-compute! { f64 i64 i32 u8 }
+compute! { f64 i64 u8 }
 
 /// Runs a loop over operands that broadcast to the result, computing in `T` and storing in `result`: `T` itself, bool,
 /// or a narrower float.

@@ -23,20 +23,32 @@ use smallvec::SmallVec;
 /// The slices of `N` operands, all as long as the result.
 #[inline(always)]
 fn operands<'a, T, const N: usize>(inputs: &[&'a [T]], count: usize) -> [&'a [T]; N] {
-    std::array::from_fn(|k| &inputs[k][..count])
+    let mut operands: [&[T]; N] = [&[]; N];
+    for k in 0..N {
+        operands[k] = &inputs[k][..count];
+    }
+    operands
 }
 
-// Small functions that know no formula: written inside of the loops, these closures would be compiled for each formula.
+// Plain loops: what `array::from_fn` goes through would be compiled for each formula and instruction set.
 
 /// Element `i` of every operand.
 #[inline(always)]
 fn numbers<T: Float, const FUSED: bool, const N: usize>(inputs: &[&[T]; N], i: usize) -> [F<T, FUSED>; N] {
-    std::array::from_fn(|k| F(inputs[k][i]))
+    let mut numbers = [F(T::default()); N];
+    for k in 0..N {
+        numbers[k] = F(inputs[k][i]);
+    }
+    numbers
 }
 
 #[inline(always)]
 fn whole_numbers<T: Integral, const N: usize>(inputs: &[&[T]; N], i: usize) -> [Whole<T>; N] {
-    std::array::from_fn(|k| Whole(inputs[k][i]))
+    let mut numbers = [Whole(T::default()); N];
+    for k in 0..N {
+        numbers[k] = Whole(inputs[k][i]);
+    }
+    numbers
 }
 
 /// Number `which` changes, the others do not.
@@ -46,7 +58,17 @@ fn seeded<T: Float, const FUSED: bool, const N: usize>(
     which: usize,
     change: F<T, FUSED>,
 ) -> [Dual<F<T, FUSED>>; N] {
-    std::array::from_fn(|k| Dual { value: numbers[k], tangent: if k == which { Some(change) } else { None } })
+    let mut seeded = [Dual { value: change, tangent: None }; N];
+    for k in 0..N {
+        seeded[k] = Dual { value: numbers[k], tangent: if k == which { Some(change) } else { None } };
+    }
+    seeded
+}
+
+/// The widest level for a loop. Arithmetic without functions (all that whole numbers have, and the steps of optimizers) is as
+/// fast at AVX2 as memory is, the second-level cache too.
+const fn widest_for<T>(arithmetic: bool) -> SimdLevel {
+    if arithmetic && matches!(widest::<T>(), SimdLevel::Avx512) { SimdLevel::Avx2 } else { widest::<T>() }
 }
 
 struct Forward<'a, T, P, const N: usize> {
@@ -56,7 +78,7 @@ struct Forward<'a, T, P, const N: usize> {
 }
 impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
     type Output = ();
-    const WIDEST: SimdLevel = widest::<T>();
+    const WIDEST: SimdLevel = widest_for::<T>(P::WHOLE);
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let count = self.out.len();
@@ -112,7 +134,7 @@ impl<T: Float, P: Formula<N>, const N: usize> Backward<'_, T, P, N> {
 }
 impl<T: Float, P: Formula<N>, const N: usize> Kernel for Backward<'_, T, P, N> {
     type Output = ();
-    const WIDEST: SimdLevel = widest::<T>();
+    const WIDEST: SimdLevel = widest_for::<T>(P::WHOLE);
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         if const { N > 2 } && self.which == 2 {
@@ -174,36 +196,57 @@ impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for FromResults<'_, P, N> 
     }
 }
 
-/// A rare formula, or a gradient of one, as a program.
-fn interpreted(program: &Program, parameters: &[f64], operands: &[&Value], result: DType) -> Result<Value, Fault> {
-    blocks::run::<f64>(operands, result, &Interpreted { program, parameters })
+// What chooses a loop knows all of them by pointer: it is compiled once, and not for each formula.
+
+/// Loops for a formula on whole numbers. Those of i32 go through i64, as half precision goes through f32: they wrap alike.
+struct WholeLoops<'a>(&'a dyn Loop<i64>, &'a dyn Loop<u8>);
+
+#[inline(never)]
+fn run_whole(loops: WholeLoops<'_>, operands: &[&Value], meeting: DType, result: DType) -> Result<Value, Fault> {
+    match meeting {
+        DType::U8 | DType::Bool => blocks::run(operands, result, loops.1),
+        DType::I32 if result == DType::I32 => Cpu.cast(&blocks::run(operands, DType::I64, loops.0)?, result),
+        _ => blocks::run(operands, result, loops.0),
+    }
 }
 
-/// A gradient in the element type that it is wanted in.
-fn cast_to(gradient: Result<Value, Fault>, dtype: DType) -> Result<Value, Fault> {
-    Cpu.cast(&gradient?, dtype)
+/// Loops for a formula or a gradient on floats, or its program, if it is a rare one, with the scalar parameters.
+enum FloatLoops<'a> {
+    Compiled(&'a dyn Loop<f32>, &'a dyn Loop<f64>),
+    Interpreted(&'a Program, &'a [f64]),
+}
+
+#[inline(never)]
+fn run_floats(loops: FloatLoops<'_>, operands: &[&Value], meeting: DType, result: DType) -> Result<Value, Fault> {
+    match loops {
+        FloatLoops::Interpreted(program, parameters) => {
+            blocks::run(operands, result, &Interpreted { program, parameters })
+        }
+        FloatLoops::Compiled(_, loops) if meeting == DType::F64 => blocks::run(operands, result, loops),
+        FloatLoops::Compiled(loops, _) => blocks::run(operands, result, loops),
+    }
+}
+
+/// A gradient, computed in `own` and given in the element type that it is wanted in.
+#[inline(never)]
+fn run_gradient(loops: FloatLoops<'_>, operands: &[&Value], own: DType, wanted: DType) -> Result<Value, Fault> {
+    Cpu.cast(&run_floats(loops, operands, own, own)?, wanted)
 }
 
 impl Elementwise for Cpu {
-    #[inline]
+    // Constants decide first, so that loops that nobody runs are not compiled.
     fn formula<P: Formula<N>, const N: usize>(&self, formula: &P, inputs: [&Value; N]) -> Result<Value, Fault> {
         let meeting = meeting(&inputs[P::CONDITIONS..], P::WHOLE);
         let result = if P::TRUTH { DType::Bool } else { meeting };
-        if P::WHOLE {
-            match meeting {
-                DType::I64 => return blocks::run::<i64>(&inputs, result, &WholeForwards(formula)),
-                DType::I32 => return blocks::run::<i32>(&inputs, result, &WholeForwards(formula)),
-                DType::U8 | DType::Bool => return blocks::run::<u8>(&inputs, result, &WholeForwards(formula)),
-                _ => {}
-            }
+        if const { P::WHOLE } && !meeting.is_float() {
+            return run_whole(WholeLoops(&WholeForwards(formula), &WholeForwards(formula)), &inputs, meeting, result);
         }
-        // constants decide first, so that loops that nobody runs are not compiled
         if const { P::RARE } {
-            interpreted(&Program::of(formula), &formula.parameters(), &inputs, result)
-        } else if meeting == DType::F64 {
-            blocks::run::<f64>(&inputs, result, &Forwards(formula))
+            let parameters = formula.parameters();
+            run_floats(FloatLoops::Interpreted(&Program::of(formula, None), &parameters), &inputs, meeting, result)
         } else {
-            blocks::run::<f32>(&inputs, result, &Forwards(formula))
+            let loops = FloatLoops::Compiled(&Forwards(formula), &Forwards(formula));
+            run_floats(loops, &inputs, meeting, result)
         }
     }
 
@@ -220,14 +263,13 @@ impl Elementwise for Cpu {
         let mut operands = [arriving; 4];
         operands[..N].copy_from_slice(&inputs);
         let operands = &operands[..=N];
-        let gradient = if const { P::RARE } {
-            interpreted(&Program::of_gradient(formula, which), &formula.parameters(), operands, meeting)
-        } else if meeting == DType::F64 {
-            blocks::run::<f64>(operands, meeting, &Backwards(formula, which))
+        if const { P::RARE } {
+            let (program, parameters) = (Program::of(formula, Some(which)), formula.parameters());
+            run_gradient(FloatLoops::Interpreted(&program, &parameters), operands, meeting, dtype)
         } else {
-            blocks::run::<f32>(operands, meeting, &Backwards(formula, which))
-        };
-        cast_to(gradient, dtype)
+            let loops = FloatLoops::Compiled(&Backwards(formula, which), &Backwards(formula, which));
+            run_gradient(loops, operands, meeting, dtype)
+        }
     }
 
     fn formula_gradient_of_result<P: Formula<N>, const N: usize>(
@@ -237,16 +279,14 @@ impl Elementwise for Cpu {
         arriving: &Value,
         dtype: DType,
     ) -> Result<Value, Fault> {
-        let operands = [result, arriving];
-        let own = result.dtype();
-        let gradient = if const { P::RARE } {
-            interpreted(&Program::of_gradient(formula, 0), &formula.parameters(), &operands, own)
-        } else if own == DType::F64 {
-            blocks::run::<f64>(&operands, own, &FromResults(formula))
+        let (operands, own) = ([result, arriving], result.dtype());
+        if const { P::RARE } {
+            let (program, parameters) = (Program::of(formula, Some(0)), formula.parameters());
+            run_gradient(FloatLoops::Interpreted(&program, &parameters), &operands, own, dtype)
         } else {
-            blocks::run::<f32>(&operands, own, &FromResults(formula))
-        };
-        cast_to(gradient, dtype)
+            let loops = FloatLoops::Compiled(&FromResults(formula), &FromResults(formula));
+            run_gradient(loops, &operands, own, dtype)
+        }
     }
 
     fn update<U: Update<STATES>, const STATES: usize>(
@@ -287,22 +327,23 @@ struct Step<'a, 'b, T, U> {
 
 /// As many numbers of each state, for loops without checks: only where the compiler sees their count does it see their lengths.
 #[inline(always)]
-fn cut<'a, T, const N: usize>(states: &'a mut [&mut [T]], count: usize) -> [&'a mut [T]; N] {
-    match <&mut [&mut [T]; N]>::try_from(states) {
-        Ok(states) => states.each_mut().map(|state| &mut state[..count]),
-        Err(_) => unreachable!("a step of {N} states is given as many"),
-    }
+fn cut<'a, T, const N: usize>(states: &mut [&'a mut [T]], count: usize) -> [&'a mut [T]; N] {
+    std::array::from_fn(|k| &mut std::mem::take(&mut states[k])[..count])
 }
 
 /// Element `i` of every state.
 #[inline(always)]
 fn held<T: Float, const FUSED: bool, const N: usize>(states: &[&mut [T]; N], i: usize) -> [F<T, FUSED>; N] {
-    std::array::from_fn(|k| F(states[k][i]))
+    let mut held = [F(T::default()); N];
+    for k in 0..N {
+        held[k] = F(states[k][i]);
+    }
+    held
 }
 
 impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, '_, T, Of<&U, STATES>> {
     type Output = ();
-    const WIDEST: SimdLevel = widest::<T>();
+    const WIDEST: SimdLevel = widest_for::<T>(true);
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let count = self.parameter.len();
@@ -323,7 +364,7 @@ impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, '_, T
 
 /// A step's loop, known by pointer: what goes through values, halves and threads is compiled once for all of them.
 trait Steps<T>: Sync {
-    /// As many states as the step has, each as long as the parameter.
+    /// As many states as the step has, each as long as the parameter; they are taken.
     fn run(&self, parameter: &mut [T], gradient: &[T], states: &mut [&mut [T]]);
 }
 

@@ -4,10 +4,8 @@
 use super::blocks::Loop;
 use crate::formula::{Arithmetic, Binary, Comparison, F, Instruction, Number, Operator, Program, Register};
 
-/// Numbers that a step takes at a time: few enough that all results of a program stay in the nearest caches.
+/// The most numbers that a step takes at a time: few enough that all results of a program stay in the nearest caches.
 const SPAN: usize = 128;
-
-type Span = [f64; SPAN];
 
 /// A program with its scalar parameters. Truth values are 1 and 0.
 pub(super) struct Interpreted<'a> {
@@ -18,18 +16,25 @@ pub(super) struct Interpreted<'a> {
 impl Loop<f64> for Interpreted<'_> {
     fn run(&self, inputs: &[&[f64]], out: &mut [f64]) {
         let steps = self.program.instructions();
+        let span = out.len().clamp(1, SPAN);
+        let mut results = vec![0.0; steps.len() * span];
         // What is the same for all numbers is written once.
-        let mut results: Vec<Span> = steps.iter().map(|step| [self.constant(step).unwrap_or(0.0); SPAN]).collect();
-        for (index, out) in out.chunks_mut(SPAN).enumerate() {
+        for (step, own) in steps.iter().zip(results.chunks_mut(span)) {
+            if let Some(number) = self.constant(step) {
+                own.fill(number);
+            }
+        }
+        for (index, out) in out.chunks_mut(span).enumerate() {
+            let count = out.len();
             for (at, step) in steps.iter().enumerate() {
-                let (known, own) = results.split_at_mut(at);
-                if let Instruction::Input(k) = *step {
-                    own[0][..out.len()].copy_from_slice(&inputs[k][index * SPAN..][..out.len()]);
-                } else if self.constant(step).is_none() {
-                    run(step, known, &mut own[0]);
+                let (known, own) = results.split_at_mut(at * span);
+                let own = &mut own[..count];
+                match *step {
+                    Instruction::Input(k) => own.copy_from_slice(&inputs[k][index * span..][..count]),
+                    _ => run(step, |register| &known[register as usize * span..][..count], own),
                 }
             }
-            out.copy_from_slice(&results[self.program.result() as usize][..out.len()]);
+            out.copy_from_slice(&results[self.program.result() as usize * span..][..count]);
         }
     }
 }
@@ -45,8 +50,7 @@ impl Interpreted<'_> {
 }
 
 /// One step, from the results of those before it.
-fn run(step: &Instruction, known: &[Span], to: &mut Span) {
-    let at = |register: Register| &known[register as usize];
+fn run<'a>(step: &Instruction, at: impl Fn(Register) -> &'a [f64], to: &mut [f64]) {
     match *step {
         Instruction::Input(_) | Instruction::Scalar(_) | Instruction::Literal(_) => {}
         Instruction::Negate(a) => one(to, at(a), |a| -a),
@@ -66,9 +70,8 @@ fn run(step: &Instruction, known: &[Span], to: &mut Span) {
         Instruction::Or(a, b) => two(to, at(a), at(b), f64::max),
         Instruction::Not(a) => one(to, at(a), |a| 1.0 - a),
         Instruction::Select(condition, a, b) => {
-            let (condition, a, b) = (at(condition), at(a), at(b));
-            for i in 0..SPAN {
-                to[i] = if condition[i] != 0.0 { a[i] } else { b[i] };
+            for (((to, &condition), &a), &b) in to.iter_mut().zip(at(condition)).zip(at(a)).zip(at(b)) {
+                *to = if condition != 0.0 { a } else { b };
             }
         }
     }
@@ -91,14 +94,14 @@ fn combine(binary: Binary, a: F<f64, false>, b: F<f64, false>) -> F<f64, false> 
     }
 }
 
-fn one(to: &mut Span, a: &Span, f: impl Fn(f64) -> f64) {
+fn one(to: &mut [f64], a: &[f64], f: impl Fn(f64) -> f64) {
     for (to, &a) in to.iter_mut().zip(a) {
         *to = f(a);
     }
 }
 
-fn two(to: &mut Span, a: &Span, b: &Span, f: impl Fn(f64, f64) -> f64) {
-    for i in 0..SPAN {
-        to[i] = f(a[i], b[i]);
+fn two(to: &mut [f64], a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) {
+    for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
+        *to = f(a, b);
     }
 }

@@ -41,7 +41,7 @@ impl Elementwise for Cuda {
         };
         self.run(&Work {
             name: P::NAME,
-            program: &Program::of(formula),
+            program: &Program::of(formula, None),
             parameters: &formula.parameters(),
             operands: &inputs,
             compute,
@@ -62,7 +62,7 @@ impl Elementwise for Cuda {
         operands.push(arriving);
         self.run(&Work {
             name: P::NAME,
-            program: &Program::of_gradient(formula, which),
+            program: &Program::of(formula, Some(which)),
             parameters: &formula.parameters(),
             operands: &operands,
             compute: computing(meeting, P::RARE),
@@ -79,7 +79,7 @@ impl Elementwise for Cuda {
     ) -> Result<Value, Fault> {
         self.run(&Work {
             name: P::NAME,
-            program: &Program::of_gradient(formula, 0),
+            program: &Program::of(formula, Some(0)),
             parameters: &formula.parameters(),
             operands: &[result, arriving],
             compute: computing(result.dtype(), P::RARE),
