@@ -52,6 +52,8 @@
 //! - [`device`]: memory, threads, instruction sets.
 //! - [`course`]: backpropagation from a single multiplication to a transformer, for whoever wants to understand it.
 //! - [`gradcheck`], [`jvp`]: gradients held against differences; forward mode.
+// Before it inlines, the compiler looks for circles among calls, so far and no further: a tenth of the front end's time.
+#![recursion_limit = "32"]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(doc, doctest))]

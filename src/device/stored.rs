@@ -89,7 +89,8 @@ impl Deref for Held {
 }
 
 impl Drop for Held {
-    #[inline]
+    // Values are dropped in thousands of places.
+    #[inline(never)]
     fn drop(&mut self) {
         // Where two clones are dropped at the same moment neither is the last: then the shell goes to the system.
         let last = Arc::strong_count(&self.0) == 1;

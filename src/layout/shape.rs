@@ -20,6 +20,7 @@ pub const MAX_RANK: usize = 8;
 pub struct Shape {
     rank: u8,
     sizes: [usize; MAX_RANK],
+    count: usize,
 }
 
 impl Shape {
@@ -32,20 +33,21 @@ impl Shape {
             ));
         }
         // Elements are counted in isize, since strides may be negative; zero sizes do not hide an absurd one.
-        let mut count = 1usize;
+        let mut reach = 1usize;
         for &size in sizes {
-            count = count.checked_mul(size.max(1)).filter(|&c| c <= isize::MAX as usize / 8).ok_or_else(|| {
+            reach = reach.checked_mul(size.max(1)).filter(|&c| c <= isize::MAX as usize / 8).ok_or_else(|| {
                 Fault::memory(format!("the sizes {sizes:?} hold more elements than memory can"), "check the sizes")
             })?;
         }
-        let mut shape = Shape { rank: sizes.len() as u8, sizes: [1; MAX_RANK] };
+        let count = if sizes.contains(&0) { 0 } else { reach };
+        let mut shape = Shape { rank: sizes.len() as u8, sizes: [1; MAX_RANK], count };
         shape.sizes[..sizes.len()].copy_from_slice(sizes);
         Ok(shape)
     }
     /// The number of elements.
     #[inline]
     pub fn count(&self) -> usize {
-        self.iter().product()
+        self.count
     }
     /// The shape that both broadcast to, by NumPy's rule: sizes align at the end and are equal or 1.
     pub fn broadcast(&self, other: &Shape) -> Result<Shape, Fault> {
@@ -75,7 +77,7 @@ impl Shape {
 /// The shape of a single number.
 impl Default for Shape {
     fn default() -> Shape {
-        Shape { rank: 0, sizes: [1; MAX_RANK] }
+        Shape { rank: 0, sizes: [1; MAX_RANK], count: 1 }
     }
 }
 

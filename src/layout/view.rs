@@ -14,7 +14,7 @@ pub struct Layout {
 
 impl Layout {
     /// Row-major order from the start of the buffer.
-    #[inline]
+    #[inline(never)]
     pub fn contiguous(shape: Shape) -> Layout {
         let mut strides = [0; MAX_RANK];
         let mut step = 1isize;
@@ -61,7 +61,7 @@ impl Layout {
         self.shape.count()
     }
     /// Are the elements dense and in row-major order?
-    #[inline]
+    #[inline(never)]
     pub fn is_contiguous(&self) -> bool {
         let mut step = 1isize;
         for axis in (0..self.rank()).rev() {

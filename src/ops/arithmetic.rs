@@ -167,7 +167,7 @@ impl Op for Affine {
 }
 
 #[track_caller]
-#[inline]
+#[inline(never)]
 fn affine(name: &'static str, x: &Tensor, scale: f64, shift: f64) -> Tensor {
     apply(Affine { name, scale, shift }, [x])
 }
@@ -177,7 +177,7 @@ formula_struct!([rare] QuotientFormula div(x)(dividend) { dividend / x } gradien
 
 /// A tensor and a number.
 #[track_caller]
-#[inline]
+#[inline(never)]
 fn with_number(pair: Pair, x: &Tensor, number: Number) -> Tensor {
     // a product or sum of a float tensor needs no second tensor
     let Some(c) = beside_floats(x, number) else { return whole(pair, x, number, false) };
@@ -191,7 +191,7 @@ fn with_number(pair: Pair, x: &Tensor, number: Number) -> Tensor {
 
 /// A number and a tensor.
 #[track_caller]
-#[inline]
+#[inline(never)]
 fn number_with(pair: Pair, number: Number, x: &Tensor) -> Tensor {
     let Some(c) = beside_floats(x, number) else { return whole(pair, x, number, true) };
     match pair {

@@ -67,11 +67,7 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
     fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor;
     /// All wanted gradients in one visit, for operations that share work between them.
     fn gradients(&self, wanted: Wanted<'_>, arriving: &[Tensor], call: &Call<'_>) -> InputGradients {
-        let mut all = InputGradients::new();
-        for which in 0..call.inputs() {
-            all.push(if wanted.has(which) { Some(self.gradient(which, arriving, call)) } else { None });
-        }
-        all
+        one_by_one(wanted, call.inputs(), &|which| self.gradient(which, arriving, call))
     }
     /// What the gradient for input `which` reads; the rest is freed.
     fn saves(&self, which: usize) -> Saves;
@@ -116,6 +112,15 @@ pub trait Op: fmt::Debug + Send + Sync + 'static {
         let _ = name;
         false
     }
+}
+
+/// The wanted gradients of so many inputs. (Compiled once, not for each operation.)
+fn one_by_one(wanted: Wanted<'_>, inputs: usize, gradient: &dyn Fn(usize) -> Tensor) -> InputGradients {
+    let mut all = InputGradients::new();
+    for which in 0..inputs {
+        all.push(if wanted.has(which) { Some(gradient(which)) } else { None });
+    }
+    all
 }
 
 /// What a gradient reads of an operation's inputs and results (the first 64 of each).

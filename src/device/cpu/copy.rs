@@ -17,6 +17,7 @@ use std::ops::Add;
 const CHUNK: usize = 32 * 1024;
 
 impl Arrange for Cpu {
+    #[inline(never)]
     fn contiguous(&self, x: &Value) -> Result<Value, Fault> {
         if x.is_contiguous() { Ok(x.clone()) } else { self.duplicate(x) }
     }
@@ -27,6 +28,7 @@ impl Arrange for Cpu {
         Ok(out)
     }
 
+    #[inline(never)]
     fn cast(&self, x: &Value, dtype: DType) -> Result<Value, Fault> {
         if x.dtype() == dtype { Ok(x.clone()) } else { super::cast::cast(&self.contiguous(x)?, dtype) }
     }

@@ -35,6 +35,14 @@ impl Kernel for Words<'_> {
     }
 }
 
+/// The words of one group, for loops that take few of them.
+#[inline(never)]
+pub(super) fn words_of(draw: Draw, group: usize) -> Group {
+    let mut words = [[0; 4 * LANES]];
+    simd::run(Words { draw, group, out: &mut words });
+    words[0]
+}
+
 /// What is made of a group's words.
 trait Make<T>: Sync {
     /// Elements of one group.
@@ -392,7 +400,7 @@ impl Make<i64> for Keys {
 fn thin_groups<T: ThinGroups>(x: &[T], out: &mut [T], threshold: u64, thinning: Thinning, draw: Draw) {
     let each = 4 * LANES * thinning.group;
     parallel::chunks(out, each, 1, |group, out| {
-        let words = draw.group(group);
+        let words = words_of(draw, group);
         let x = &x[group * each..][..out.len()];
         let runs = out.chunks_mut(thinning.group).zip(x.chunks(thinning.group));
         for ((out, x), &word) in runs.zip(&words) {

@@ -74,7 +74,8 @@ impl Share {
 
 impl Iterator for Parts<'_> {
     type Item = usize;
-    #[inline]
+    // It stands in the loop of every kernel.
+    #[inline(never)]
     fn next(&mut self) -> Option<usize> {
         while self.now == self.end {
             let share = self.share.filter(|_| self.left > 0)?;

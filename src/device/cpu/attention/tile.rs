@@ -4,8 +4,8 @@ use super::super::gemm::{self, Lines, Product};
 use super::super::real::{Real, sum_of};
 use super::super::simd::{self, SimdLevel};
 use super::{Attending, KEYS, Mask, Matrices, QUERIES, Sizes};
-use crate::device::random::threshold;
-use crate::device::random::{Draw, Group};
+use crate::device::cpu::random::words_of;
+use crate::device::random::{Draw, Group, threshold};
 use crate::error::Fault;
 use std::ops::Range;
 
@@ -97,7 +97,7 @@ impl<T: Float> simd::Kernel for Drop<'_, T> {
         let threshold = threshold(self.rate);
         let (mut at, mut weights) = (self.first, self.weights);
         while !weights.is_empty() {
-            let words = &self.draw.group(at / EACH)[at % EACH..];
+            let words = &words_of(self.draw, at / EACH)[at % EACH..];
             let (now, rest) = weights.split_at_mut(words.len().min(weights.len()));
             for (weight, &word) in now.iter_mut().zip(words) {
                 *weight *= if word as u64 >= threshold { scale } else { T::ZERO };

@@ -3,7 +3,8 @@
 use super::frame::Frame;
 use super::gather::Gather;
 use crate::device::cpu::gemm::Real;
-use crate::device::cpu::simd::Kernel;
+use crate::device::cpu::real::widest;
+use crate::device::cpu::simd::{Kernel, SimdLevel};
 
 /// Results that registers hold while all taps are added.
 const STRIP: usize = 32;
@@ -20,6 +21,7 @@ pub(super) struct Direct<'a, T> {
 
 impl<T: Real> Kernel for Direct<'_, T> {
     type Output = ();
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let Direct { frame, gather, taps, weights, bias, out } = self;
@@ -65,6 +67,7 @@ pub(super) struct Correlate<'a, T> {
 
 impl<T: Real> Kernel for Correlate<'_, T> {
     type Output = f64;
+    const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> f64 {
         let Correlate { frame, gather, tap, arriving } = self;

@@ -1,12 +1,12 @@
 //! A symmetric matrix as a triangle times its transpose.
 
 use super::qr::dot;
-use super::{BLOCK, Stack, WIDEST, each, work};
+use super::{BLOCK, Stack, each, work};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
-use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Columns of what is left that change at once: what lies above the diagonal is not computed.
@@ -48,7 +48,7 @@ fn factor(a: &mut [f64], size: usize) -> Result<Option<usize>, Fault> {
     let mut below = Vec::new();
     for first in (0..size).step_by(BLOCK) {
         let end = (first + BLOCK).min(size);
-        let minor = simd::run(Panel { a, size, first, end });
+        let minor = panel(a, size, first..end);
         if minor.is_some() {
             return Ok(minor);
         }
@@ -72,35 +72,22 @@ fn factor(a: &mut [f64], size: usize) -> Result<Option<usize>, Fault> {
     Ok(None)
 }
 
-/// Some columns of all rows from the diagonal down.
-struct Panel<'a> {
-    a: &'a mut [f64],
-    size: usize,
-    first: usize,
-    end: usize,
-}
-
-impl Kernel for Panel<'_> {
-    type Output = Option<usize>;
-    const WIDEST: SimdLevel = WIDEST;
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) -> Option<usize> {
-        let Panel { a, size, first, end } = self;
-        for row in first..size {
-            let (above, own) = a.split_at_mut(row * size);
-            for column in first..end.min(row) {
-                let other = &above[column * size..];
-                let known = dot::<FUSED>(&own[first..column], &other[first..column]);
-                own[column] = (own[column] - known) / other[column];
-            }
-            if row < end {
-                let square = own[row] - dot::<FUSED>(&own[first..row], &own[first..row]);
-                if square.is_nan() || square <= 0.0 {
-                    return Some(row + 1);
-                }
-                own[row] = square.sqrt();
-            }
+/// Some columns of all rows from the diagonal down; the order of a leading minor that is not positive.
+fn panel(a: &mut [f64], size: usize, Range { start: first, end }: Range<usize>) -> Option<usize> {
+    for row in first..size {
+        let (above, own) = a.split_at_mut(row * size);
+        for column in first..end.min(row) {
+            let other = &above[column * size..];
+            let known = dot(&own[first..column], &other[first..column]);
+            own[column] = (own[column] - known) / other[column];
         }
-        None
+        if row < end {
+            let square = own[row] - dot(&own[first..row], &own[first..row]);
+            if square.is_nan() || square <= 0.0 {
+                return Some(row + 1);
+            }
+            own[row] = square.sqrt();
+        }
     }
+    None
 }

@@ -152,7 +152,7 @@ impl Kernel for Panel<'_> {
             let vector = &mut vector[..length];
             let share = mirror(&mut own[pivot..], &mut vector[pivot..]);
             for other in others.chunks_exact_mut(length) {
-                let factor = -share * dot::<FUSED>(&vector[pivot..], &other[pivot..]);
+                let factor = -share * dot(&vector[pivot..], &other[pivot..]);
                 for (to, &v) in other[pivot..].iter_mut().zip(&vector[pivot..]) {
                     *to = factor.times_plus::<FUSED>(v, *to);
                 }
@@ -160,7 +160,7 @@ impl Kernel for Panel<'_> {
             // The triangle gets one more column: -share · T · (what the vectors so far have in common with this one).
             let mut common = [0.0; BLOCK];
             for (common, other) in common.iter_mut().zip(before.chunks_exact(length)) {
-                *common = -share * dot::<FUSED>(&other[pivot..], &vector[pivot..]);
+                *common = -share * dot(&other[pivot..], &vector[pivot..]);
             }
             for row in 0..at {
                 let mut sum = 0.0;
@@ -198,17 +198,29 @@ pub(super) fn mirror(x: &mut [f64], v: &mut [f64]) -> f64 {
     (beta - alpha) / beta
 }
 
-#[inline(always)]
-pub(super) fn dot<const FUSED: bool>(a: &[f64], b: &[f64]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let ((left, left_rest), (right, right_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in left.iter().zip(right) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+/// The sum of products.
+#[inline(never)]
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    simd::run(Dot(a, b))
+}
+
+struct Dot<'a>(&'a [f64], &'a [f64]);
+
+impl Kernel for Dot<'_> {
+    type Output = f64;
+    const WIDEST: SimdLevel = WIDEST;
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) -> f64 {
+        let mut lanes = [0.0; LANES];
+        let ((left, left_rest), (right, right_rest)) = (self.0.as_chunks::<LANES>(), self.1.as_chunks::<LANES>());
+        for (a, b) in left.iter().zip(right) {
+            for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+                *lane = a.times_plus::<FUSED>(b, *lane);
+            }
+        }
+        for ((lane, &a), &b) in lanes.iter_mut().zip(left_rest).zip(right_rest) {
             *lane = a.times_plus::<FUSED>(b, *lane);
         }
+        total(&lanes)
     }
-    for ((lane, &a), &b) in lanes.iter_mut().zip(left_rest).zip(right_rest) {
-        *lane = a.times_plus::<FUSED>(b, *lane);
-    }
-    total(&lanes)
 }

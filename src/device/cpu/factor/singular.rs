@@ -165,7 +165,7 @@ fn tall(mut columns: Vec<f64>, m: usize, n: usize, wide: bool) -> Result<Parts, 
         })
         .collect();
     turn_all(&mut rows, n)?;
-    let length = |row: &Row| dot::<false>(&row.vector, &row.vector).sqrt();
+    let length = |row: &Row| dot(&row.vector, &row.vector).sqrt();
     let mut order: Vec<(f64, Row)> = rows.into_iter().map(|row| (length(&row), row)).collect();
     put_in_order(&mut order, &|(a, _), (b, _)| b.total_cmp(a));
 
@@ -261,8 +261,8 @@ impl Kernel for Turn<'_> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> bool {
         let Turn { a, b, enough } = self;
-        let common = dot::<FUSED>(&a.vector, &b.vector);
-        let (first, second) = (dot::<FUSED>(&a.vector, &a.vector), dot::<FUSED>(&b.vector, &b.vector));
+        let common = dot(&a.vector, &b.vector);
+        let (first, second) = (dot(&a.vector, &a.vector), dot(&b.vector, &b.vector));
         let least = enough * first.sqrt() * second.sqrt();
         if common.abs() <= least || least == 0.0 {
             return false;
@@ -296,11 +296,11 @@ fn complete(rows: &mut Vec<f64>, n: usize) {
             row[axis] = 1.0;
             for _ in 0..2 {
                 for other in rows.chunks_exact(n) {
-                    let common = dot::<false>(other, &row);
+                    let common = dot(other, &row);
                     row.iter_mut().zip(other).for_each(|(x, y)| *x -= common * y);
                 }
             }
-            let squares = dot::<false>(&row, &row);
+            let squares = dot(&row, &row);
             (squares > 0.5 * share).then(|| (axis, row.iter().map(|x| x / squares.sqrt()).collect::<Vec<f64>>()))
         });
         let Some((axis, row)) = found else { return rows.resize(n * n, 0.0) };

@@ -92,9 +92,11 @@ fn three_diagonals(a: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>)
             // A ← (1 - share v vᵀ) A (1 - share v vᵀ) = A - v wᵀ - w vᵀ
             let mut image = vec![0.0; size - first];
             parallel::chunks(&mut image, 16, size - first, |part, image| {
-                simd::run(Image { rows: &rest[part * 16 * size..], size, first, vector: &vector, image, share });
+                for (to, row) in image.iter_mut().zip(rest[part * 16 * size..].chunks_exact(size)) {
+                    *to = share * dot(&row[first..], &vector);
+                }
             });
-            let half = 0.5 * share * dot::<false>(&image, &vector);
+            let half = 0.5 * share * dot(&image, &vector);
             image.iter_mut().zip(&vector).for_each(|(w, v)| *w -= half * v);
             parallel::chunks(rest, 16 * size, 1, |part, rows| {
                 simd::run(Update { rows, size, first, row: part * 16, vector: &vector, image: &image });
@@ -113,27 +115,6 @@ fn three_diagonals(a: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>)
         }
     }
     (diagonal, beside, vectors)
-}
-
-/// `share · A · v` for some rows.
-struct Image<'a> {
-    rows: &'a [f64],
-    size: usize,
-    first: usize,
-    vector: &'a [f64],
-    image: &'a mut [f64],
-    share: f64,
-}
-
-impl Kernel for Image<'_> {
-    type Output = ();
-    const WIDEST: SimdLevel = WIDEST;
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        for (to, row) in self.image.iter_mut().zip(self.rows.chunks_exact(self.size)) {
-            *to = self.share * dot::<FUSED>(&row[self.first..], self.vector);
-        }
-    }
 }
 
 /// `A - v wᵀ - w vᵀ` for some rows, from row `row` of what is left.
@@ -176,7 +157,7 @@ impl Kernel for Reflect<'_> {
     fn run<const FUSED: bool>(self) {
         for row in self.rows.chunks_exact_mut(self.size) {
             let row = &mut row[self.first..];
-            let factor = -self.share * dot::<FUSED>(row, self.vector);
+            let factor = -self.share * dot(row, self.vector);
             for (x, &v) in row.iter_mut().zip(self.vector) {
                 *x += factor * v;
             }

@@ -17,19 +17,16 @@ const fn rarer<T: Real>() -> SimdLevel {
 #[inline(always)]
 fn each<T: Real>(values: &mut [T], f: impl Fn(T) -> T) {
     let (blocks, rest) = values.as_chunks_mut::<LANES>();
-    for block in blocks {
+    let mut last = [[T::ZERO; LANES]];
+    last[0][..rest.len()].copy_from_slice(rest);
+    let padded = &mut last[..usize::from(!rest.is_empty())];
+    // One loop for both, so that the function stands here once.
+    for block in blocks.iter_mut().chain(padded) {
         for value in block {
             *value = f(*value);
         }
     }
-    if !rest.is_empty() {
-        let mut block = [T::ZERO; LANES];
-        block[..rest.len()].copy_from_slice(rest);
-        for value in &mut block {
-            *value = f(*value);
-        }
-        rest.copy_from_slice(&block[..rest.len()]);
-    }
+    rest.copy_from_slice(&last[0][..rest.len()]);
 }
 
 /// `to = f(to, a, b)`, number by number.

@@ -7,6 +7,7 @@ use super::plan::{Plan, Way};
 use crate::device::cpu::simd::{self, Kernel, SimdLevel, prefetch_early};
 use crate::device::cpu::{parallel, real};
 use crate::layout::Element;
+use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 
 /// Numbers folded in one go where they lie side by side, as a rule.
@@ -262,7 +263,7 @@ impl<F: Fold> Kernel for Rows<'_, F> {
     }
 }
 
-/// What is folded. Only the innermost loops are compiled for each instruction set.
+/// What is folded, with the folds' states. Only the innermost loops are compiled for each instruction set.
 struct Piece<'a, I, S> {
     data: &'a [I],
     plan: &'a Plan,
@@ -285,24 +286,89 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
 
     /// A range of results over a range of what is folded, on one thread.
     fn run(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[S])) {
+        let most = match self.plan.way {
+            Way::Rows => STRIP,
+            Way::Columns | Way::Gathered => WIDTH,
+        };
+        let states = smallvec![self.fold.empty(); most.min(outputs.len()).max(1)];
+        let mut held = Held { fold: self.fold, states, take };
+        Ground { data: self.data, plan: self.plan }.walk(outputs, folded, &mut held);
+    }
+}
+
+/// The states of some results at a time, as they are seen by what walks memory: it is compiled for each element type, not
+/// for each state.
+trait Holding<I> {
+    /// The most rows in one call.
+    fn most_rows(&self) -> usize;
+    /// The first `count` states begin anew.
+    fn begin(&mut self, count: usize);
+    /// Neighbours into the first state.
+    fn neighbours(&mut self, values: &[I], position: usize);
+    /// Lines of `length` neighbours, each into a state of its own.
+    fn lines(&mut self, values: &[I], length: usize);
+    /// Rows, each number of which goes into a state of its own.
+    fn rows(&mut self, rows: &[&[I]], position: usize);
+    /// The first `count` states are those of the results from `output` on.
+    fn end(&mut self, output: usize, count: usize);
+}
+
+struct Held<'a, I, S> {
+    fold: &'a dyn Folding<I, S>,
+    states: SmallVec<[S; STRIP]>,
+    take: &'a mut dyn FnMut(usize, &[S]),
+}
+
+impl<I, S: Copy> Holding<I> for Held<'_, I, S> {
+    fn most_rows(&self) -> usize {
+        self.fold.most_rows()
+    }
+    fn begin(&mut self, count: usize) {
+        self.states[..count].fill(self.fold.empty());
+    }
+    fn neighbours(&mut self, values: &[I], position: usize) {
+        self.fold.neighbours(values, position, &mut self.states[0]);
+    }
+    fn lines(&mut self, values: &[I], length: usize) {
+        let count = values.len() / length.max(1);
+        self.fold.lines(values, length, &mut self.states[..count]);
+    }
+    fn rows(&mut self, rows: &[&[I]], position: usize) {
+        let count = rows.first().map_or(0, |row| row.len());
+        self.fold.rows(rows, position, &mut self.states[..count]);
+    }
+    fn end(&mut self, output: usize, count: usize) {
+        (self.take)(output, &self.states[..count]);
+    }
+}
+
+/// Where numbers lie and how they are met.
+struct Ground<'a, I> {
+    data: &'a [I],
+    plan: &'a Plan,
+}
+
+impl<I: Element> Ground<'_, I> {
+    #[inline(never)]
+    fn walk(&self, outputs: Range<usize>, folded: Range<usize>, held: &mut dyn Holding<I>) {
         match self.plan.way {
-            Way::Rows => self.by_rows(outputs, folded, take),
-            Way::Columns | Way::Gathered => self.by_columns(outputs, folded, take),
+            Way::Rows => self.by_rows(outputs, folded, held),
+            Way::Columns | Way::Gathered => self.by_columns(outputs, folded, held),
         }
     }
 
-    fn by_rows(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[S])) {
-        let &Piece { data, plan, fold } = self;
+    fn by_rows(&self, outputs: Range<usize>, folded: Range<usize>, held: &mut dyn Holding<I>) {
+        let &Ground { data, plan } = self;
         let (length, _) = plan.folded.inner();
         let (many, apart) = plan.kept.inner();
         if folded == (0..length) && apart == length as isize {
-            return self.by_lines(outputs, (length, many), take);
+            return self.by_lines(outputs, (length, many), held);
         }
         let mut starts = plan.kept.walk(outputs.start);
         let mut buffer = [I::default(); BLOCK];
         for output in outputs {
             let start = plan.start + starts.step();
-            let mut state = fold.empty();
+            held.begin(1);
             let mut position = folded.start;
             let mut filled = 0;
             while position < folded.end {
@@ -325,42 +391,31 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
                     }
                     &buffer[..std::mem::take(&mut filled)]
                 };
-                fold.neighbours(values, position - values.len(), &mut state);
+                held.neighbours(values, position - values.len());
             }
-            take(output, &[state]);
+            held.end(output, 1);
         }
     }
 
     /// Lines that follow each other in memory, `many` in a run: several in one call, which costs as much as a short line.
-    fn by_lines(&self, outputs: Range<usize>, (length, many): (usize, usize), take: &mut dyn FnMut(usize, &[S])) {
-        let &Piece { data, plan, fold } = self;
-        let mut states = [fold.empty(); STRIP];
+    fn by_lines(&self, outputs: Range<usize>, (length, many): (usize, usize), held: &mut dyn Holding<I>) {
+        let &Ground { data, plan } = self;
         let mut output = outputs.start;
         while output < outputs.end {
             let run = (many - output % many).min(outputs.end - output).min(STRIP);
             let from = (plan.start + plan.kept.offset(output)) as usize;
-            let states = &mut states[..run];
-            states.fill(fold.empty());
-            fold.lines(&data[from..from + run * length], length, states);
-            take(output, states);
+            held.begin(run);
+            held.lines(&data[from..from + run * length], length);
+            held.end(output, run);
             output += run;
         }
     }
 
-    fn by_columns(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[S])) {
-        let &Piece { data, plan, fold } = self;
+    fn by_columns(&self, outputs: Range<usize>, folded: Range<usize>, held: &mut dyn Holding<I>) {
+        let &Ground { data, plan } = self;
         let gathered = plan.way == Way::Gathered;
         let (width, _) = plan.kept.inner();
-        let most = if gathered { ROWS } else { fold.most_rows() };
-        // Few results take up little: to clear room for many takes longer than to compute them.
-        let (mut few, mut many);
-        let all: &mut [S] = if outputs.len() <= STRIP {
-            few = [fold.empty(); STRIP];
-            &mut few
-        } else {
-            many = [fold.empty(); WIDTH];
-            &mut many
-        };
+        let most = if gathered { ROWS } else { held.most_rows() };
         // Where neighbours do not lie side by side, tiles are gathered first.
         let mut tile = vec![I::default(); if gathered { ROWS * TILE } else { 0 }];
         let mut columns = [0isize; TILE];
@@ -373,8 +428,7 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
                 columns[..run].iter_mut().for_each(|column| *column = plan.start + walk.step());
             }
             let start = plan.start + plan.kept.offset(output);
-            let states = &mut all[..run];
-            states.fill(fold.empty());
+            held.begin(run);
             let mut walk = plan.folded.walk(folded.start);
             let mut position = folded.start;
             while position < folded.end {
@@ -403,10 +457,10 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
                         *row = &data[from..from + run];
                     }
                 }
-                fold.rows(rows, position, states);
+                held.rows(rows, position);
                 position += count;
             }
-            take(output, states);
+            held.end(output, run);
             output += run;
         }
     }

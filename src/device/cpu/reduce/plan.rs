@@ -45,7 +45,7 @@ impl Loops {
         }
     }
     /// Where step `index` lies.
-    #[inline]
+    #[inline(never)]
     pub(in crate::device::cpu) fn offset(&self, mut index: usize) -> isize {
         let mut offset = 0;
         for axis in (1..self.rank).rev() {
@@ -56,7 +56,7 @@ impl Loops {
         if self.rank > 0 { offset + index as isize * self.strides[0] } else { 0 }
     }
     /// The offsets from step `start` on, without end: the caller counts.
-    #[inline]
+    #[inline(never)]
     pub(in crate::device::cpu) fn walk(&self, start: usize) -> Walk<'_> {
         let mut at = [0; MAX_RANK];
         let mut rest = start;
