@@ -178,7 +178,7 @@ fn equal(there: &Named, here: &Named) -> Result<(), Outcome> {
             _ => 0.0,
         };
         for (at, (x, y)) in got.iter().zip(wanted).enumerate() {
-            let near = (x - y).abs() <= tolerance * (y.abs() + 0.1 * size + 1e-2) && x.is_finite();
+            let near = (x - y).abs() <= tolerance * (y.abs() + 0.1 * size + 2e-2) && x.is_finite();
             if !(x == y || x.is_nan() && y.is_nan() || near) {
                 return Err(Outcome::Wrong(format!("{name} at {at}: {x:e}, on the CPU {y:e}")));
             }

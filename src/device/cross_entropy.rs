@@ -74,3 +74,25 @@ pub trait CrossEntropy {
         how: Classes,
     ) -> Result<Value, Fault>;
 }
+
+/// A fault: a target is no number of a class.
+#[cold]
+pub(in crate::device) fn out_of_range(
+    dims: &[usize],
+    mut position: usize,
+    class: i64,
+    count: usize,
+    ignored: Option<i64>,
+) -> Fault {
+    let mut place = vec![0; dims.len()];
+    for (axis, &size) in dims.iter().enumerate().rev() {
+        place[axis] = position % size.max(1);
+        position /= size.max(1);
+    }
+    let besides = ignored.map_or(String::new(), |ignored| format!("; {ignored} stands for \"does not count\""));
+    let help = match count {
+        0 => "the scores have no classes: their class axis (axis 1) is empty".to_string(),
+        _ => format!("classes are numbered 0 ..= {}{besides}; does the model have an output for each?", count - 1),
+    };
+    Fault::index(format!("the target at {place:?} is class {class}, the scores are for {count} classes"), help)
+}

@@ -1,16 +1,15 @@
-//! Positions out of range, which a GPU finds long after the operation was called.
+//! Positions and classes out of range, which a GPU finds long after the operation was called.
 //!
-//! A kernel that checks positions writes the first bad one into a word on the GPU. Whoever reads a tensor looks at that word: if it
+//! A kernel that checks them writes the first bad one into a word on the GPU. Whoever reads a tensor looks at that word: if it
 //! is set, everything made since that operation counts as failed, for reading and for further computing.
 
 use super::{Cuda, lock};
 use crate::device::Value;
-use crate::device::index::outside;
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What is remembered of the operations that checked positions since the last look.
+/// What is remembered of the operations that checked numbers since the last look.
 #[derive(Default)]
 pub(super) struct Faults {
     word: Option<Value>,
@@ -20,9 +19,9 @@ pub(super) struct Faults {
 
 /// One of them.
 struct Note {
-    index: Value,
-    axis: usize,
-    size: usize,
+    numbers: Value,
+    /// What is wrong with a number, at a flat place.
+    explain: Box<dyn Fn(i64, usize) -> Fault + Send>,
     when: u64,
 }
 
@@ -55,8 +54,12 @@ const KEPT: usize = 64;
 const PLACE: u32 = 40;
 
 impl Cuda {
-    /// The word for the next check, and the number of that check.
-    pub(super) fn next_check(self, index: &Value, axis: usize, size: usize) -> Result<(Value, u64), Fault> {
+    /// The word for the next check of some dense i64, and the number of that check.
+    pub(super) fn next_check(
+        self,
+        numbers: &Value,
+        explain: impl Fn(i64, usize) -> Fault + Send + 'static,
+    ) -> Result<(Value, u64), Fault> {
         if lock(&self.0.faults).notes.len() >= MOST {
             self.look()?;
         }
@@ -70,7 +73,7 @@ impl Cuda {
             }
         };
         let number = faults.notes.len() as u64;
-        faults.notes.push(Note { index: index.clone(), axis, size, when: self.0.clock.tick() });
+        faults.notes.push(Note { numbers: numbers.clone(), explain: Box::new(explain), when: self.0.clock.tick() });
         Ok((word, number))
     }
     /// Nothing was found yet. (By the driver and no kernel, which would ask whether anything failed.)
@@ -89,9 +92,9 @@ impl Cuda {
         let notes = std::mem::take(&mut faults.notes);
         if let Some(note) = notes.get((found >> PLACE) as usize).filter(|_| found != u64::MAX) {
             let place = (found & ((1 << PLACE) - 1)) as usize;
-            let at = Layout::from_parts(Shape::new(&[])?, &[], note.index.layout().offset() + place);
-            let number = single(&note.index.with_layout(at)?)?;
-            let fault = outside(number, place, note.index.shape(), note.axis, note.size);
+            let at = Layout::from_parts(Shape::new(&[])?, &[], note.numbers.layout().offset() + place);
+            let number = single(&note.numbers.with_layout(at)?)?;
+            let fault = (note.explain)(number, place);
             let to = self.0.clock.tick();
             faults.failures.push(Failure { from: note.when, to, fault });
             if faults.failures.len() > KEPT {

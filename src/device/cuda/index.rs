@@ -10,7 +10,7 @@ use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
 use crate::device::index::{
     Around, Assembly, Combine, Index, check_assembly, check_gather, check_scatter, no_arithmetic, no_name,
-    no_whole_numbers,
+    no_whole_numbers, outside,
 };
 use crate::device::reduce::Reduce;
 use crate::error::Fault;
@@ -65,8 +65,9 @@ impl Cuda {
     /// Positions along an axis, dense and counted from the front; one out of range is found out at the next read.
     fn positions_along(self, index: &Value, axis: usize, size: usize) -> Result<Value, Fault> {
         let index = self.whole_numbers(index, "positions")?;
-        let out = self.blank(*index.shape(), DType::I64)?;
-        let (word, check) = self.next_check(&index, axis, size)?;
+        let (out, shape) = (self.blank(*index.shape(), DType::I64)?, *index.shape());
+        let explain = move |number, place| outside(number, place, &shape, axis, size);
+        let (word, check) = self.next_check(&index, explain)?;
         let call = self.index_kernel("positions_i64")?.read(&index).write(&out).long(index.count() as i64);
         call.long(size as i64).write(&word).long(check as i64).over(index.count())?;
         Ok(out)

@@ -2,10 +2,8 @@
 
 use super::Cuda;
 use crate::device::Value;
-use crate::device::attention::{Attend, Attended, Attending, AttentionGradients};
 use crate::device::bits::{Bits, Bitwise};
 use crate::device::convolve::{Convolve, Manner};
-use crate::device::cross_entropy::{Classes, CrossEntropy, Entropies};
 use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::device::factor::{Factor, Lu, Side};
 use crate::device::recurrent::{Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
@@ -47,20 +45,6 @@ impl Scan for Cuda {
         cumulative_logsumexp_gradient(&Value, &Value, &Value, usize) -> Value;
         add_at_places(&Value, &Value, usize) -> Value;
         take_places(&Value, &Value, usize) -> Value;
-    }
-}
-
-impl CrossEntropy for Cuda {
-    lacking! {
-        cross_entropy(&Value, &Value, Option<&Value>, Classes) -> Entropies;
-        cross_entropy_gradient(&Value, &Value, Option<&Value>, &Value, [&Value; 3], Classes) -> Value;
-    }
-}
-
-impl Attend for Cuda {
-    lacking! {
-        attend(&Value, &Value, &Value, Option<&Value>, Attending) -> Attended;
-        attend_gradient(&Value, &Value, &Value, Option<&Value>, &Attended, &Value, Attending, bool) -> AttentionGradients;
     }
 }
 

@@ -6,7 +6,9 @@
 //! Everything on one GPU is done on one stream, in the order in which it is called. So a block that nobody holds any more can
 //! be handed out at once, and nothing waits for the GPU but a read.
 mod accumulate;
+mod attention;
 mod copy;
+mod cross_entropy;
 mod driver;
 mod elementwise;
 mod faults;

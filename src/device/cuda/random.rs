@@ -15,7 +15,7 @@ use crate::layout::{DType, Shape};
 const RANDOM: Source = Source { name: "random", text: include_str!("../../../kernels/ptx/random.ptx") };
 
 /// `struct Draw` of the kernels.
-fn words(draw: Draw) -> [u64; 3] {
+pub(super) fn words(draw: Draw) -> [u64; 3] {
     [draw.seed, draw.number, draw.stream as u64]
 }
 

@@ -14,7 +14,7 @@ use crate::layout::{DType, Shape};
 const ROWS: Source = Source { name: "rows", text: include_str!("../../../kernels/ptx/rows.ptx") };
 
 /// What weights and statistics stand in beside numbers of a type.
-fn beside(dtype: DType) -> DType {
+pub(super) fn beside(dtype: DType) -> DType {
     if dtype == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
@@ -34,7 +34,7 @@ struct Weights {
 
 impl Cuda {
     /// Rows, each folded and written by the same threads.
-    fn rows(self, results: usize, length: usize, adjacent: bool) -> Shares {
+    pub(super) fn rows(self, results: usize, length: usize, adjacent: bool) -> Shares {
         let lanes = if adjacent { (length.next_power_of_two() / 4).clamp(1, THREADS) } else { 8 };
         Shares { results, length, pieces: 1, lanes, adjacent }
     }

@@ -9,7 +9,7 @@ use super::reduce::Bounded;
 use super::rows::{axis_last, dense_as, is_columns, no_float, wide, wide_option};
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::cross_entropy::{Classes, CrossEntropy, Entropies, Reduction};
+use crate::device::cross_entropy::{Classes, CrossEntropy, Entropies, Reduction, out_of_range};
 use crate::error::Fault;
 use crate::layout::{DType, Shape, dispatch_float};
 
@@ -82,21 +82,6 @@ fn checked<T: Real>(
         }
     }
     Ok((classes, total))
-}
-
-#[cold]
-fn out_of_range(dims: &[usize], mut position: usize, class: i64, count: usize, ignored: Option<i64>) -> Fault {
-    let mut place = vec![0; dims.len()];
-    for (axis, &size) in dims.iter().enumerate().rev() {
-        place[axis] = position % size.max(1);
-        position /= size.max(1);
-    }
-    let besides = ignored.map_or(String::new(), |ignored| format!("; {ignored} stands for \"does not count\""));
-    let help = match count {
-        0 => "the scores have no classes: their class axis (axis 1) is empty".to_string(),
-        _ => format!("classes are numbered 0 ..= {}{besides}; does the model have an output for each?", count - 1),
-    };
-    Fault::index(format!("the target at {place:?} is class {class}, the scores are for {count} classes"), help)
 }
 
 /// The sum in eight parts, so that additions need not wait for each other.
