@@ -19,25 +19,14 @@
 // neighbours in an image, so that warps read whole lines; the input is read from the cache `taps` times, from memory once.
 #include "numbers.cuh"
 #include "view.cuh"
+#include "volume.cuh"
 
-struct Window { int size, count, kernel, stride, before, dilation; };
 struct Convolution { Window windows[3]; i64 batch, groups, inputs, outputs, x[5], weight[5], y[5]; };
 
 // A part of a position in a volume, and of an address.
 struct Where { i64 at; int z, y, x; };
 // Where along the shared axis: in the left operand, and in the right one.
 struct Shared { i64 left; Where right; };
-
-INLINE u32 volume(const Window* w, int Window::*of) { return u32(w[0].*of) * u32(w[1].*of) * u32(w[2].*of); }
-// Position `index` of a volume, as coordinates.
-INLINE void split(const Window* w, int Window::*of, u32 index, int& z, int& y, int& x) {
-    u32 above = index / u32(w[2].*of);
-    x = int(index - above * u32(w[2].*of));
-    z = int(above / u32(w[1].*of));
-    y = int(above - u32(z) * u32(w[1].*of));
-}
-// The first element that a window reads, and how far behind it a tap lies.
-INLINE int start(const Window& w, int i) { return i * w.stride - w.before; }
 
 // The three directions. Each says what a row, a column and a place along the shared axis mean.
 struct Forward {
@@ -122,13 +111,6 @@ struct Weight {
 };
 
 constexpr int TILE = 64, DEPTH = 16, LINE = TILE + 4, COUNT = TILE * DEPTH / BLOCK;
-
-// A coordinate of an element, or false where it is not in the volume.
-INLINE bool inside(int& at, int limit, int divisor) {
-    if (at < 0) return false;
-    if (divisor > 1) { int whole = at / divisor; if (whole * divisor != at) return false; at = whole; }
-    return at < limit;
-}
 
 template <class T, class D> INLINE void product(const D& d, const T* left, const T* right, const T* bias, T* out, i64 from, i64 to) {
     using R = Real<T>;

@@ -25,3 +25,5 @@ mod reduce;
 mod rows;
 #[path = "kernels/support.rs"]
 mod support;
+#[path = "kernels/window.rs"]
+mod window;
