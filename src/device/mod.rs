@@ -176,7 +176,7 @@ impl Device {
     }
     /// Sets the bytes that tensors on this device may hold; an operation that would need more fails with an error that says
     /// how much it wanted. At the start it is all of a GPU's memory; of the CPU see
-    /// [`set_memory_limit`](crate::device::set_memory_limit).
+    /// [`set_memory_limit`](set_memory_limit()).
     ///
     /// ```
     /// use chainrule::Device;

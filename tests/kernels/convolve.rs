@@ -34,7 +34,8 @@ type Axis = (i32, i32, i32, i32, i32);
 const POINT: Axis = (1, 1, 1, 0, 1);
 
 /// Batch, groups, channels of a group (in, out), axes, pieces of the weight's gradient.
-const CASES: [(usize, usize, [usize; 2], [Axis; 3], usize); 5] = [
+type Case = (usize, usize, [usize; 2], [Axis; 3], usize);
+const CASES: [Case; 5] = [
     (2, 1, [3, 5], [POINT, (7, 3, 1, 1, 1), (6, 3, 1, 1, 1)], 1),
     (1, 2, [2, 3], [POINT, (9, 2, 2, 0, 2), (8, 3, 3, 2, 1)], 3),
     (3, 1, [1, 70], [POINT, POINT, (20, 5, 1, 2, 1)], 2),
