@@ -120,12 +120,26 @@ fn scale_of(variance: &Value, epsilon: f64, dtype: DType) -> Result<Value, Fault
         let scale = on!(wide.device(), formula(&ScaleFormula { epsilon }, [&wide]))?;
         return on!(scale.device(), cast(&scale, dtype));
     }
-    let numbers = wide.dense::<f64>()?;
+    of_each(wide.dense::<f64>()?, dtype, |variance| 1.0 / (variance + epsilon).sqrt())
+}
+
+fn of_each(numbers: &[f64], dtype: DType, of: impl Fn(f64) -> f64) -> Result<Value, Fault> {
     dispatch!(dtype, T => Value::build::<T>(Shape::new(&[numbers.len()])?, |out| {
-        for (out, variance) in out.iter_mut().zip(numbers) {
-            *out = T::from_f64(1.0 / (variance + epsilon).sqrt());
+        for (out, &number) in out.iter_mut().zip(numbers) {
+            *out = T::from_f64(of(number));
         }
     }))
+}
+
+/// The variance with one number fewer in the divisor, of `each` numbers of `x` in a channel.
+fn unbiased(variance: &Value, x: &Value, each: usize) -> Result<Value, Fault> {
+    use crate::device::copy::Arrange;
+    if x.device() != Device::Cpu {
+        return Ok(on!(x.device(), variance(x, &others(x.rank()), false, 1.0, false))?.0);
+    }
+    let correction = each as f64 / (each as f64 - 1.0);
+    let wide = on!(variance.device(), contiguous(&on!(variance.device(), cast(variance, DType::F64))?))?;
+    of_each(wide.dense::<f64>()?, variance.dtype(), |variance| variance * correction)
 }
 
 /// Statistics of half precision are kept in f32.
@@ -165,7 +179,7 @@ impl Op for BatchNorm {
         let (variance, mean) = on!(x.device(), variance(&wide, &others(x.rank()), false, 0.0, false))?;
         let scale = scale_of(&variance, self.epsilon, dtype)?;
         let y = on!(x.device(), normalize_channels(x, (&mean, &scale), weight, bias))?;
-        let (unbiased, _) = on!(x.device(), variance(&wide, &others(x.rank()), false, 1.0, false))?;
+        let unbiased = unbiased(&variance, &wide, each)?;
         keep.push(mean.clone());
         keep.push(scale);
         Ok([y, mean, unbiased].into_iter().collect())
