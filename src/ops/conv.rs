@@ -111,8 +111,8 @@ impl Conv {
     pub fn dilation(self, dilation: impl Sizes) -> Conv {
         Conv { dilation: PerAxis::new(dilation), ..self }
     }
-    /// Adds up as the definition says. Without it, f32 convolutions of 3 × 3 with stride 1 and their gradients for the input
-    /// go Winograd's way where that is faster: fewer multiplications, and another rounding (errors of the same size).
+    /// Adds up as the definition says. Without it, f32 convolutions of 3 × 3 with stride 1 and their gradients go Winograd's way
+    /// where that is faster: fewer multiplications, and another rounding (errors of the same size).
     ///
     /// ```
     /// use chainrule::{Conv, Random, Tensor};

@@ -234,7 +234,7 @@ fn weight_gradient<T: Real>(
     x: &Value,
     y: &Value,
     windows: &[Sliding; 3],
-    Manner { groups, .. }: Manner,
+    Manner { groups, exact }: Manner,
 ) -> Result<Value, Fault> {
     let y = Cpu.contiguous(y)?;
     let (channels, outputs) = (x.dims()[1] / groups, y.dims()[1]);
@@ -247,6 +247,7 @@ fn weight_gradient<T: Real>(
         groups,
         rows: outputs / groups,
         channels,
+        exact,
     };
     Value::try_build::<T>(sizes(windows, |axis| axis.kernel, [outputs, channels])?, |out| job.run(out))
 }

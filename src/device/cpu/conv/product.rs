@@ -4,13 +4,12 @@ use super::direct::Direct;
 use super::frame::{Frame, Order, Part};
 use super::gather::Gather;
 use super::patches::Positions;
-use super::{Failure, MANY};
+use super::{Failure, MANY, winograd};
 use crate::device::cpu::gemm::{Epilogue, Lines, Nothing, Operand, PerRow, Product, Real};
 use crate::device::cpu::parallel;
 use crate::device::cpu::simd;
 use crate::device::{Buffer, Strided};
 use crate::error::Fault;
-use crate::layout::DType;
 
 /// A product with fewer columns than this puts several images side by side.
 const NARROW: usize = 64;
@@ -48,7 +47,10 @@ impl<T: Real> Job<'_, T> {
             self.without_taps(out, outputs);
             return Ok(());
         }
-        if const { matches!(T::DTYPE, DType::F32) } && !self.exact && self.suits_winograd() {
+        if const { winograd::in_numbers::<T>() }
+            && !self.exact
+            && winograd::suits(self.gather, [self.rows, self.channels], winograd::RESULTS)
+        {
             return self.by_winograd(out);
         }
         let batch = out.len() / image;

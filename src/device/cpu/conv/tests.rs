@@ -46,9 +46,12 @@ fn cases() -> Vec<Case> {
         case(4, 70, 40, 1, [point, axis(9, 3, 1, 1, 1), axis(9, 3, 1, 1, 1)]),
         case(2, 3, 5, 1, [point, axis(6, 2, 4, 0, 1), axis(9, 2, 5, 1, 1)]),
         // Enough channels and tiles for Winograd's way: even and odd sizes, several blocks of rows and of outputs.
-        case(2, 9, 10, 1, [point, axis(13, 3, 1, 1, 1), axis(18, 3, 1, 1, 1)]),
-        case(1, 16, 20, 2, [point, axis(40, 3, 1, 0, 1), axis(11, 3, 1, 2, 1)]),
-        case(1, 8, 70, 1, [point, axis(12, 3, 1, 1, 1), axis(75, 3, 1, 1, 1)]),
+        case(2, 9, 17, 1, [point, axis(13, 3, 1, 1, 1), axis(18, 3, 1, 1, 1)]),
+        case(1, 24, 36, 2, [point, axis(40, 3, 1, 0, 1), axis(11, 3, 1, 2, 1)]),
+        case(1, 8, 82, 1, [point, axis(12, 3, 1, 1, 1), axis(75, 3, 1, 1, 1)]),
+        // Blocks of several images, and of a piece of a row.
+        case(20, 9, 16, 1, [point, axis(8, 3, 1, 1, 1), axis(8, 3, 1, 1, 1)]),
+        case(1, 16, 10, 1, [point, axis(3, 3, 1, 1, 1), axis(300, 3, 1, 1, 1)]),
     ]
 }
 
@@ -185,6 +188,24 @@ fn threads_do_not_change_a_bit() {
     }
 }
 
+/// What a batch is cut into does not show in an image's results.
+#[test]
+fn an_image_has_the_same_bits_alone() {
+    let suits = |case: &Case| {
+        winograd::suits(&Gather::forward(&case.windows), [case.outputs, case.channels], winograd::RESULTS)
+    };
+    for case in cases().into_iter().filter(|case| case.batch > 1 && case.groups == 1 && suits(case)) {
+        let [x, weight, _] = operands(&case).map(|value| Cpu.cast(&value, DType::F32).unwrap());
+        let all = Cpu.convolve(&x, &weight, None, &case.windows, case.manner()).unwrap();
+        let mut dims = x.dims().to_vec();
+        dims[0] = 1;
+        let first = Layout::from_parts(Shape::new(&dims).unwrap(), x.layout().strides(), 0);
+        let alone = Cpu.convolve(&x.with_layout(first).unwrap(), &weight, None, &case.windows, case.manner()).unwrap();
+        let alone = alone.dense::<f32>().unwrap();
+        assert_eq!(alone, &all.dense::<f32>().unwrap()[..alone.len()]);
+    }
+}
+
 /// Another sum than the exact one, and about as near to what f64 gives.
 #[test]
 fn winograd_is_as_accurate_as_the_exact_sum() {
@@ -203,7 +224,9 @@ fn winograd_is_as_accurate_as_the_exact_sum() {
     let back = |[_, weight, y]: &[Value; 3], exact| {
         Cpu.convolve_transposed(y, weight, None, &case.windows, Manner { groups: 1, exact }).unwrap()
     };
-    for run in [&forward as &dyn Fn(&[Value; 3], bool) -> Value, &back] {
+    let weight =
+        |[x, _, y]: &[Value; 3], exact| Cpu.convolve_weight(x, y, &case.windows, Manner { groups: 1, exact }).unwrap();
+    for run in [&forward as &dyn Fn(&[Value; 3], bool) -> Value, &back, &weight] {
         let (wanted, direct, faster) = (run(&wide, true), run(&narrow, true), run(&narrow, false));
         assert_ne!(direct.dense::<f32>().unwrap(), faster.dense::<f32>().unwrap());
         let error = |got: &Value| {

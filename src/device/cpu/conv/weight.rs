@@ -6,7 +6,7 @@ use super::direct::Correlate;
 use super::frame::{Frame, Order, Part};
 use super::gather::Gather;
 use super::patches::{Arriving, Taps};
-use super::{Failure, MANY};
+use super::{Failure, MANY, winograd};
 use crate::device::cpu::gemm::{Lines, Operand, Product, Real};
 use crate::device::cpu::parallel;
 use crate::device::cpu::simd;
@@ -34,6 +34,8 @@ pub(super) struct WeightJob<'a, T> {
     pub(super) rows: usize,
     /// Channels of a group.
     pub(super) channels: usize,
+    /// As the definition adds up, no faster way.
+    pub(super) exact: bool,
 }
 
 impl<T: Real> WeightJob<'_, T> {
@@ -44,6 +46,12 @@ impl<T: Real> WeightJob<'_, T> {
         if self.batch * self.gather.outputs() == 0 {
             out.fill(T::default());
             return Ok(());
+        }
+        if const { winograd::in_numbers::<T>() }
+            && !self.exact
+            && winograd::suits(self.gather, [self.rows, self.channels], winograd::GRADIENT)
+        {
+            return self.by_winograd(out);
         }
         if self.rows < FEW && self.channels < FEW { self.directly(out) } else { self.by_products(out) }
     }

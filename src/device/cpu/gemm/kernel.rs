@@ -81,10 +81,15 @@ pub(crate) trait Real: Element + Add<Output = Self> + Sub<Output = Self> + Mul<O
     fn times_plus<const FUSED: bool>(self, a: Self, b: Self) -> Self;
     /// Writes `count` lines that are dense along the shared size as a panel: `panel[p * width + l] = line l at p`.
     fn transpose(data: &[Self], first: usize, line: isize, count: usize, panel: &mut [Self], width: usize);
+    /// The same by pointers: `to[p * width + l]` becomes line `l` at `p` for `depth` positions, and nothing else is written.
+    ///
+    /// # Safety
+    /// `count` lines of `depth` positions can be read, and so many positions of `count` elements written.
+    unsafe fn turn(from: *const Self, line: isize, count: usize, depth: usize, to: *mut Self, width: usize);
 }
 
 macro_rules! real {
-    ($T:ident, $avx512:ident, $avx2:ident, $portable:ident, $multiply:path, $turn:path $(, $dots_512:ident $dots_256:ident)?) => {
+    ($T:ident, $avx512:ident, $avx2:ident, $portable:ident, $multiply:path, $turn:path, $turn_at:path $(, $dots_512:ident $dots_256:ident)?) => {
         impl Real for $T {
             $(
                 #[cfg(target_arch = "x86_64")]
@@ -113,6 +118,10 @@ macro_rules! real {
             }
             fn transpose(data: &[$T], first: usize, line: isize, count: usize, panel: &mut [$T], width: usize) {
                 $turn(data, first, line, count, panel, width)
+            }
+            unsafe fn turn(from: *const $T, line: isize, count: usize, depth: usize, to: *mut $T, width: usize) {
+                // SAFETY: as the caller vouches.
+                unsafe { $turn_at(from, line, count, depth, to, width) }
             }
         }
 
@@ -153,5 +162,8 @@ macro_rules! real {
     };
 }
 
-real!(f32, AVX512_F32, AVX2_F32, PORTABLE_F32, matrixmultiply::sgemm, transpose::turn_f32, dots_512 dots_256);
-real!(f64, AVX512_F64, AVX2_F64, PORTABLE_F64, matrixmultiply::dgemm, transpose::turn_f64);
+real!(
+    f32, AVX512_F32, AVX2_F32, PORTABLE_F32, matrixmultiply::sgemm, transpose::turn_f32, transpose::turn_f32_at,
+    dots_512 dots_256
+);
+real!(f64, AVX512_F64, AVX2_F64, PORTABLE_F64, matrixmultiply::dgemm, transpose::turn_f64, transpose::turn_f64_at);

@@ -111,6 +111,13 @@ struct Panel<T> {
     step: isize,
 }
 
+/// What is packed of a block of B: all its panels, or at most the last one, which is ragged.
+#[derive(Clone, Copy)]
+struct Right<'a, T> {
+    packed: &'a [T],
+    all: bool,
+}
+
 impl<T: Real> Block<'_, T> {
     fn run(&self, packed: &mut [T], out: &Out<T>) {
         let Block { product, kernel, depth, columns, .. } = *self;
@@ -120,11 +127,11 @@ impl<T: Real> Block<'_, T> {
         let panels = columns.div_ceil(kernel.columns);
         if pack_b {
             self.share(packed, kernel.columns * depth, |panel, to| self.pack_b(panel, to));
-        } else if columns % kernel.columns != 0 {
+        } else if self.panel_width(panels - 1) != columns - (panels - 1) * kernel.columns {
             // Only the last, ragged panel: a tile reads as far as its panel is wide.
             self.pack_b(panels - 1, &mut packed[..self.panel_width(panels - 1) * depth]);
         }
-        let packed: &[T] = packed;
+        let right = Right { packed, all: pack_b };
         // LOOP 3: the rows of C; few rows are cut along the columns too.
         let across = even(
             panels,
@@ -135,7 +142,7 @@ impl<T: Real> Block<'_, T> {
         let part = |part: usize| {
             let (tile, piece) = (part / pieces, part % pieces);
             let panels = piece * across..((piece + 1) * across).min(panels);
-            self.row_of_tiles(tile * rows, rows.min(product.m - tile * rows), panels, packed, pack_b, out);
+            self.row_of_tiles(tile * rows, rows.min(product.m - tile * rows), panels, right, out);
         };
         if product.alone {
             (0..tiles * pieces).for_each(part);
@@ -176,76 +183,83 @@ impl<T: Real> Block<'_, T> {
         in_place.is_some_and(|right| right.line == 1 && (tiles < FEW || near(right.shared)))
     }
 
-    /// LOOP 2: one panel of A with some panels of B.
-    fn row_of_tiles(
-        &self,
-        row: usize,
-        rows: usize,
-        panels: std::ops::Range<usize>,
-        packed: &[T],
-        pack_b: bool,
-        out: &Out<T>,
-    ) {
-        let Block { product, kernel, depth, position, .. } = *self;
-        scratch::left(|scratch| {
-            let a = match product.left.in_place() {
-                Some(left) if panels.len() < WORTH_PACKING || left.lines_keep_apart() => Panel {
+    /// LOOP 3's step: one panel of A, read where it lies or packed.
+    fn row_of_tiles(&self, row: usize, rows: usize, panels: std::ops::Range<usize>, right: Right<T>, out: &Out<T>) {
+        let Block { product, depth, position, .. } = *self;
+        match product.left.in_place() {
+            Some(left) if panels.len() < WORTH_PACKING || left.lines_keep_apart() => {
+                let a = Panel {
                     start: left.start.wrapping_offset(row as isize * left.line + position as isize * left.shared),
                     line: left.line,
                     step: left.shared,
+                };
+                self.tiles(a, row, rows, panels, right, out);
+            }
+            _ => scratch::left(|scratch| {
+                let to = scratch.elements::<T>(rows * depth);
+                product.left.pack(row..row + rows, position..position + depth, rows, to);
+                let a = Panel { start: to.as_ptr(), line: 1, step: rows as isize };
+                self.tiles(a, row, rows, panels, right, out);
+            }),
+        }
+    }
+
+    /// LOOP 2: one panel of A with some panels of B.
+    fn tiles(
+        &self,
+        a: Panel<T>,
+        row: usize,
+        rows: usize,
+        panels: std::ops::Range<usize>,
+        right: Right<T>,
+        out: &Out<T>,
+    ) {
+        let Block { product, kernel, depth, position, .. } = *self;
+        let last = position + depth == product.k;
+        let bias = product.epilogue.per_column().filter(|_| last);
+        for panel in panels {
+            let before = panel * kernel.columns;
+            let columns = kernel.columns.min(self.columns - before);
+            let b = match product.right.in_place() {
+                Some(there) if !right.all && columns == self.panel_width(panel) => Panel {
+                    start: there
+                        .start
+                        .wrapping_offset((self.column + before) as isize + position as isize * there.shared),
+                    line: 1,
+                    step: there.shared,
                 },
-                _ => {
-                    let to = scratch.elements::<T>(rows * depth);
-                    product.left.pack(row..row + rows, position..position + depth, rows, to);
-                    Panel { start: to.as_ptr(), line: 1, step: rows as isize }
-                }
+                _ => Panel {
+                    start: right.packed.as_ptr().wrapping_add(if right.all { before * depth } else { 0 }),
+                    line: 1,
+                    step: self.panel_width(panel) as isize,
+                },
             };
-            let last = position + depth == product.k;
-            let bias = product.epilogue.per_column().filter(|_| last);
-            for panel in panels {
-                let before = panel * kernel.columns;
-                let columns = kernel.columns.min(self.columns - before);
-                let b = match product.right.in_place() {
-                    Some(right) if !pack_b && columns == kernel.columns => Panel {
-                        start: right
-                            .start
-                            .wrapping_offset((self.column + before) as isize + position as isize * right.shared),
-                        line: 1,
-                        step: right.shared,
-                    },
-                    _ => Panel {
-                        start: packed.as_ptr().wrapping_add(if pack_b { before * depth } else { 0 }),
-                        line: 1,
-                        step: self.panel_width(panel) as isize,
-                    },
-                };
-                let column = self.column + before;
-                let tile = Tile {
-                    rows,
-                    columns,
-                    depth,
-                    a: a.start,
-                    a_row: a.line,
-                    a_step: a.step,
-                    b: b.start,
-                    b_step: b.step,
-                    c: out.start.wrapping_add(row * out.row_stride + column),
-                    c_row: out.row_stride,
-                    alpha: product.alpha,
-                    add: product.accumulate || position > 0,
-                    bias: bias.map_or(std::ptr::null(), |bias| bias[column..column + columns].as_ptr()),
-                };
-                // SAFETY: `Product::run` checked that C holds m rows of n; operands vouch for what they show in place;
-                // packed panels were sized for this block; `kernel` is one that the processor has.
-                unsafe { (kernel.compute)(&tile) };
-                if last && bias.is_none() && !product.epilogue.is_nothing() {
-                    for r in 0..rows {
-                        // SAFETY: a piece of C that this part alone touches.
-                        let values = unsafe { std::slice::from_raw_parts_mut(tile.c.add(r * out.row_stride), columns) };
-                        product.epilogue.finish(row + r, column, values);
-                    }
+            let column = self.column + before;
+            let tile = Tile {
+                rows,
+                columns,
+                depth,
+                a: a.start,
+                a_row: a.line,
+                a_step: a.step,
+                b: b.start,
+                b_step: b.step,
+                c: out.start.wrapping_add(row * out.row_stride + column),
+                c_row: out.row_stride,
+                alpha: product.alpha,
+                add: product.accumulate || position > 0,
+                bias: bias.map_or(std::ptr::null(), |bias| bias[column..column + columns].as_ptr()),
+            };
+            // SAFETY: `Product::run` checked that C holds m rows of n; operands vouch for what they show in place;
+            // packed panels were sized for this block; `kernel` is one that the processor has.
+            unsafe { (kernel.compute)(&tile) };
+            if last && bias.is_none() && !product.epilogue.is_nothing() {
+                for r in 0..rows {
+                    // SAFETY: a piece of C that this part alone touches.
+                    let values = unsafe { std::slice::from_raw_parts_mut(tile.c.add(r * out.row_stride), columns) };
+                    product.epilogue.finish(row + r, column, values);
                 }
             }
-        })
+        }
     }
 }

@@ -24,24 +24,75 @@ fn plain<T: Copy>(
     }
 }
 
+/// The same for pointers, of some lines.
+unsafe fn plain_at<T: Copy>(
+    from: *const T,
+    line: isize,
+    lines: Range<usize>,
+    positions: Range<usize>,
+    to: *mut T,
+    width: usize,
+) {
+    for l in lines {
+        for position in positions.clone() {
+            // SAFETY: the caller vouches for all positions of all lines, on both sides.
+            unsafe { *to.add(position * width + l) = *from.offset(l as isize * line).add(position) };
+        }
+    }
+}
+
 macro_rules! turn {
-    ($name:ident, $blocks:ident, $T:ident, $side:literal, $load:ident, $store:ident, $transpose:ident) => {
+    ($name:ident, $at:ident, $blocks:ident, $T:ident, $side:literal, $load:ident, $store:ident, $transpose:ident $(, $wide:ident)?) => {
         /// `panel[p * width + l]` becomes line `l` at `p`, for `count` lines that begin `line` apart, the first at `first`.
         pub(super) fn $name(data: &[$T], first: usize, line: isize, count: usize, panel: &mut [$T], width: usize) {
             let depth = panel.len() / width;
+            #[cfg(target_arch = "x86_64")]
+            let last = (first as isize + (count as isize - 1) * line) as usize;
+            $(
+                #[cfg(target_arch = "x86_64")]
+                if simd::level() >= SimdLevel::Avx512 && count > 0 && count.is_multiple_of(16) {
+                    assert!(first.max(last) + depth <= data.len() && count <= width);
+                    // SAFETY: the level says that AVX-512 is there; the lines and the panel were checked just now.
+                    return unsafe { $wide(data.as_ptr().add(first), line, count, depth, panel.as_mut_ptr(), width) };
+                }
+            )?
             #[cfg(target_arch = "x86_64")]
             if simd::level() >= SimdLevel::Avx2 && count > 1 && depth >= $side {
                 // A block writes all its lanes, beyond the last line too: into later positions, which are written
                 // after it. So the positions that the last block reaches into stay out of the blocks.
                 let beyond = count.next_multiple_of($side).saturating_sub(width);
                 let whole = (depth - beyond.div_ceil(width).min(depth)) / $side * $side;
-                let last = (first as isize + (count as isize - 1) * line) as usize;
                 assert!(first.max(last) + depth <= data.len() && count <= width);
                 // SAFETY: the level says that AVX2 is there; the lines and the panel were checked just now.
                 unsafe { $blocks(data.as_ptr().add(first), line, count, panel.as_mut_ptr(), width, whole) };
                 return plain(data, [first, count, width], line, whole..depth, panel);
             }
             plain(data, [first, count, width], line, 0..depth, panel)
+        }
+
+        /// `to[p * width + l]` becomes line `l` at `p`, for `count` lines of `depth` positions; nothing else is written.
+        pub(super) unsafe fn $at(from: *const $T, line: isize, count: usize, depth: usize, to: *mut $T, width: usize) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                $(
+                    if simd::level() >= SimdLevel::Avx512 {
+                        // SAFETY: the level says that AVX-512 is there; the caller vouches for the pointers.
+                        return unsafe { $wide(from, line, count, depth, to, width) };
+                    }
+                )?
+                if simd::level() >= SimdLevel::Avx2 {
+                    let (lines, whole) = (count / $side * $side, depth / $side * $side);
+                    // SAFETY: the level says that AVX2 is there; the caller vouches for the pointers, and whole blocks write
+                    // nothing that is not theirs.
+                    unsafe {
+                        $blocks(from, line, lines, to, width, whole);
+                        plain_at(from, line, 0..lines, whole..depth, to, width);
+                        return plain_at(from, line, lines..count, 0..depth, to, width);
+                    }
+                }
+            }
+            // SAFETY: the caller vouches for the pointers.
+            unsafe { plain_at(from, line, 0..count, 0..depth, to, width) }
         }
 
         /// The positions `0..whole`. The ragged lines of a block go first, since they write too far.
@@ -64,8 +115,40 @@ macro_rules! turn {
     };
 }
 
-turn!(turn_f32, blocks_f32, f32, 8, _mm256_loadu_ps, _mm256_storeu_ps, transpose_8);
-turn!(turn_f64, blocks_f64, f64, 4, _mm256_loadu_pd, _mm256_storeu_pd, transpose_4);
+turn!(turn_f32, turn_f32_at, blocks_f32, f32, 8, _mm256_loadu_ps, _mm256_storeu_ps, transpose_8, wide_blocks_f32);
+turn!(turn_f64, turn_f64_at, blocks_f64, f64, 4, _mm256_loadu_pd, _mm256_storeu_pd, transpose_4);
+
+/// As `turn_f32_at`, in blocks of 16 × 16, of which the last ones are masked.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn wide_blocks_f32(from: *const f32, line: isize, count: usize, depth: usize, to: *mut f32, width: usize) {
+    for l in (0..count).step_by(16) {
+        let lines = (count - l).min(16);
+        for position in (0..depth).step_by(16) {
+            let positions = (depth - position).min(16);
+            // SAFETY: the caller vouches for these lines and positions, and no more are read or written.
+            unsafe {
+                let from = from.offset(l as isize * line).add(position);
+                let to = to.add(position * width + l);
+                if lines == 16 && positions == 16 {
+                    let rows = std::array::from_fn(|i| _mm512_loadu_ps(from.offset(i as isize * line)));
+                    for (i, column) in transpose_16(rows).into_iter().enumerate() {
+                        _mm512_storeu_ps(to.add(i * width), column);
+                    }
+                    continue;
+                }
+                let (there, left) = ((1u32 << positions) - 1, (1u32 << lines) - 1);
+                let rows = std::array::from_fn(|i| {
+                    // Beyond the last line, the last one again.
+                    _mm512_maskz_loadu_ps(there as u16, from.offset(i.min(lines - 1) as isize * line))
+                });
+                for (i, column) in transpose_16(rows).into_iter().enumerate().take(positions) {
+                    _mm512_mask_storeu_ps(to.add(i * width), left as u16, column);
+                }
+            }
+        }
+    }
+}
 
 /// Rows of a 16 × 16 block become its columns: pairs and fours are exchanged inside of quarters, then quarters.
 #[cfg(target_arch = "x86_64")]
