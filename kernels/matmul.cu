@@ -23,13 +23,7 @@
 //   4. Operands may lie either way: threads go along whichever axis is dense (or has the smaller stride), and rows of a panel are 4 longer than
 //      the tile, so that storing eight k of four rows meets every bank once.
 // Registers (ptxas 13.0, sm_90): 175, so one block (8 warps) on a multiprocessor; the 64 independent sums have to hide what is waited for.
-#include "numbers.cuh"
-#include "view.cuh"
-
-struct Product {
-    i64 first, m, n, k, a_row, a_step, b_step, b_column, start_row, start_column;
-    double alpha, beta;
-};
+#include "product.cuh"
 
 template <class A, class B> constexpr bool same = false;
 template <class A> constexpr bool same<A, A> = true;

@@ -19,7 +19,7 @@ struct Product {
 impl Plain for Product {}
 
 /// Sizes m, n, k; the number of batches; does each operand lie the other way; are a start and a bias joined?
-const CASES: [([usize; 3], usize, bool, bool, bool); 7] = [
+const CASES: [([usize; 3], usize, bool, bool, bool); 8] = [
     ([1, 1, 1], 1, false, false, false),
     ([64, 64, 32], 1, false, false, true),
     ([130, 140, 19], 1, true, false, true),
@@ -27,6 +27,7 @@ const CASES: [([usize; 3], usize, bool, bool, bool); 7] = [
     ([7, 5, 40], 3, true, true, false),
     ([3, 4, 0], 1, false, false, true),
     ([128, 1, 65], 1, false, false, false),
+    ([150, 40, 72], 1, false, true, true),
 ];
 
 fn product<T: Number>(kernel: &str, tile: usize) {
@@ -85,6 +86,7 @@ fn products_of_every_type() {
     product::<f32>("matmul_small_f32", 64);
     product::<f64>("matmul_f64", 64);
     product::<bf16>("matmul_bf16", 64);
+    product::<bf16>("matmul_tensor_bf16", 128);
     product::<f16>("matmul_f16", 64);
     product::<i64>("matmul_i64", 64);
     product::<i32>("matmul_i32", 64);
