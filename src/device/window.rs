@@ -184,6 +184,26 @@ pub trait Windows {
     fn fold_volumes(&self, columns: &Value, windows: &[Sliding; 3]) -> Result<Value, Fault>;
 }
 
+/// A fault: this is no position in a volume.
+#[cold]
+pub(in crate::device) fn no_place(position: i64, volume: usize) -> Fault {
+    Fault::index(
+        format!("position {position} in a volume of {volume} elements"),
+        "positions are those that max pooling gave for a volume of this size, counted in row-major order",
+    )
+}
+
+/// A fault where values and positions are not of one shape.
+pub(in crate::device) fn same_shape(x: &Value, positions: &Value) -> Result<(), Fault> {
+    if x.shape() == positions.shape() {
+        return Ok(());
+    }
+    Err(Fault::shape(
+        format!("values of {:?} and positions of {:?}", x.dims(), positions.dims()),
+        "each value needs one position",
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

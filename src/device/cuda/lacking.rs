@@ -3,7 +3,6 @@
 use super::Cuda;
 use crate::device::Value;
 use crate::device::bits::{Bits, Bitwise};
-use crate::device::convolve::{Convolve, Manner};
 use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::device::factor::{Factor, Lu, Side};
 use crate::device::recurrent::{Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
@@ -51,14 +50,6 @@ impl Scan for Cuda {
 impl Rotate for Cuda {
     lacking! {
         rotate(&Value, Rotation) -> Value;
-    }
-}
-
-impl Convolve for Cuda {
-    lacking! {
-        convolve(&Value, &Value, Option<&Value>, &[Sliding; 3], Manner) -> Value;
-        convolve_transposed(&Value, &Value, Option<&Value>, &[Sliding; 3], Manner) -> Value;
-        convolve_weight(&Value, &Value, &[Sliding; 3], Manner) -> Value;
     }
 }
 

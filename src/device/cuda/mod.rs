@@ -7,6 +7,7 @@
 //! be handed out at once, and nothing waits for the GPU but a read.
 mod accumulate;
 mod attention;
+mod convolve;
 mod copy;
 mod cross_entropy;
 mod driver;

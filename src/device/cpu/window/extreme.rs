@@ -4,7 +4,7 @@ use super::{five, volumes};
 use crate::device::cpu::parallel;
 use crate::device::cpu::real::Real;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
-use crate::device::window::{Sliding, Span};
+use crate::device::window::{Sliding, Span, no_place, same_shape};
 use crate::device::{Value, by_size};
 use crate::error::Fault;
 use crate::layout::Shape;
@@ -226,23 +226,6 @@ fn scan<T: Real>(line: &[T], line_start: usize, span: &Span, best: &mut [T], pla
     }
 }
 
-fn outside(position: i64, volume: usize) -> Fault {
-    Fault::index(
-        format!("position {position} in a volume of {volume} elements"),
-        "positions are those that max pooling gave for a volume of this size, counted in row-major order",
-    )
-}
-
-fn same_shape(x: &Value, positions: &Value) -> Result<(), Fault> {
-    if x.shape() == positions.shape() {
-        return Ok(());
-    }
-    Err(Fault::shape(
-        format!("values of {:?} and positions of {:?}", x.dims(), positions.dims()),
-        "each value needs one position",
-    ))
-}
-
 pub(super) fn scatter<T: Real>(x: &Value, positions: &Value, volume: [usize; 3]) -> Result<Value, Fault> {
     same_shape(x, positions)?;
     let each: usize = x.dims()[2..].iter().product();
@@ -264,7 +247,7 @@ pub(super) fn scatter<T: Real>(x: &Value, positions: &Value, volume: [usize; 3])
     })?;
     match wrong.into_inner() {
         -1 => Ok(sums),
-        position => Err(outside(position, size)),
+        position => Err(no_place(position, size)),
     }
 }
 
@@ -292,6 +275,6 @@ pub(super) fn pick(x: &Value, positions: &Value) -> Result<Value, Fault> {
     });
     match wrong.into_inner() {
         -1 => Ok(picked),
-        position => Err(outside(position, size)),
+        position => Err(no_place(position, size)),
     }
 }
