@@ -10,7 +10,6 @@ use crate::device::rotary::{Rotate, Rotation};
 use crate::device::sample::{Sample, Sampling};
 use crate::device::scan::Scan;
 use crate::device::sort::{Distinct, Sort};
-use crate::device::window::{Blend, Sliding, Span, Windows};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
@@ -50,17 +49,6 @@ impl Scan for Cuda {
 impl Rotate for Cuda {
     lacking! {
         rotate(&Value, Rotation) -> Value;
-    }
-}
-
-impl Windows for Cuda {
-    lacking! {
-        max_windows(&Value, &[Span; 3], bool) -> (Value, Option<Value>);
-        scatter_volumes(&Value, &Value, [usize; 3]) -> Value;
-        pick_volumes(&Value, &Value) -> Value;
-        blend_volumes(&Value, [&Blend; 3]) -> Value;
-        unfold_volumes(&Value, &[Sliding; 3]) -> Value;
-        fold_volumes(&Value, &[Sliding; 3]) -> Value;
     }
 }
 

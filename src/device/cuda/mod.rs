@@ -24,6 +24,7 @@ mod reduce;
 mod rows;
 mod transfer;
 mod update;
+mod window;
 
 use super::{Device, Value};
 use crate::error::Fault;
