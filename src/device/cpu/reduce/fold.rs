@@ -7,7 +7,6 @@ use super::plan::{Plan, Way};
 use crate::device::cpu::simd::{self, Kernel, SimdLevel, prefetch_early};
 use crate::device::cpu::{parallel, real};
 use crate::layout::Element;
-use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 
 /// Numbers folded in one go where they lie side by side, as a rule.
@@ -286,11 +285,15 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
 
     /// A range of results over a range of what is folded, on one thread.
     fn run(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[S])) {
-        let most = match self.plan.way {
-            Way::Rows => STRIP,
-            Way::Columns | Way::Gathered => WIDTH,
+        // Few results take up little: to clear room for many takes longer than to compute them.
+        let (mut few, mut many);
+        let states: &mut [S] = if self.plan.way == Way::Rows || outputs.len() <= STRIP {
+            few = [self.fold.empty(); STRIP];
+            &mut few
+        } else {
+            many = [self.fold.empty(); WIDTH];
+            &mut many
         };
-        let states = smallvec![self.fold.empty(); most.min(outputs.len()).max(1)];
         let mut held = Held { fold: self.fold, states, take };
         Ground { data: self.data, plan: self.plan }.walk(outputs, folded, &mut held);
     }
@@ -315,7 +318,7 @@ trait Holding<I> {
 
 struct Held<'a, I, S> {
     fold: &'a dyn Folding<I, S>,
-    states: SmallVec<[S; STRIP]>,
+    states: &'a mut [S],
     take: &'a mut dyn FnMut(usize, &[S]),
 }
 
