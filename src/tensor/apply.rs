@@ -9,7 +9,6 @@ use crate::device::accumulate::Accumulate;
 use crate::device::{Device, Value, on, profile};
 use crate::error::{Error, ErrorKind, Fault, Operand};
 use smallvec::SmallVec;
-use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -52,18 +51,11 @@ pub fn apply_all<O: Op>(op: O, inputs: &[&Tensor]) -> crate::error::Result<Tenso
 /// As [`perform`], for one result: it goes through no list.
 #[inline]
 fn one<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Tensor {
-    match begin_one(&op, inputs, at) {
-        ControlFlow::Break(result) => result,
-        ControlFlow::Continue(plan) => plan.recorded_one(Arc::new(Node::blank(op, at))),
-    }
-}
-
-/// All that [`one`] does where no node is made.
-fn begin_one<'a>(op: &dyn Op, inputs: &'a [&'a Tensor], at: Place) -> ControlFlow<Tensor, Plan<'a>> {
-    match Plan::new(op, inputs, at) {
-        Ok(plan) if plan.remembers => ControlFlow::Continue(plan),
-        Ok(plan) => ControlFlow::Break(plan.unrecorded_one(op)),
-        Err(error) => ControlFlow::Break(Tensor::failed(error)),
+    // A plan is large: it stays where it was made.
+    match Plan::new(&op, inputs, at) {
+        Ok(plan) if plan.remembers => plan.recorded_one(Arc::new(Node::blank(op, at))),
+        Ok(plan) => plan.unrecorded_one(&op),
+        Err(error) => Tensor::failed(error),
     }
 }
 
@@ -128,7 +120,7 @@ impl<'a> Plan<'a> {
         }
         Ok(results)
     }
-    fn recorded_one(self, node: Arc<Node>) -> Tensor {
+    fn recorded_one(&self, node: Arc<Node>) -> Tensor {
         match self.record(node) {
             Ok((mut outputs, node)) => match outputs.pop() {
                 Some(value) => Tensor::with_history(value, self.history(node, outputs.len())),
