@@ -352,7 +352,6 @@ struct Ground<'a, I> {
 }
 
 impl<I: Element> Ground<'_, I> {
-    #[inline(never)]
     fn walk(&self, outputs: Range<usize>, folded: Range<usize>, held: &mut dyn Holding<I>) {
         match self.plan.way {
             Way::Rows => self.by_rows(outputs, folded, held),
@@ -414,6 +413,8 @@ impl<I: Element> Ground<'_, I> {
         }
     }
 
+    // (Else the compiler sees whose states they are, and this is compiled for each of them after all.)
+    #[inline(never)]
     fn by_columns(&self, outputs: Range<usize>, folded: Range<usize>, held: &mut dyn Holding<I>) {
         let &Ground { data, plan } = self;
         let gathered = plan.way == Way::Gathered;

@@ -45,7 +45,7 @@ impl Loops {
         }
     }
     /// Where step `index` lies.
-    #[inline(never)]
+    #[inline]
     pub(in crate::device::cpu) fn offset(&self, mut index: usize) -> isize {
         let mut offset = 0;
         for axis in (1..self.rank).rev() {
