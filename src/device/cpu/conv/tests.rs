@@ -141,7 +141,8 @@ fn check(dtype: DType, tolerance: f64) {
                 let got = Cpu.convolve_transposed(&y, &weight, None, &case.windows, manner).unwrap();
                 close(&got, &back, tolerance, &format!("transposed {index}"));
                 let got = Cpu.convolve_weight(&x, &y, &case.windows, manner).unwrap();
-                close(&got, &gradient, tolerance, &format!("weight {index}"));
+                // Winograd's way adds up both factors before it multiplies them: here its errors are larger.
+                close(&got, &gradient, 3.0 * tolerance, &format!("weight {index}"));
             }
         }
     }
@@ -206,7 +207,7 @@ fn an_image_has_the_same_bits_alone() {
     }
 }
 
-/// Another sum than the exact one, and about as near to what f64 gives.
+/// Another sum than the exact one, and about as near to what f64 gives; a weight's gradient is somewhat further off.
 #[test]
 fn winograd_is_as_accurate_as_the_exact_sum() {
     let case = Case {
@@ -226,13 +227,14 @@ fn winograd_is_as_accurate_as_the_exact_sum() {
     };
     let weight =
         |[x, _, y]: &[Value; 3], exact| Cpu.convolve_weight(x, y, &case.windows, Manner { groups: 1, exact }).unwrap();
-    for run in [&forward as &dyn Fn(&[Value; 3], bool) -> Value, &back, &weight] {
+    let runs: [(&dyn Fn(&[Value; 3], bool) -> Value, f64); 3] = [(&forward, 2.0), (&back, 2.0), (&weight, 4.0)];
+    for (run, most) in runs {
         let (wanted, direct, faster) = (run(&wide, true), run(&narrow, true), run(&narrow, false));
         assert_ne!(direct.dense::<f32>().unwrap(), faster.dense::<f32>().unwrap());
         let error = |got: &Value| {
             let pairs = got.dense::<f32>().unwrap().iter().zip(wanted.dense::<f64>().unwrap());
             pairs.map(|(&got, wanted)| (f64::from(got) - wanted).powi(2)).sum::<f64>().sqrt()
         };
-        assert!(error(&faster) < 2.0 * error(&direct), "{:e} and {:e}", error(&direct), error(&faster));
+        assert!(error(&faster) < most * error(&direct), "{:e} and {:e}", error(&direct), error(&faster));
     }
 }
