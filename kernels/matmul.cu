@@ -22,7 +22,7 @@
 //      registers): one barrier for each panel, and its latency (some 600 cycles) hides behind 8 x 64 multiply-adds of 8 warps.
 //   4. Operands may lie either way: threads go along whichever axis is dense (or has the smaller stride), and rows of a panel are 4 longer than
 //      the tile, so that storing eight k of four rows meets every bank once.
-// Registers (ptxas 13.0, sm_90): 175, so one block (8 warps) on a multiprocessor; the 64 independent sums have to hide what is waited for.
+// Registers (ptxas 13.0, sm_90): about 180, so one block (8 warps) on a multiprocessor; the 64 independent sums have to hide what is waited for.
 #include "product.cuh"
 
 template <class A, class B> constexpr bool same = false;

@@ -245,7 +245,10 @@ bool knows(unsigned thread, unsigned clock) {
     return clock <= everyone[thread] || (f.met && clock <= (*f.met)[thread]);
 }
 std::map<std::string, Entered>& entered() { static std::map<std::string, Entered> all; return all; }
-void enter(const char* name, const Kernel* kernel, const unsigned* sizes, unsigned count, bool) {
+static bool all_checked = true;
+bool judging() { return all_checked; }
+void enter(const char* name, const Kernel* kernel, const unsigned* sizes, unsigned count, bool checked) {
+    all_checked &= checked;
     entered()[name] = {kernel, {sizes, sizes + count}};
 }
 

@@ -25,6 +25,7 @@ bool knows(unsigned thread, unsigned clock);              // has the current thr
 
 struct Entered { const Kernel* kernel; std::vector<unsigned> sizes; };
 std::map<std::string, Entered>& entered();
+bool judging();                                           // are all accesses of kernels reported?
 
 // ---- memory.cpp
 constexpr size_t PAGE = 4096;

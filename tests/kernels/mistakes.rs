@@ -46,9 +46,17 @@ const MISTAKES: &[Mistake] = &[
     ("fine_copies", 1, 32, 0, &[(128, true), (128, true)], false, ""),
 ];
 
+/// Nobody judges accesses in the fast build.
+fn is_judged() -> bool {
+    std::env::var("EMULATOR").map_or(true, |kind| kind != "fast")
+}
+
 #[test]
 fn every_mistake_is_found_in_every_order() {
     let mut missed = Vec::new();
+    if !is_judged() {
+        return eprintln!("skipped: this build judges nothing");
+    }
     for order in ["forward", "reverse", "1", "2"] {
         for &(name, blocks, threads, shared, buffers, sized, expected) in MISTAKES {
             let Some(emulator) = Emulator::new() else { return };
@@ -75,6 +83,9 @@ fn every_mistake_is_found_in_every_order() {
 
 #[test]
 fn what_is_said_names_kernel_thread_and_line() {
+    if !is_judged() {
+        return eprintln!("skipped: this build judges nothing");
+    }
     let Some(emulator) = Emulator::new() else { return };
     let (x, y) = (emulator.buffer(&[1f32; 64]), emulator.buffer(&[1f32]));
     let said =
