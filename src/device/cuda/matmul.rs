@@ -1,4 +1,4 @@
-//! Products of matrices: `kernels/matmul.cu`.
+//! Products of matrices: `kernels/matmul.cu`, and for bf16 `kernels/matmul_tensor.cu`.
 
 use super::Cuda;
 use super::launch::THREADS;
@@ -10,6 +10,9 @@ use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
 const MATMUL: Source = Source { name: "matmul", text: include_str!("../../../kernels/ptx/matmul.ptx") };
+
+/// On tensor cores, which add up in f32 as the others do.
+const TENSOR: Source = Source { name: "matmul_tensor", text: include_str!("../../../kernels/ptx/matmul_tensor.ptx") };
 
 /// Rows and columns of the results that a block computes: the large tile has more work for each number read.
 const LARGE: usize = 128;
@@ -46,12 +49,13 @@ impl Matmul for Cuda {
         };
         let bias = joined.bias.map(|bias| self.contiguous(&self.cast(bias, dtype)?)).transpose()?;
         let large = m.div_ceil(LARGE) * n.div_ceil(LARGE) * batch >= 2 * self.0.multiprocessors;
-        let (name, tile) = match dtype {
-            DType::F32 if large => ("matmul_f32".to_string(), LARGE),
-            DType::F32 => ("matmul_small_f32".to_string(), SMALL),
-            _ => (format!("matmul_{dtype}"), SMALL),
+        let (source, name, tile) = match dtype {
+            DType::F32 if large => (&MATMUL, "matmul_f32".to_string(), LARGE),
+            DType::F32 => (&MATMUL, "matmul_small_f32".to_string(), SMALL),
+            DType::BF16 => (&TENSOR, "matmul_tensor_bf16".to_string(), LARGE),
+            _ => (&MATMUL, format!("matmul_{dtype}"), SMALL),
         };
-        let kernel = self.kernel(&MATMUL, &name)?;
+        let kernel = self.kernel(source, &name)?;
         let rows = m.div_ceil(tile);
         if rows > MOST {
             return Err(Fault::device(
