@@ -1,5 +1,5 @@
 //! A CUDA device as its users meet it: numbers to and fro, memory, errors, training. On the stand-in driver, on every machine;
-//! `CHAINRULE_CUDA=1` runs it on the machine's own GPU.
+//! `REQUIRE_CUDA=1` runs it on the machine's own GPU.
 #![cfg(all(feature = "cuda-unversioned", target_os = "linux"))]
 
 mod emulator;

@@ -1,5 +1,5 @@
 //! Formulas on a GPU: users' own, through every way of memory, and optimizers' steps in place. Each result is the processor's,
-//! bit for bit. Runs on the stand-in driver; `CHAINRULE_CUDA=1` runs it on the machine's own GPU.
+//! bit for bit. Runs on the stand-in driver; `REQUIRE_CUDA=1` runs it on the machine's own GPU.
 #![cfg(all(feature = "cuda-unversioned", target_os = "linux"))]
 
 mod emulator;

@@ -1,5 +1,5 @@
 //! The table of operations, CPU against CUDA: values and gradients, per element type, through views of every kind. It runs on
-//! the stand-in driver, on every machine; `CHAINRULE_CUDA=1` runs it on the machine's own GPU.
+//! the stand-in driver, on every machine; `REQUIRE_CUDA=1` runs it on the machine's own GPU.
 //!
 //! What has no kernel yet must say so by its error, and stands in `tests/parity/FAMILY.txt`: a gap that is not listed fails, and
 //! so does a listed one that is none. `CHAINRULE_WRITE=1 cargo test --features cuda --test parity` rewrites the lists.

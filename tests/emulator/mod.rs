@@ -35,7 +35,8 @@ const JUDGED: &[&str] =
     &["-O1", "-fsanitize=thread,alignment,bounds-strict,shift,integer-divide-by-zero,signed-integer-overflow"];
 
 /// Runs the calling test again in a process that finds the stand-in driver before any other. True in that process; the
-/// outer one asserts that the inner one passed, and gets false. `CHAINRULE_CUDA=1` runs on the machine's own driver instead.
+/// outer one asserts that the inner one passed, and gets false. `REQUIRE_CUDA=1` runs on the machine's own driver instead, where a GPU that
+/// is missing is a failure.
 pub fn inside(test: &str) -> bool {
     if env::var_os(INSIDE).is_some() || is_real() {
         return true;
@@ -63,7 +64,7 @@ pub fn inside(test: &str) -> bool {
 
 /// Is it the machine's own driver?
 pub fn is_real() -> bool {
-    env::var_os("CHAINRULE_CUDA").is_some()
+    env::var_os("REQUIRE_CUDA").is_some()
 }
 
 /// The folder with `libcuda.so.1`, or why there is none. `EMULATOR=fast` gives one that judges nothing but what faults.
