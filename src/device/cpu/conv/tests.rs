@@ -207,6 +207,9 @@ fn an_image_has_the_same_bits_alone() {
     }
 }
 
+/// A direction of the convolution, exactly or not.
+type Way<'a> = &'a dyn Fn(&[Value; 3], bool) -> Value;
+
 /// Another sum than the exact one, and about as near to what f64 gives; a weight's gradient is somewhat further off.
 #[test]
 fn winograd_is_as_accurate_as_the_exact_sum() {
@@ -227,7 +230,7 @@ fn winograd_is_as_accurate_as_the_exact_sum() {
     };
     let weight =
         |[x, _, y]: &[Value; 3], exact| Cpu.convolve_weight(x, y, &case.windows, Manner { groups: 1, exact }).unwrap();
-    let runs: [(&dyn Fn(&[Value; 3], bool) -> Value, f64); 3] = [(&forward, 2.0), (&back, 2.0), (&weight, 4.0)];
+    let runs: [(Way, f64); 3] = [(&forward, 2.0), (&back, 2.0), (&weight, 4.0)];
     for (run, most) in runs {
         let (wanted, direct, faster) = (run(&wide, true), run(&narrow, true), run(&narrow, false));
         assert_ne!(direct.dense::<f32>().unwrap(), faster.dense::<f32>().unwrap());
