@@ -1,20 +1,10 @@
 //! Convolution in its three directions: strides, padding, dilation, groups, volumes, operands that lie another way.
 
-use super::support::{Number, Random, given, launch, near};
+use super::support::{Number, Random, Window, given, launch, near};
 use crate::emulator::call::{Plain, bytes};
 use half::bf16;
 
-/// `struct Window` and `struct Convolution` of `kernels/convolve.cu`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Window {
-    size: i32,
-    count: i32,
-    kernel: i32,
-    stride: i32,
-    before: i32,
-    dilation: i32,
-}
+/// `struct Convolution` of `kernels/convolve.cu`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Convolution {

@@ -162,3 +162,15 @@ pub(crate) fn count(view: &View) -> usize {
 pub(crate) fn blocks(count: usize) -> [usize; 3] {
     [count.div_ceil(1024).clamp(1, 65536), 1, 1]
 }
+
+/// `struct Window` of `kernels/volume.cuh`; a kernel of 0 shares all elements out evenly.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) size: i32,
+    pub(crate) count: i32,
+    pub(crate) kernel: i32,
+    pub(crate) stride: i32,
+    pub(crate) before: i32,
+    pub(crate) dilation: i32,
+}

@@ -1,20 +1,9 @@
 //! Windows over volumes: the greatest of each, what is put back at places, linear maps, columns of windows.
 
-use super::support::{Number, Random, blocks, given, in_every_order, launch, near, run};
+use super::support::{Number, Random, Window, blocks, given, in_every_order, launch, near, run};
 use crate::emulator::call::{Plain, bytes};
 use half::bf16;
 
-/// `struct Window` of `kernels/volume.cuh`; a kernel of 0 shares all elements out evenly.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Window {
-    size: i32,
-    count: i32,
-    kernel: i32,
-    stride: i32,
-    before: i32,
-    dilation: i32,
-}
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Windows([Window; 3]);

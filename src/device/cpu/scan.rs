@@ -8,6 +8,7 @@ use crate::device::scan::Scan;
 use crate::device::{Value, by_size};
 use crate::error::Fault;
 use crate::layout::{DType, Element};
+use std::convert::identity;
 
 /// How many numbers run side by side at a time.
 const STRIP: usize = 64;
@@ -104,11 +105,6 @@ fn rows<S: Copy + Sync, T: Element>(
     });
 }
 
-/// The result is the state itself.
-fn itself<T>(state: T) -> T {
-    state
-}
-
 /// Computes in f64, so that what runs stays exact along thousands of f32, and rounds each result.
 fn in_f64<const N: usize>(
     what: &str,
@@ -132,20 +128,20 @@ fn in_f64<const N: usize>(
 impl Scan for Cpu {
     fn cumulative_sum(&self, x: &Value, axis: usize, reversed: bool) -> Result<Value, Fault> {
         if !x.dtype().is_float() {
-            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, i64::wrapping_add, itself);
+            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, i64::wrapping_add, identity);
         }
         if x.dtype() == DType::F32 {
             // As below, and read where it stands.
             return scan(x, axis, 0.0, reversed, |sum: f64, x: f32| sum + x as f64, |sum| sum as f32);
         }
-        in_f64("a sum", [x], |[x]| scan(x, axis, 0.0, reversed, |sum: f64, x: f64| sum + x, itself))
+        in_f64("a sum", [x], |[x]| scan(x, axis, 0.0, reversed, |sum: f64, x: f64| sum + x, identity))
     }
 
     fn cumulative_product(&self, x: &Value, axis: usize) -> Result<Value, Fault> {
         if !x.dtype().is_float() {
-            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 1, false, i64::wrapping_mul, itself);
+            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 1, false, i64::wrapping_mul, identity);
         }
-        in_f64("a product", [x], |[x]| scan(x, axis, 1.0, false, |product: f64, x: f64| product * x, itself))
+        in_f64("a product", [x], |[x]| scan(x, axis, 1.0, false, |product: f64, x: f64| product * x, identity))
     }
 
     fn cumulative_logsumexp(&self, x: &Value, axis: usize) -> Result<Value, Fault> {
@@ -154,7 +150,7 @@ impl Scan for Cpu {
                 let (low, high) = if sum < x { (sum, x) } else { (x, sum) };
                 if low == high && high.is_infinite() { high } else { high + (low - high).exp().ln_1p() }
             };
-            scan(x, axis, f64::NEG_INFINITY, false, join, itself)
+            scan(x, axis, f64::NEG_INFINITY, false, join, identity)
         })
     }
 

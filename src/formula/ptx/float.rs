@@ -152,29 +152,7 @@ impl<T: Precision, const FUSED: bool> From<f64> for Wire<T, FUSED> {
 }
 
 impl<T: Precision, const FUSED: bool> Arithmetic for Wire<T, FUSED> {
-    type Bool = Truth;
-    type Scalar = f64;
-    fn scalar(_: usize, value: f64) -> f64 {
-        value
-    }
-    fn less(self, other: Self) -> Truth {
-        Self::compare("lt", self, other)
-    }
-    fn less_equal(self, other: Self) -> Truth {
-        Self::compare("le", self, other)
-    }
-    fn equal(self, other: Self) -> Truth {
-        Self::compare("eq", self, other)
-    }
-    fn and(a: Truth, b: Truth) -> Truth {
-        a.and(b)
-    }
-    fn or(a: Truth, b: Truth) -> Truth {
-        a.or(b)
-    }
-    fn not(a: Truth) -> Truth {
-        a.not()
-    }
+    compared_in_registers!();
     fn choose(condition: Truth, a: Self, b: Self) -> Self {
         Self::operate("selp", &[a.0, b.0, condition.0])
     }

@@ -5,6 +5,35 @@
 //! round as the processor does. A kernel is written for element types and a way through memory, [`Signature`]; scalar
 //! parameters are arguments, so that another value needs no other kernel.
 
+/// What all numbers in registers have alike: how they are compared, and what their truth values are.
+macro_rules! compared_in_registers {
+    () => {
+        type Bool = Truth;
+        type Scalar = f64;
+        fn scalar(_: usize, value: f64) -> f64 {
+            value
+        }
+        fn less(self, other: Self) -> Truth {
+            Self::compare("lt", self, other)
+        }
+        fn less_equal(self, other: Self) -> Truth {
+            Self::compare("le", self, other)
+        }
+        fn equal(self, other: Self) -> Truth {
+            Self::compare("eq", self, other)
+        }
+        fn and(a: Truth, b: Truth) -> Truth {
+            a.and(b)
+        }
+        fn or(a: Truth, b: Truth) -> Truth {
+            a.or(b)
+        }
+        fn not(a: Truth) -> Truth {
+            a.not()
+        }
+    };
+}
+
 mod body;
 mod float;
 mod memory;

@@ -122,29 +122,7 @@ impl<T: Width> From<f64> for Count<T> {
 }
 
 impl<T: Width> Arithmetic for Count<T> {
-    type Bool = Truth;
-    type Scalar = f64;
-    fn scalar(_: usize, value: f64) -> f64 {
-        value
-    }
-    fn less(self, other: Self) -> Truth {
-        Self::compare("lt", self, other)
-    }
-    fn less_equal(self, other: Self) -> Truth {
-        Self::compare("le", self, other)
-    }
-    fn equal(self, other: Self) -> Truth {
-        Self::compare("eq", self, other)
-    }
-    fn and(a: Truth, b: Truth) -> Truth {
-        a.and(b)
-    }
-    fn or(a: Truth, b: Truth) -> Truth {
-        a.or(b)
-    }
-    fn not(a: Truth) -> Truth {
-        a.not()
-    }
+    compared_in_registers!();
     fn choose(condition: Truth, a: Self, b: Self) -> Self {
         Count(step(T::BANK, &format!("selp.{}", T::BARE), &[a.0, b.0, condition.0]), PhantomData)
     }
