@@ -72,7 +72,10 @@ pub mod optim;
 mod tensor;
 pub mod train;
 
-pub use device::{Combine, Device, Draw, Profile, Random, Value, profile, thread_count, threads};
+pub use device::{
+    Combine, Device, Draw, MatmulPrecision, Profile, Random, Value, matmul_precision, profile, thread_count, threads,
+    with_matmul_precision,
+};
 pub use error::{Error, ErrorKind, Fault, Operand, Result};
 pub use layout::{
     Axes, Axis, AxisList, DType, Element, Index, IndexList, IndexRange, Indices, Integer, Layout, MAX_RANK,

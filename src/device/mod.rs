@@ -17,6 +17,7 @@ pub mod elementwise;
 pub mod factor;
 pub mod index;
 pub mod matmul;
+mod precision;
 pub(crate) mod profile;
 pub mod random;
 pub mod recurrent;
@@ -40,6 +41,7 @@ pub use cross_entropy::Reduction;
 #[cfg_attr(docsrs, doc(cfg(feature = "cuda")))]
 pub use cuda::Cuda;
 pub use index::Combine;
+pub use precision::{MatmulPrecision, matmul_precision, with_matmul_precision};
 pub use profile::{OperationProfile, Profile, profile};
 pub use random::{Draw, Random};
 pub(in crate::device) use value::{Opaque, Word, by_size};
