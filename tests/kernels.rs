@@ -5,6 +5,8 @@ mod emulator;
 
 #[path = "kernels/attention.rs"]
 mod attention;
+#[path = "kernels/bits.rs"]
+mod bits;
 #[path = "kernels/convolve.rs"]
 mod convolve;
 #[path = "kernels/copy.rs"]
@@ -21,6 +23,8 @@ mod mistakes;
 mod random;
 #[path = "kernels/reduce.rs"]
 mod reduce;
+#[path = "kernels/rotary.rs"]
+mod rotary;
 #[path = "kernels/rows.rs"]
 mod rows;
 #[path = "kernels/support.rs"]

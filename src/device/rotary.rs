@@ -2,6 +2,7 @@
 
 use super::Value;
 use crate::error::Fault;
+use crate::layout::DType;
 
 /// How pairs are turned: pair `i` of position `p` by the angle `(first + p) · base^(-2i / width)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,4 +23,9 @@ pub struct Rotation {
 pub trait Rotate {
     /// Rows `[.., positions, width or more]`, turned; the result is dense.
     fn rotate(&self, x: &Value, how: Rotation) -> Result<Value, Fault>;
+}
+
+/// Only floats are turned.
+pub(in crate::device) fn no_turn(dtype: DType) -> Fault {
+    Fault::dtype(format!("{dtype} numbers cannot be turned"), "convert to a float first, with to_dtype(DType::F32)")
 }

@@ -11,23 +11,15 @@ use crate::layout::DType;
 impl Bits for Cpu {
     fn bitwise(&self, a: &Value, b: &Value, operation: Bitwise) -> Result<Value, Fault> {
         let meeting = a.dtype().promote(b.dtype());
-        let shift = matches!(operation, Bitwise::ShiftLeft | Bitwise::ShiftRight);
         match meeting {
             DType::I64 => integers::<i64>(a, b, operation, meeting),
             // i64 has the same bits, and more of them.
             DType::I32 => Cpu.cast(&integers::<i64>(a, b, operation, DType::I64)?, meeting),
             DType::U8 => integers::<u8>(a, b, operation, meeting),
-            DType::Bool if !shift => integers::<u8>(a, b, operation, meeting),
-            _ => Err(Fault::dtype(
-                format!("{} have no bits to {}", plural(meeting), if shift { "shift" } else { "combine" }),
-                "use integers, for example x.to_dtype(DType::I64)",
-            )),
+            DType::Bool if !operation.shifts() => integers::<u8>(a, b, operation, meeting),
+            _ => Err(operation.no_bits(meeting)),
         }
     }
-}
-
-fn plural(dtype: DType) -> String {
-    if dtype == DType::Bool { "bool elements".to_string() } else { format!("{dtype} numbers") }
 }
 
 trait Integer: blocks::Compute {

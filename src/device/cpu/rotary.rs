@@ -2,7 +2,7 @@
 
 use super::{Cpu, parallel};
 use crate::device::copy::Arrange;
-use crate::device::rotary::{Rotate, Rotation};
+use crate::device::rotary::{Rotate, Rotation, no_turn};
 use crate::device::{Strided, Value};
 use crate::error::Fault;
 use crate::layout::{DType, Element};
@@ -17,10 +17,7 @@ impl Rotate for Cpu {
             DType::F32 => rotate::<f32>(x, how),
             DType::F64 => rotate::<f64>(x, how),
             half if half.is_half() => self.cast(&self.rotate(&self.cast(x, DType::F32)?, how)?, half),
-            other => Err(Fault::dtype(
-                format!("{other} numbers cannot be turned"),
-                "convert to a float first, with to_dtype(DType::F32)",
-            )),
+            other => Err(no_turn(other)),
         }
     }
 }

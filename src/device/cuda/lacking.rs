@@ -2,11 +2,9 @@
 
 use super::Cuda;
 use crate::device::Value;
-use crate::device::bits::{Bits, Bitwise};
 use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::device::factor::{Factor, Lu, Side};
 use crate::device::recurrent::{Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
-use crate::device::rotary::{Rotate, Rotation};
 use crate::device::sample::{Sample, Sampling};
 use crate::device::scan::Scan;
 use crate::device::sort::{Distinct, Sort};
@@ -46,12 +44,6 @@ impl Scan for Cuda {
     }
 }
 
-impl Rotate for Cuda {
-    lacking! {
-        rotate(&Value, Rotation) -> Value;
-    }
-}
-
 impl Sample for Cuda {
     lacking! {
         sample(&Value, &Value, Sampling) -> Value;
@@ -77,12 +69,6 @@ impl Sort for Cuda {
         mode(&Value, usize) -> (Value, Value);
         distinct(&Value, bool) -> Distinct;
         distinct_slices(&Value, usize) -> Distinct;
-    }
-}
-
-impl Bits for Cuda {
-    lacking! {
-        bitwise(&Value, &Value, Bitwise) -> Value;
     }
 }
 

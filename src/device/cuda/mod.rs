@@ -7,6 +7,7 @@
 //! be handed out at once, and nothing waits for the GPU but a read.
 mod accumulate;
 mod attention;
+mod bits;
 mod convolve;
 mod copy;
 mod cross_entropy;
@@ -21,6 +22,7 @@ mod memory;
 mod module;
 mod random;
 mod reduce;
+mod rotary;
 mod rows;
 mod transfer;
 mod update;
