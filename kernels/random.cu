@@ -1,7 +1,7 @@
 // random.cu - random numbers from a counter: Philox 4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011), the same words, uniforms, coins and
 // masks as on the CPU (src/device/random.rs says how they are numbered), normals by the same arithmetic in f64.
 //
-//   struct Draw { u64 seed, number; u32 stream, pad; } (24 bytes)
+//   struct Draw { u64 seed, number; u32 stream, at_address; } (24 bytes): the draw's number, or where it stands
 //   uniform_{f32,f64,bf16,f16}(y, i64 count, Draw, double low, double high)
 //   normal_{f32,f64,bf16,f16}(y, i64 count, Draw, double mean, double deviation)
 //   integers_i64(y, i64 count, Draw, i64 low, u64 bound)            low + a whole number below bound, by Lemire's multiplication

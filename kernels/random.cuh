@@ -6,11 +6,14 @@
 #pragma once
 #include "device.cuh"
 
-struct Draw { u64 seed, number; u32 stream, pad; };
+// Which draw: its number, or in a captured step, where numbers change from replay to replay, the address of its number.
+struct Draw { u64 seed, number; u32 stream, at_address; };
+INLINE u64 number_of(const Draw& draw) { return draw.at_address ? *reinterpret_cast<const u64*>(draw.number) : draw.number; }
 struct Words { u32 items[4]; };
 
 INLINE Words philox(const Draw& draw, u64 block, u32 attempt) {
-    u32 a = u32(block), b = (u32(block >> 32) & 0xffff) | (attempt & 0xff) << 16 | u32(draw.number >> 32) << 24, c = u32(draw.number), d = draw.stream;
+    u64 number = number_of(draw);
+    u32 a = u32(block), b = (u32(block >> 32) & 0xffff) | (attempt & 0xff) << 16 | u32(number >> 32) << 24, c = u32(number), d = draw.stream;
     u32 key = u32(draw.seed), other = u32(draw.seed >> 32);
 #pragma unroll
     for (int round = 0; round < 10; round++) {

@@ -11,11 +11,11 @@ struct Draw {
     seed: u64,
     number: u64,
     stream: u32,
-    pad: u32,
+    at_address: u32,
 }
 impl Plain for Draw {}
 
-const DRAW: Draw = Draw { seed: 0x0123_4567_89ab_cdef, number: (1 << 35) + 3, stream: 5, pad: 0 };
+const DRAW: Draw = Draw { seed: 0x0123_4567_89ab_cdef, number: (1 << 35) + 3, stream: 5, at_address: 0 };
 
 /// The four words of a block.
 fn words(draw: Draw, block: u64, attempt: u32) -> [u32; 4] {
@@ -53,6 +53,18 @@ fn words_are_those_of_the_authors() {
     for count in COUNTS {
         let Some(keys) = made::<i64>("keys_i64", count, &[], &[]) else { return };
         assert!(keys.iter().enumerate().all(|(i, &key)| key as u64 == pair(DRAW, i, 0)));
+    }
+}
+
+#[test]
+fn the_number_of_a_draw_may_stand_in_memory() {
+    for number in [0, DRAW.number] {
+        let Some(there) = given(&[number]) else { return };
+        // The same struct, with an address in the number's place.
+        let draw = [bytes(DRAW.seed), there.argument(), bytes(DRAW.stream), bytes(1u32)].concat();
+        let Some(keys) = launch::<i64>("keys_i64", blocks(1500), &[], 1500, &[bytes(1500i64), draw]) else { return };
+        let expected = Draw { number, ..DRAW };
+        assert!(keys.iter().enumerate().all(|(i, &key)| key as u64 == pair(expected, i, 0)));
     }
 }
 
