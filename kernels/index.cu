@@ -15,7 +15,8 @@
 //   scatter_{f32,f64,i64}(source, index, y, i64 lines, i64 along, View y, View source, View index, i64 y_step, i64 source_step,
 //        i64 index_step, int combine, int include)
 //        y[view(l) + index · y_step] ⊕= source for each line l, along it in order. combine as above but for the mean
-//   one_hot_i64(labels, y, i64 count, i64 classes)                    y is zeros before
+//   names_i64(index, i64 count, i64 size, u64* fault, u64 operation)  only looks: ids of `size` things do not count from the end
+//   one_hot_i64(labels, y, i64 count, i64 classes, u64* fault, u64 operation)     y is zeros before; bad labels as bad positions
 //   count_i64(x, y, i64 count)                                        y[x[i]] += 1; whole numbers may be added in any order
 //
 // index is dense i64 that positions_i64 has seen. 16-bit floats go by way of f32, i32 and u8 by way of i64, as on the CPU.
@@ -29,14 +30,21 @@
 #include "numbers.cuh"
 #include "view.cuh"
 
+// Which operation failed, and where: the first of both stays.
+INLINE void blame(u64* fault, u64 operation, i64 place) { atomicMin(fault, operation << 40 | u64(place)); }
+
 KERNEL(positions_i64, const i64* index, i64* y, i64 count, i64 size, u64* fault, u64 operation) {
     for (i64 i = first_of_grid(); i < count; i += step_of_grid()) {
         i64 position = index[i];
         if (position < 0) position += size;
         bool there = position >= 0 && position < size;
         y[i] = there ? position : 0;
-        if (!there) atomicMin(fault, operation << 40 | u64(i));
+        if (!there) blame(fault, operation, i);
     }
+}
+
+KERNEL(names_i64, const i64* index, i64 count, i64 size, u64* fault, u64 operation) {
+    for (i64 i = first_of_grid(); i < count; i += step_of_grid()) if (index[i] < 0 || index[i] >= size) blame(fault, operation, i);
 }
 
 template <class W> INLINE void select(const W* x, const i64* index, W* y, i64 count, i64 size, i64 positions, i64 inner, i64 blank) {
@@ -141,8 +149,12 @@ INLINE void scatter(const T* source, const i64* index, T* y, i64 lines, i64 alon
     }
 COMBINED(f32, float) COMBINED(f64, double) COMBINED(i64, i64)
 
-KERNEL(one_hot_i64, const i64* labels, i64* y, i64 count, i64 classes) {
-    for (i64 i = first_of_grid(); i < count; i += step_of_grid()) y[i * classes + labels[i]] = 1;
+KERNEL(one_hot_i64, const i64* labels, i64* y, i64 count, i64 classes, u64* fault, u64 operation) {
+    for (i64 i = first_of_grid(); i < count; i += step_of_grid()) {
+        i64 label = labels[i];
+        if (label < 0 || label >= classes) blame(fault, operation, i);
+        else y[i * classes + label] = 1;
+    }
 }
 KERNEL(count_i64, const i64* x, u64* y, i64 count) {
     for (i64 i = first_of_grid(); i < count; i += step_of_grid()) atomicAdd(&y[x[i]], u64(1));

@@ -7,7 +7,8 @@
 //   integers_i64(y, i64 count, Draw, i64 low, u64 bound)            low + a whole number below bound, by Lemire's multiplication
 //   keys_i64(y, i64 count, Draw)                                    the 64-bit words as they are: sorted, they make a permutation
 //   bernoulli_u8(y, i64 count, Draw, u64 threshold)                 1 where a 32-bit word is below
-//   bernoulli_of_f64(chances, y, i64 count, Draw)                   y u8: 1 where a word is below chance · 2^32
+//   bernoulli_of_f64(chances, y, i64 count, Draw, u64* fault, u64 operation)      y u8: 1 where a word is below chance · 2^32; where a
+//        chance does not lie between 0 and 1, the least of (operation << 40 | its place) goes to fault
 //   thin_{f32,f64,bf16,f16}(x, y, i64 count, Draw, u64 threshold, i64 group, double scale, double shift, double dropped)
 //        dropout; each run of `group` neighbours shares a word: x · scale + shift where it is at least the threshold, else x · 0 + dropped
 //
@@ -143,9 +144,13 @@ KERNEL(bernoulli_u8, u8* y, i64 count, Draw draw, u64 threshold) {
         for (int e = 0; e < 4; e++) if (at + 16 * e < count) y[at + 16 * e] = u64(w.items[e]) < threshold;
     });
 }
-KERNEL(bernoulli_of_f64, const double* chances, u8* y, i64 count, Draw draw) {
+KERNEL(bernoulli_of_f64, const double* chances, u8* y, i64 count, Draw draw, u64* fault, u64 operation) {
     each_block(draw, count, [&](const Words& w, i64 at) {
-        for (int e = 0; e < 4; e++) if (at + 16 * e < count) y[at + 16 * e] = double(w.items[e]) < chances[at + 16 * e] * 4294967296.0;
+        for (int e = 0; e < 4; e++) if (at + 16 * e < count) {
+            double chance = chances[at + 16 * e];
+            y[at + 16 * e] = double(w.items[e]) < chance * 4294967296.0;
+            if (!(chance >= 0 && chance <= 1)) atomicMin(fault, operation << 40 | u64(at + 16 * e));
+        }
     });
 }
 

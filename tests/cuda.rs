@@ -4,9 +4,9 @@
 
 mod emulator;
 
-use chainrule::nn::{Init, Layer, Linear};
-use chainrule::optim::{Adam, Optimizer};
-use chainrule::{DType, Device, ErrorKind, Random, Result, Tensor, module, mse_loss};
+use chainrule::nn::{Dropout, Embedding, Init, Layer, Linear};
+use chainrule::optim::{Adam, AdamW, Optimizer};
+use chainrule::{DType, Device, ErrorKind, Random, Result, Tensor, cross_entropy, module, mse_loss};
 
 /// The device, in the process that runs on the stand-in driver; nothing in the one that starts it.
 fn device(test: &str) -> Option<Device> {
@@ -155,6 +155,102 @@ fn a_bad_position_is_told_when_something_is_read() -> Result<()> {
     assert_eq!(earlier.to_vec::<f32>()?, [2.0, 3.0, 4.0, 5.0]);
     let right = table.take_slices(0, &Tensor::from([1, -2]).to(device));
     assert_eq!(right.to_vec::<f32>()?, [3.0, 4.0, 1.0, 2.0]);
+    Ok(())
+}
+
+#[test]
+fn bad_names_labels_and_chances_are_told_when_something_is_read() -> Result<()> {
+    let Some(device) = device("bad_names_labels_and_chances_are_told_when_something_is_read") else { return Ok(()) };
+    let reads = device.reads();
+    let numbers = |list: [i64; 3]| Tensor::from(list).to(device);
+    let table = Tensor::from([[1.0], [2.0]]).to(device);
+    let wrong = [
+        (numbers([0, -1, 1]).embedding(&table), "ids: -1 at [1] is out of range for 2"),
+        (numbers([0, 1, 2]).embedding(&table), "ids: 2 at [2] is out of range for 2"),
+        (numbers([3, 1, 2]).one_hot(3), "labels: 3 at [0] is out of range for 3"),
+        (Tensor::from([0.5, 1.5]).to(device).flip_coins(&mut Random::new(1)), "a chance of 1.5"),
+    ];
+    assert_eq!(device.reads(), reads);
+    // The first that failed is told; what was made after it counts as failed with it.
+    for (result, _) in &wrong {
+        let error = result.to_vec::<f32>().unwrap_err().to_string();
+        assert!(error.contains(wrong[0].1), "{error}");
+    }
+    let told = |again: Tensor, said: &str| {
+        let error = again.to_vec::<f32>().unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    };
+    told(numbers([0, 1, 2]).embedding(&table), wrong[1].1);
+    told(numbers([3, 1, 2]).one_hot(3), wrong[2].1);
+    told(Tensor::from([0.5, 1.5]).to(device).flip_coins(&mut Random::new(1)), wrong[3].1);
+    assert_eq!(numbers([0, 1, 1]).embedding(&table).to_vec::<f32>()?, [1.0, 2.0, 2.0]);
+    Ok(())
+}
+
+struct Words {
+    table: Embedding,
+    drop: Dropout,
+    last: Linear,
+}
+module!(Words { table, drop, last });
+
+/// Graphs that are captured cannot hold a read, and a loop that reads lets the GPU stand still.
+#[test]
+fn a_step_of_training_reads_nothing() -> Result<()> {
+    let Some(device) = device("a_step_of_training_reads_nothing") else { return Ok(()) };
+    let run = |device: Device| -> Result<(Vec<f64>, Vec<f64>)> {
+        let mut init = Init::on(&device).seed(3);
+        let mut model = Words {
+            table: Embedding::new(11, 8, &mut init),
+            drop: Dropout::new(0.25, &mut init),
+            last: Linear::new(8, 5, &mut init),
+        };
+        let mut optimizer = AdamW::new(0.05);
+        let ids = Tensor::from([[1, 4], [10, 0], [3, 3]]).to(device);
+        let labels = Tensor::from([4, 0, 2]).to(device);
+        let (mut losses, mut norms) = (Vec::new(), Vec::new());
+        let reads = device.reads();
+        for _ in 0..3 {
+            let y = (&model.drop).forward(&model.table.forward(&ids)).mean_over(1);
+            let loss = cross_entropy(&model.last.forward(&y), &labels);
+            let mut gradients = loss.backward()?;
+            norms.push(gradients.clip_norm_unread(0.5, 2.0)?);
+            optimizer.step(&mut model, &gradients)?;
+            losses.push(loss.detach());
+        }
+        assert_eq!(device.reads(), reads);
+        let read = |list: &[Tensor]| list.iter().map(Tensor::item).collect::<Result<Vec<_>>>();
+        Ok((read(&losses)?, read(&norms)?))
+    };
+    let ((losses, norms), (here, expected)) = (run(device)?, run(Device::Cpu)?);
+    assert!(losses[2] < losses[0] && norms.iter().all(|&norm| norm > 0.5), "{losses:?} {norms:?}");
+    for (a, b) in losses.iter().zip(&here).chain(norms.iter().zip(&expected)) {
+        assert!((a - b).abs() < 1e-5, "{losses:?} {norms:?}, on the CPU {here:?} {expected:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn gradients_of_every_order_are_measured_there() -> Result<()> {
+    let Some(device) = device("gradients_of_every_order_are_measured_there") else { return Ok(()) };
+    let run = |device: Device| -> Result<Vec<f64>> {
+        let a = Tensor::from([[1.0, -2.0], [3.0, 4.0]]).to(device).variable();
+        let b = Tensor::from([0.5, -6.0]).to_dtype(DType::F64).to(device).variable();
+        let gradients = || ((&a * &a).sum() + (&b * &b * &b).sum().to_dtype(DType::F32)).backward();
+        let mut found = Vec::new();
+        for order in [2.0, 1.0, 3.0, f64::INFINITY, f64::NEG_INFINITY] {
+            let mut gradients = gradients()?;
+            found.extend([gradients.norm_of(order)?, gradients.clip_norm_of(1.5, order)?, gradients.norm_of(order)?]);
+            assert!(gradients.is_finite()?);
+        }
+        let mut broken = gradients()?;
+        broken.scale(f64::NAN)?;
+        assert!(!broken.is_finite()? && broken.clip_norm(1.0)?.is_nan());
+        Ok(found)
+    };
+    for (there, here) in run(device)?.iter().zip(run(Device::Cpu)?) {
+        assert!((there - here).abs() < 1e-6 * here, "{there}, on the CPU {here}");
+    }
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 
 mod emulator;
 
+#[path = "kernels/accumulate.rs"]
+mod accumulate;
 #[path = "kernels/attention.rs"]
 mod attention;
 #[path = "kernels/bits.rs"]

@@ -11,8 +11,13 @@ pub trait Accumulate {
     fn add_up(&self, sum: Value, term: &Value) -> Result<Value, Fault>;
     /// The value summed down to a shape that broadcasts to its own.
     fn sum_to(&self, x: &Value, shape: &Shape) -> Result<Value, Fault>;
-    /// The sum of the squares of a float value, in f64.
-    fn sum_of_squares(&self, x: &Value) -> Result<f64, Fault>;
+    /// The sum of the squares of all numbers of some float values: a single f64 on the device, for which nobody waits.
+    fn sum_of_squares(&self, values: &[&Value]) -> Result<Value, Fault>;
+    /// Float values times `limit / (norm + 10⁻⁶)`, where that is less than 1; `norm` is a single f64 on the device. A norm of NaN
+    /// makes all of them NaN: that something is wrong must not get lost.
+    fn shrunk(&self, values: &[&Value], norm: &Value, limit: f64) -> Result<Vec<Value>, Fault>;
+    /// Is every number of the values finite?
+    fn all_finite(&self, values: &[&Value]) -> Result<bool, Fault>;
     /// The position (in row-major order) and the number of the first element that is NaN or infinite.
     fn first_not_finite(&self, x: &Value) -> Result<Option<(usize, f64)>, Fault>;
 }

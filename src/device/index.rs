@@ -205,16 +205,15 @@ pub(in crate::device) fn outside(number: i64, at: usize, shape: &Shape, axis: us
     Fault::index(format!("index {number} at {place:?} is out of range for axis {axis} of size {size}"), help)
 }
 
-/// A fault: one of the numbers is no name of `count` things; `what` they are.
+/// A fault: a number that stands at a flat position is no name of `count` things; `what` they are.
 #[cold]
-pub(in crate::device) fn no_name(numbers: &[i64], shape: &Shape, what: &str, count: usize) -> Fault {
-    let at = numbers.iter().position(|&x| x < 0 || x >= count as i64).unwrap_or(0);
+pub(in crate::device) fn no_name(number: i64, at: usize, shape: &Shape, what: &str, count: usize) -> Fault {
     let place = coordinates_of(at, shape);
     let help = match count {
         0 => "there is nothing to choose from".to_string(),
         _ => format!("{what} run from 0 to {}; unlike positions they do not count from the end", count - 1),
     };
-    Fault::index(format!("{what}: {} at {place:?} is out of range for {count}", numbers[at]), help)
+    Fault::index(format!("{what}: {number} at {place:?} is out of range for {count}"), help)
 }
 
 /// The coordinates of a flat position.

@@ -150,6 +150,20 @@ impl Device {
             Device::Cuda(cuda) => cuda.memory(),
         }
     }
+    /// How often numbers were read from this device since it was opened. Each time the program waits until the device has done all
+    /// that was asked of it, so a loop that is to run fast reads rarely. The CPU has no such count: reading is free there.
+    ///
+    /// ```
+    /// use chainrule::Device;
+    /// assert_eq!(Device::Cpu.reads(), 0);
+    /// ```
+    pub fn reads(self) -> u64 {
+        match self {
+            Device::Cpu => 0,
+            #[cfg(feature = "cuda-unversioned")]
+            Device::Cuda(cuda) => cuda.reads(),
+        }
+    }
     /// Begins a new [`peak`](Memory::peak) at what is in use now.
     ///
     /// ```

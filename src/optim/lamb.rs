@@ -4,7 +4,7 @@ use super::core::{builders, has_core};
 use super::{Core, Prepared, Remember, Rule, Setting, Settings, Target, adam};
 use crate::device::accumulate::Accumulate;
 use crate::device::elementwise::Elementwise;
-use crate::device::{Value, on};
+use crate::device::{Device, Value, on};
 use crate::error::{Error, Fault, Result};
 use crate::update_formula;
 
@@ -86,8 +86,11 @@ impl Rule for Lamb {
             return Err(Fault::defect("LAMB has two states and a scratch"));
         };
         on!(device, update(&aim, target.parameter, target.gradient, [mean, square, direction]))?;
-        let length = on!(device, sum_of_squares(target.parameter))?.sqrt();
-        let step = on!(device, sum_of_squares(direction))?.sqrt();
+        let norm = |x: &Value| -> Result<f64, Fault> {
+            let squares = on!(device, sum_of_squares(&[x]))?.to(Device::Cpu)?;
+            Ok(squares.dense::<f64>()?.iter().sum::<f64>().sqrt())
+        };
+        let (length, step) = (norm(target.parameter)?, norm(direction)?);
         let ratio = if length > 0.0 && step > 0.0 { length / step } else { 1.0 };
         let go = Go { rate: number(Setting::Rate) * ratio };
         on!(device, update(&go, target.parameter, target.gradient, [direction]))

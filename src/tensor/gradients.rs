@@ -3,11 +3,13 @@
 use super::Tensor;
 use super::graph::{History, Place};
 use crate::device::accumulate::Accumulate;
+use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
-use crate::device::on;
 use crate::device::reduce::Reduce;
+use crate::device::{Device, Value, on};
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::formula::Formula;
+use crate::layout::{DType, Layout, Shape};
 use std::sync::Arc;
 
 /// A place where history was cut off on the way to a loss.
@@ -199,22 +201,48 @@ impl Gradients {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn clip_norm_of(&mut self, limit: f64, order: f64) -> Result<f64> {
-        let norm = self.norm_of(order)?;
-        let factor = limit / (norm + 1e-6);
-        // a norm of NaN makes every gradient NaN: that something is wrong must not get lost
-        if factor < 1.0 || factor.is_nan() {
-            self.scale(factor)?;
+        self.clip_norm_unread(limit, order)?.item()
+    }
+    /// The same without a read: the norm stays a tensor, and so does the factor. On a GPU nobody waits for it; what is read anyway,
+    /// such as the loss every hundred steps, is the place to read this too.
+    ///
+    /// ```
+    /// use chainrule::Tensor;
+    /// let w = Tensor::from([3.0, 4.0]).variable();
+    /// let mut gradients = (&w * &w).sum().backward()?;
+    /// let norm = gradients.clip_norm_unread(1.0, 2.0)?;
+    /// assert_eq!(norm.item()?, 10.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn clip_norm_unread(&mut self, limit: f64, order: f64) -> Result<Tensor> {
+        let norm = self.norm_unread(order)?;
+        let mut clipped = Vec::with_capacity(self.len());
+        for (device, group) in self.by_device()? {
+            let near = norm.to(device);
+            let (places, values): (Vec<usize>, Vec<&Value>) = group.into_iter().unzip();
+            let shrunk = on!(device, shrunk(&values, near.value()?, limit)).map_err(fail)?;
+            clipped.extend(places.into_iter().zip(shrunk));
+        }
+        for (place, value) in clipped {
+            self.entries[place].gradient = Tensor::from_value(value);
         }
         Ok(norm)
     }
+    /// The values of all gradients with their places, oldest first, by the devices they are on.
+    fn by_device(&self) -> Result<Vec<(Device, Vec<(usize, &Value)>)>> {
+        let mut groups: Vec<(Device, Vec<(usize, &Value)>)> = Vec::new();
+        for (place, entry) in self.entries.iter().enumerate().rev() {
+            let value = entry.gradient.value()?;
+            match groups.iter_mut().find(|(device, _)| *device == value.device()) {
+                Some((_, group)) => group.push((place, value)),
+                None => groups.push((value.device(), vec![(place, value)])),
+            }
+        }
+        Ok(groups)
+    }
     /// The Euclidean norm of all gradients together.
     pub fn norm(&self) -> Result<f64> {
-        let mut total = 0.0;
-        for (_, gradient) in self.iter() {
-            let value = gradient.value()?;
-            total += on!(value.device(), sum_of_squares(value)).map_err(fail)?;
-        }
-        Ok(total.sqrt())
+        self.norm_of(2.0)
     }
     /// The norm of all gradients together `(Σ |x|^order)^(1/order)`; of order infinity the greatest magnitude.
     ///
@@ -226,37 +254,43 @@ impl Gradients {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn norm_of(&self, order: f64) -> Result<f64> {
-        if order == 2.0 {
-            return self.norm();
-        }
+        self.norm_unread(order)?.item()
+    }
+    /// The same without a read: a single f64, on the device of the gradients.
+    ///
+    /// ```
+    /// use chainrule::Tensor;
+    /// let w = Tensor::from([3.0, -4.0]).variable();
+    /// let gradients = (&w * &w).sum().backward()?;
+    /// assert_eq!(gradients.norm_unread(2.0)?.item()?, 10.0);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn norm_unread(&self, order: f64) -> Result<Tensor> {
         if order == 0.0 || order.is_nan() {
             let fault =
                 Fault::value(format!("a norm of order {order}"), "2.0 is usual, f64::INFINITY the greatest magnitude");
             return Err(fail(fault));
         }
-        let axes: Vec<usize> = (0..crate::layout::MAX_RANK).collect();
-        let mut norms = Vec::with_capacity(self.len());
-        for (_, gradient) in self.iter() {
-            let value = gradient.value()?;
-            if value.count() > 0 {
-                let norm = on!(value.device(), norm(value, &axes[..value.rank()], false, order)).map_err(fail)?;
-                norms.push(Tensor::from_value(norm).item()?);
+        let groups = self.by_device()?;
+        let mut norms = Vec::with_capacity(groups.len());
+        for (device, group) in &groups {
+            let values = group.iter().map(|(_, value)| *value).filter(|value| value.count() > 0).collect::<Vec<_>>();
+            if !values.is_empty() {
+                norms.push(Tensor::from_value(common_norm(*device, &values, order).map_err(fail)?));
             }
         }
-        let pick = |choose: fn(f64, f64) -> bool| {
-            let better = |a: f64, &b: &f64| if a.is_nan() || choose(a, b) { a } else { b };
-            norms.first().map_or(0.0, |&first| norms.iter().fold(first, better))
-        };
-        Ok(match order {
-            f64::INFINITY => pick(|a, b| a > b),
-            f64::NEG_INFINITY => pick(|a, b| a < b),
-            _ => norms.iter().map(|norm| norm.powf(order)).sum::<f64>().powf(1.0 / order),
-        })
+        let Some(first) = norms.first() else { return Ok(Tensor::full([0; 0], 0.0, DType::F64)) };
+        let [_, ..] = &norms[1..] else { return Ok(first.clone()) };
+        let together: Vec<Tensor> = norms.iter().map(|norm| norm.clone().near(first)).collect();
+        let values = together.iter().map(Tensor::value).collect::<Result<Vec<_>>>()?;
+        let device = values[0].device();
+        Ok(Tensor::from_value(norm_of_norms(device, &values, order).map_err(fail)?))
     }
     /// Is every number finite?
     pub fn is_finite(&self) -> Result<bool> {
-        for (_, gradient) in self.iter() {
-            if super::apply::not_finite(gradient.value()?).is_some() {
+        for (device, group) in self.by_device()? {
+            let values: Vec<&Value> = group.into_iter().map(|(_, value)| value).collect();
+            if !on!(device, all_finite(&values)).map_err(fail)? {
                 return Ok(false);
             }
         }
@@ -275,6 +309,33 @@ impl Gradients {
         Ok(())
     }
 }
+
+/// The norm of values of one device together: a single f64 there.
+fn common_norm(device: Device, values: &[&Value], order: f64) -> Result<Value, Fault> {
+    if order == 2.0 {
+        let squares = on!(device, sum_of_squares(values))?;
+        return on!(device, formula(&Root {}, [&squares]));
+    }
+    let axes: Vec<usize> = (0..crate::layout::MAX_RANK).collect();
+    let norms = values.iter().map(|value| on!(device, norm(value, &axes[..value.rank()], false, order)));
+    let norms = norms.collect::<Result<Vec<_>, Fault>>()?;
+    norm_of_norms(device, &norms.iter().collect::<Vec<_>>(), order)
+}
+
+/// The norm of the numbers whose parts have these norms.
+fn norm_of_norms(device: Device, norms: &[&Value], order: f64) -> Result<Value, Fault> {
+    let row = |norm: &Value| {
+        let wide = on!(device, cast(norm, DType::F64))?;
+        let wide = on!(device, contiguous(&wide))?;
+        let layout = Layout::from_parts(Shape::new(&[1])?, &[1], wide.layout().offset());
+        wide.with_layout(layout)
+    };
+    let rows = norms.iter().map(|norm| row(norm)).collect::<Result<Vec<_>, Fault>>()?;
+    let all = on!(device, join(&rows.iter().collect::<Vec<_>>(), 0))?;
+    on!(device, norm(&all, &[0], false, order))
+}
+
+crate::formula_struct!([] Root root(x) () { sqrt(x) });
 
 fn fail(fault: Fault) -> Error {
     Error::new("gradients", fault)

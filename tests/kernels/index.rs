@@ -28,6 +28,27 @@ fn positions_count_from_either_end_and_faults_are_noted() {
 }
 
 #[test]
+fn names_do_not_count_from_the_end() {
+    for (list, fault) in [([0i64, 4, 2], u64::MAX), ([0, -1, 5], 9 << 40 | 1), ([1, 2, 5], 9 << 40 | 2)] {
+        let Some(names) = given(&list) else { return };
+        let found = in_every_order(|emulator| {
+            let (marks, words) = (emulator.buffer(&[0i64; 15]), emulator.buffer(&[u64::MAX; 2]));
+            let word = |at: usize| bytes(u64::from_ne_bytes(words.argument().try_into().unwrap()) + 8 * at as u64);
+            let count = [bytes(3i64), bytes(5i64)];
+            let looked = [&[names.argument()], &count[..], &[word(0), bytes(9u64)]].concat();
+            run(emulator, "names_i64", blocks(3), &looked);
+            let marked = [&[names.argument(), marks.argument()], &count[..], &[word(1), bytes(9u64)]].concat();
+            run(emulator, "one_hot_i64", blocks(3), &marked);
+            vec![words, marks]
+        })
+        .unwrap();
+        assert_eq!(found[0].read::<u64>(), [fault; 2]);
+        let marks: Vec<i64> = found[1].read();
+        assert!((0..15).all(|at| marks[at] == (list[at / 5] == at as i64 % 5) as i64));
+    }
+}
+
+#[test]
 fn slices_are_chosen_in_words_of_every_size() {
     for (outer, size, count, inner) in [(1, 50, 33, 16), (3, 7, 5, 4), (2, 4, 9, 1)] {
         let index = positions(count, size, 41);
@@ -169,11 +190,15 @@ fn labels_are_marked_and_counted() {
     let Some(at) = given(&labels) else { return };
     let found = in_every_order(|emulator| {
         let (marks, counts) = (emulator.buffer(&vec![0i64; 7700]), emulator.buffer(&[0i64; 11]));
-        run(emulator, "one_hot_i64", blocks(700), &[at.argument(), marks.argument(), bytes(700i64), bytes(11i64)]);
+        let word = emulator.buffer(&[u64::MAX]);
+        let mut arguments = vec![at.argument(), marks.argument(), bytes(700i64), bytes(11i64)];
+        arguments.extend([word.argument(), bytes(3u64)]);
+        run(emulator, "one_hot_i64", blocks(700), &arguments);
         run(emulator, "count_i64", blocks(700), &[at.argument(), counts.argument(), bytes(700i64)]);
-        vec![marks, counts]
+        vec![marks, counts, word]
     })
     .unwrap();
+    assert_eq!(found[2].read::<u64>(), [u64::MAX]);
     let marks: Vec<i64> = found[0].read();
     assert!((0..7700).all(|i| marks[i] == (labels[i / 11] == (i % 11) as i64) as i64));
     let counts: Vec<i64> = found[1].read();

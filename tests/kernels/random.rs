@@ -136,13 +136,23 @@ fn coins_fall_as_on_the_cpu() {
     assert!(found.iter().enumerate().all(|(i, &x)| x == ((single(DRAW, i) as u64) < threshold) as u8));
     let chances: Vec<f64> = Random(31).list::<f64>(1500).iter().map(|x| x.abs()).collect();
     let at = given(&chances).unwrap();
-    let found: Vec<u8> = made("bernoulli_of_f64", 1500, &[at.argument()], &[]).unwrap();
+    let word = given(&[u64::MAX]).unwrap();
+    let check = [word.argument(), bytes(5u64)];
+    let found: Vec<u8> = made("bernoulli_of_f64", 1500, &[at.argument()], &check).unwrap();
+    assert_eq!(word.read::<u64>(), [u64::MAX]);
     assert!(
         found
             .iter()
             .enumerate()
             .all(|(i, &x)| x == ((single(DRAW, i) as f64) < chances[i] * (1u64 << 32) as f64) as u8)
     );
+    for (wrong, place) in [(f64::NAN, 1499), (1.0001, 700), (-1e-9, 3)] {
+        let mut chances = chances.clone();
+        chances[place] = wrong;
+        let at = given(&chances).unwrap();
+        made::<u8>("bernoulli_of_f64", 1500, &[at.argument()], &check).unwrap();
+        assert_eq!(word.read::<u64>(), [5 << 40 | place as u64], "{wrong}");
+    }
 }
 
 fn thinned<T: Number>() {

@@ -6,6 +6,7 @@ use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::accumulate::{Accumulate, repeated_axes};
 use crate::device::copy::Arrange;
+use crate::device::elementwise::Elementwise;
 use crate::device::reduce::Reduce;
 use crate::error::Fault;
 use crate::layout::{DType, Element, Layout, Shape, dispatch_float};
@@ -35,17 +36,30 @@ impl Accumulate for Cpu {
         sum.with_layout(Layout::contiguous(*shape))
     }
 
-    fn sum_of_squares(&self, x: &Value) -> Result<f64, Fault> {
-        let x = if x.dtype() == DType::F64 { x.clone() } else { self.cast(x, DType::F32)? };
-        let x = self.contiguous(&x)?;
-        dispatch_float!(x.dtype(), T => {
-            let numbers = x.dense::<T>()?;
-            let chunks = parallel::collect(numbers.len().div_ceil(CHUNK), CHUNK, |part| {
-                let end = numbers.len().min((part + 1) * CHUNK);
-                simd::run(Squares { numbers: &numbers[part * CHUNK..end] })
-            });
-            Ok(chunks.iter().sum())
-        }, else Err(Fault::defect("squares of numbers that are no floats")))
+    fn sum_of_squares(&self, values: &[&Value]) -> Result<Value, Fault> {
+        let mut sum = 0.0;
+        for value in values {
+            sum += squares(value)?;
+        }
+        Value::build::<f64>(Shape::new(&[])?, |out| out.fill(sum))
+    }
+
+    fn shrunk(&self, values: &[&Value], norm: &Value, limit: f64) -> Result<Vec<Value>, Fault> {
+        let norm = norm.dense::<f64>()?.first().copied().unwrap_or(0.0);
+        let factor = limit / (norm + 1e-6);
+        if factor >= 1.0 {
+            return Ok(values.iter().map(|&value| value.clone()).collect());
+        }
+        values.iter().map(|value| self.formula(&Shrink { factor }, [value])).collect()
+    }
+
+    fn all_finite(&self, values: &[&Value]) -> Result<bool, Fault> {
+        for value in values {
+            if self.first_not_finite(value)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn first_not_finite(&self, x: &Value) -> Result<Option<(usize, f64)>, Fault> {
@@ -65,6 +79,22 @@ impl Accumulate for Cpu {
             }))
         }, else Ok(None))
     }
+}
+
+crate::formula_struct!([] Shrink shrink(x) (factor) { x * factor });
+
+/// The sum of the squares of a value.
+fn squares(x: &Value) -> Result<f64, Fault> {
+    let x = if x.dtype() == DType::F64 { x.clone() } else { Cpu.cast(x, DType::F32)? };
+    let x = Cpu.contiguous(&x)?;
+    dispatch_float!(x.dtype(), T => {
+        let numbers = x.dense::<T>()?;
+        let chunks = parallel::collect(numbers.len().div_ceil(CHUNK), CHUNK, |part| {
+            let end = numbers.len().min((part + 1) * CHUNK);
+            simd::run(Squares { numbers: &numbers[part * CHUNK..end] })
+        });
+        Ok(chunks.iter().sum())
+    }, else Err(Fault::defect("squares of numbers that are no floats")))
 }
 
 /// Elements that are looked at together for one that is not finite.
@@ -177,7 +207,7 @@ mod tests {
         for count in [0, 1, LANES - 1, LANES, LANES + 1, CHUNK + 7] {
             let numbers: Vec<f32> = (0..count).map(|i| (i % 100) as f32 - 50.0).collect();
             let sum = numbers.iter().map(|x| f64::from(x * x)).sum::<f64>();
-            assert_eq!(Cpu.sum_of_squares(&value(&numbers)).expect("a sum"), sum, "{count}");
+            assert_eq!(squares(&value(&numbers)).expect("a sum"), sum, "{count}");
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Faults {
 /// One of them.
 struct Note {
     numbers: Value,
-    /// What is wrong with a number, at a flat place.
+    /// What is wrong with a number (the bits of one that is a float), at a flat place.
     explain: Box<dyn Fn(i64, usize) -> Fault + Send>,
     when: u64,
 }
@@ -54,7 +54,7 @@ const KEPT: usize = 64;
 const PLACE: u32 = 40;
 
 impl Cuda {
-    /// The word for the next check of some dense i64, and the number of that check.
+    /// The word for the next check of some dense i64 or f64, and the number of that check.
     pub(super) fn next_check(
         self,
         numbers: &Value,
@@ -86,7 +86,11 @@ impl Cuda {
         let mut faults = lock(&self.0.faults);
         let Some(word) = faults.word.clone().filter(|_| !faults.notes.is_empty()) else { return Ok(()) };
         let single = |value: &Value| -> Result<i64, Fault> {
-            Ok(self.fetch(value)?.dense::<i64>()?.first().copied().unwrap_or(0))
+            let here = self.fetch(value)?;
+            Ok(match value.dtype() {
+                DType::F64 => here.dense::<f64>()?.first().map_or(0, |number| number.to_bits() as i64),
+                _ => here.dense::<i64>()?.first().copied().unwrap_or(0),
+            })
         };
         let found = single(&word)? as u64;
         let notes = std::mem::take(&mut faults.notes);

@@ -72,27 +72,20 @@ impl Cuda {
         call.long(size as i64).write(&word).long(check as i64).over(index.count())?;
         Ok(out)
     }
-    /// The least and the greatest of whole numbers: a read.
-    fn bounds(self, numbers: &Value) -> Result<Option<[i64; 2]>, Fault> {
+    /// The greatest of whole numbers, where there are any: a read.
+    fn greatest(self, numbers: &Value) -> Result<Option<i64>, Fault> {
         if numbers.count() == 0 {
             return Ok(None);
         }
         let axes: Vec<usize> = (0..numbers.rank()).collect();
-        let end = |greatest: bool| {
-            let end = self.bring_back(&self.extreme(numbers, &axes, false, greatest)?)?;
-            Ok::<i64, Fault>(end.dense::<i64>()?.first().copied().unwrap_or(0))
-        };
-        Ok(Some([end(false)?, end(true)?]))
+        let most = self.bring_back(&self.extreme(numbers, &axes, false, true)?)?;
+        Ok(most.dense::<i64>()?.first().copied())
     }
-    /// A fault where a number is no name of `count` things.
-    fn named(self, numbers: &Value, what: &str, count: usize) -> Result<(), Fault> {
-        match self.bounds(numbers)? {
-            Some([least, most]) if least < 0 || most >= count as i64 => {
-                let here = self.bring_back(numbers)?;
-                Err(no_name(here.dense::<i64>()?, here.shape(), what, count))
-            }
-            _ => Ok(()),
-        }
+    /// For a kernel that checks names of `count` things: where it tells, and which check this is. A bad one is found out at the
+    /// next read.
+    fn naming(self, numbers: &Value, what: &'static str, count: usize) -> Result<(Value, u64), Fault> {
+        let shape = *numbers.shape();
+        self.next_check(numbers, move |number, place| no_name(number, place, &shape, what, count))
     }
     /// For a sum of products of positions, the next position that goes where each goes.
     fn chains(self, index: &Value) -> Result<Value, Fault> {
@@ -213,21 +206,27 @@ impl Index for Cuda {
         flat.ok_or_else(|| Fault::value("no positions are given", "give a tensor of positions for each leading axis"))
     }
     fn names(&self, x: &Value, count: usize) -> Result<(), Fault> {
-        self.named(&self.whole_numbers(x, "ids")?, "ids", count)
+        let ids = self.whole_numbers(x, "ids")?;
+        let (word, check) = self.naming(&ids, "ids", count)?;
+        let call = self.index_kernel("names_i64")?.read(&ids).long(ids.count() as i64).long(count as i64);
+        call.write(&word).long(check as i64).over(ids.count())
     }
     fn one_hot(&self, labels: &Value, classes: Option<usize>) -> Result<Value, Fault> {
         let labels = self.whole_numbers(labels, "labels")?;
-        let classes = match (classes, self.bounds(&labels)?) {
-            (Some(classes), _) => classes,
-            (None, Some([_, most])) => most.max(0) as usize + 1,
-            (None, None) => {
-                return Err(Fault::value("the number of classes of no labels is unknown", "give it: one_hot(10)"));
-            }
+        let classes = match classes {
+            Some(classes) => classes,
+            None => match self.greatest(&labels)? {
+                Some(most) => most.max(0) as usize + 1,
+                None => {
+                    return Err(Fault::value("the number of classes of no labels is unknown", "give it: one_hot(10)"));
+                }
+            },
         };
-        self.named(&labels, "labels", classes)?;
+        // What is made from here on fails with a bad label.
+        let (word, check) = self.naming(&labels, "labels", classes)?;
         let out = self.full(Shape::new(&[labels.dims(), &[classes]].concat())?, DType::I64, 0.0)?;
         let call = self.index_kernel("one_hot_i64")?.read(&labels).write(&out).long(labels.count() as i64);
-        call.long(classes as i64).over(labels.count())?;
+        call.long(classes as i64).write(&word).long(check as i64).over(labels.count())?;
         Ok(out)
     }
     lacking! {

@@ -34,6 +34,7 @@ use crate::layout::{DType, Layout, Shape};
 use driver::Gpu;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One GPU that has been opened, as a set of kernels. [`Device::cuda`] makes it.
@@ -51,6 +52,8 @@ struct Opened {
     kernels: module::Kernels,
     faults: Mutex<faults::Faults>,
     clock: faults::Clock,
+    /// How often numbers were read.
+    reads: AtomicU64,
 }
 
 static OPENED: Mutex<Vec<Cuda>> = Mutex::new(Vec::new());
@@ -82,6 +85,7 @@ impl Cuda {
             kernels: module::Kernels::default(),
             faults: Mutex::default(),
             clock: faults::Clock::default(),
+            reads: AtomicU64::new(0),
             gpu,
         };
         let cuda = Cuda(Box::leak(Box::new(made)));

@@ -8,7 +8,6 @@ use crate::device::copy::Arrange;
 use crate::device::random::{
     Draw, Generate, Thinning, check_chance, check_integers, check_normal, check_uniform, no_float, threshold,
 };
-use crate::device::reduce::Reduce;
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
@@ -62,17 +61,14 @@ impl Generate for Cuda {
             return no_float(dtype);
         }
         let chances = self.contiguous(&self.cast(chances, DType::F64)?)?;
-        if chances.count() > 0 {
-            // A read: whether these are chances cannot be known before they are computed.
-            let axes: Vec<usize> = (0..chances.rank()).collect();
-            for greatest in [false, true] {
-                let end = self.bring_back(&self.extreme(&chances, &axes, false, greatest)?)?;
-                end.dense::<f64>()?.iter().try_for_each(|&chance| check_chance(chance))?;
-            }
-        }
+        // Whether these are chances is found out at the next read.
+        let explain =
+            |bits: i64, _| check_chance(f64::from_bits(bits as u64)).err().unwrap_or_else(|| Fault::defect("a chance"));
+        let (word, check) = self.next_check(&chances, explain)?;
         let out = self.blank(*chances.shape(), DType::U8)?;
         let call = self.call(self.kernel(&RANDOM, "bernoulli_of_f64")?).read(&chances).write(&out);
-        call.long(out.count() as i64).block(&words(draw)).over(out.count())?;
+        let call = call.long(out.count() as i64).block(&words(draw)).write(&word).long(check as i64);
+        call.over(out.count())?;
         self.cast(&out, dtype)
     }
     fn thin(&self, x: &Value, thinning: Thinning, draw: Draw) -> Result<Value, Fault> {

@@ -10,6 +10,7 @@ use crate::device::{Value, on};
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 
 /// Bytes of one half.
 const HALF: usize = 4 << 20;
@@ -124,6 +125,10 @@ impl Cuda {
         };
         work(staging)
     }
+    /// How often numbers were read from this GPU since it was opened.
+    pub(in crate::device) fn reads(self) -> u64 {
+        self.0.reads.load(Ordering::Relaxed)
+    }
     /// A value of the CPU, copied to this GPU.
     pub(in crate::device) fn take_in(self, value: &Value) -> Result<Value, Fault> {
         let (value, first, span) = compact(value)?;
@@ -158,6 +163,7 @@ impl Cuda {
     /// The same without a question whether it is right.
     pub(super) fn fetch(self, value: &Value) -> Result<Value, Fault> {
         update::launch_waiting()?;
+        self.0.reads.fetch_add(1, Ordering::Relaxed);
         let (value, first, span) = compact(value)?;
         let (dtype, size) = (value.dtype(), value.dtype().size());
         let mut here = Value::blank(Shape::new(&[span])?, dtype)?;

@@ -117,7 +117,8 @@ pub(super) fn names(x: &Value, what: &str, count: usize) -> Result<(), Fault> {
     if numbers.is_empty() || (least >= 0 && most < count as i64) {
         return Ok(());
     }
-    Err(no_name(numbers, names.shape(), what, count))
+    let at = numbers.iter().position(|&x| x < 0 || x >= count as i64).unwrap_or(0);
+    Err(no_name(numbers[at], at, names.shape(), what, count))
 }
 
 pub(super) fn count(x: &Value, weights: Option<&Value>, least: usize) -> Result<Value, Fault> {
