@@ -229,8 +229,8 @@ impl Gradients {
         Ok(norm)
     }
     /// The values of all gradients with their places, oldest first, by the devices they are on.
-    fn by_device(&self) -> Result<Vec<(Device, Vec<(usize, &Value)>)>> {
-        let mut groups: Vec<(Device, Vec<(usize, &Value)>)> = Vec::new();
+    fn by_device(&self) -> Result<Vec<(Device, Placed<'_>)>> {
+        let mut groups: Vec<(Device, Placed<'_>)> = Vec::new();
         for (place, entry) in self.entries.iter().enumerate().rev() {
             let value = entry.gradient.value()?;
             match groups.iter_mut().find(|(device, _)| *device == value.device()) {
@@ -309,6 +309,9 @@ impl Gradients {
         Ok(())
     }
 }
+
+/// Values with their places among the entries.
+type Placed<'a> = Vec<(usize, &'a Value)>;
 
 /// The norm of values of one device together: a single f64 there.
 fn common_norm(device: Device, values: &[&Value], order: f64) -> Result<Value, Fault> {
