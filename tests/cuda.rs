@@ -211,7 +211,7 @@ fn a_step_of_training_reads_nothing() -> Result<()> {
         let (mut losses, mut norms) = (Vec::new(), Vec::new());
         let reads = device.reads();
         for _ in 0..3 {
-            let y = (&model.drop).forward(&model.table.forward(&ids)).mean_over(1);
+            let y = model.drop.forward(&model.table.forward(&ids)).mean_over(1);
             let loss = cross_entropy(&model.last.forward(&y), &labels);
             let mut gradients = loss.backward()?;
             norms.push(gradients.clip_norm_unread(0.5, 2.0)?);
