@@ -6,7 +6,7 @@ mod emulator;
 
 use chainrule::nn::{Dropout, Embedding, Init, Layer, Linear};
 use chainrule::optim::{Adam, AdamW, Optimizer};
-use chainrule::{DType, Device, ErrorKind, Random, Result, Tensor, cross_entropy, module, mse_loss};
+use chainrule::{DType, Device, ErrorKind, Random, Recurrence, Result, Tensor, cross_entropy, module, mse_loss};
 
 /// The device, in the process that runs on the stand-in driver; nothing in the one that starts it.
 fn device(test: &str) -> Option<Device> {
@@ -291,6 +291,50 @@ fn a_model_trains_there_as_it_does_here() -> Result<()> {
     }
     // The same bits once more.
     assert_eq!(run(device)?, (losses, weights));
+    Ok(())
+}
+
+/// Larger hidden states than one block takes: a product and a kernel for each step.
+#[test]
+fn a_large_state_goes_step_by_step() -> Result<()> {
+    let Some(device) = device("a_large_state_goes_step_by_step") else { return Ok(()) };
+    const HIDDEN: usize = 66;
+    for (gates, kind) in [(1, "rnn_tanh"), (3, "gru"), (4, "lstm")] {
+        let run = |device: Device| -> Result<Vec<Tensor>> {
+            let mut random = Random::new(6);
+            let mut made =
+                |sizes: &[usize], scale: f64| (Tensor::normal(sizes, 0.0, scale, &mut random).to(device)).variable();
+            let all = [
+                made(&[2, 3, 2], 1.0),
+                made(&[3, HIDDEN], 1.0),
+                made(&[3, HIDDEN], 1.0),
+                made(&[gates * HIDDEN, 2], 0.5),
+                made(&[gates * HIDDEN, HIDDEN], 0.1),
+                made(&[gates * HIDDEN], 0.5),
+                made(&[gates * HIDDEN], 0.5),
+            ];
+            let [input, hidden, cell, weight_input, weight_hidden, bias, inner_bias] = &all;
+            let weights = Recurrence::new(weight_input, weight_hidden).biases(bias, inner_bias);
+            let weights = weights.reversed(gates != 1).lengths(&[2, 0, 1]);
+            let results: Vec<Tensor> = match kind {
+                "lstm" => input.lstm(hidden, cell, &weights).into(),
+                "gru" => input.gru(hidden, &weights).into(),
+                _ => input.rnn_tanh(hidden, &weights).into(),
+            };
+            let loss = results.iter().fold(Tensor::from(0.0).to(device), |sum, result| sum + result.square().sum());
+            let gradients = loss.backward()?;
+            let gradients = all.iter().filter_map(|leaf| gradients.get(leaf).cloned());
+            Ok(results.iter().cloned().chain(gradients).map(|x| x.to(Device::Cpu)).collect())
+        };
+        let (there, here) = (run(device)?, run(Device::Cpu)?);
+        assert!(there.len() == here.len() && here.len() > 7, "{kind}");
+        for (which, (there, here)) in there.iter().zip(&here).enumerate() {
+            assert!(
+                there.is_close(here, 1e-4, 1e-4).all().item()? == 1.0,
+                "{kind}, {which}: {there}, on the CPU {here}"
+            );
+        }
+    }
     Ok(())
 }
 

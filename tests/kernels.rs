@@ -23,6 +23,8 @@ mod matmul;
 mod mistakes;
 #[path = "kernels/random.rs"]
 mod random;
+#[path = "kernels/recurrent.rs"]
+mod recurrent;
 #[path = "kernels/reduce.rs"]
 mod reduce;
 #[path = "kernels/rotary.rs"]

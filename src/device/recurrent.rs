@@ -2,6 +2,7 @@
 
 use super::Value;
 use crate::error::Fault;
+use crate::layout::DType;
 
 /// What a step makes of its gates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,4 +114,128 @@ pub trait Recur {
         arriving: [&Value; 3],
         wanted: RecurrentWanted,
     ) -> Result<RecurrentGradients, Fault>;
+}
+
+/// The sizes of a recurrence whose operands fit each other.
+#[derive(Clone, Copy)]
+pub(in crate::device) struct Sizes {
+    pub(in crate::device) steps: usize,
+    pub(in crate::device) batch: usize,
+    pub(in crate::device) input: usize,
+    pub(in crate::device) hidden: usize,
+    /// The size of a result.
+    pub(in crate::device) out: usize,
+    /// All gates of one sequence in one step.
+    pub(in crate::device) gates: usize,
+}
+
+impl Sizes {
+    pub(in crate::device) fn new(of: &Recurring<'_>) -> Result<Sizes, Fault> {
+        let (&[steps, batch, input], &[gates, out]) = (of.input.dims(), of.weight_hidden.dims()) else {
+            return Err(Fault::defect("a recurrence over operands of other ranks"));
+        };
+        let sizes = Sizes { steps, batch, input, hidden: gates / of.gates.count(), out, gates };
+        let projected = of.projection.map_or(sizes.hidden, |projection| projection.dims()[0]);
+        let fits = [
+            of.hidden.dims() == [batch, out],
+            of.cell.is_some() == (of.gates == Gates::Lstm),
+            of.cell.is_none_or(|cell| cell.dims() == [batch, sizes.hidden]),
+            of.weight_input.dims() == [gates, input],
+            of.biases.is_none_or(|biases| biases.iter().all(|bias| bias.dims() == [gates])),
+            of.projection.is_none_or(|projection| projection.dims() == [out, sizes.hidden]),
+            projected == out && sizes.hidden * of.gates.count() == gates,
+            of.lengths.is_none_or(|lengths| lengths.len() == batch),
+        ];
+        if fits.contains(&false) {
+            return Err(Fault::defect("the operands of a recurrence do not fit each other"));
+        }
+        Ok(sizes)
+    }
+    /// Rows of all steps.
+    pub(in crate::device) fn rows(&self) -> usize {
+        self.steps * self.batch
+    }
+}
+
+/// Only floats recur.
+pub(in crate::device) fn no_recurrence(dtype: DType) -> Fault {
+    Fault::dtype(format!("a recurrent layer over {dtype} numbers"), "convert to a float first: x.to_dtype(DType::F32)")
+}
+
+/// The operands as a device computes with them.
+pub(in crate::device) struct Owned {
+    input: Value,
+    hidden: Value,
+    cell: Option<Value>,
+    weight_input: Value,
+    weight_hidden: Value,
+    biases: Option<[Value; 2]>,
+    projection: Option<Value>,
+}
+
+impl Owned {
+    /// Each of them made what the device wants it to be.
+    pub(in crate::device) fn new(
+        from: &Recurring<'_>,
+        made: impl Fn(&Value) -> Result<Value, Fault>,
+    ) -> Result<Owned, Fault> {
+        Ok(Owned {
+            input: made(from.input)?,
+            hidden: made(from.hidden)?,
+            cell: from.cell.map(&made).transpose()?,
+            weight_input: made(from.weight_input)?,
+            weight_hidden: made(from.weight_hidden)?,
+            biases: match from.biases {
+                Some([input, hidden]) => Some([made(input)?, made(hidden)?]),
+                None => None,
+            },
+            projection: from.projection.map(&made).transpose()?,
+        })
+    }
+    pub(in crate::device) fn operands<'a>(&'a self, from: &Recurring<'a>) -> Recurring<'a> {
+        Recurring {
+            input: &self.input,
+            hidden: &self.hidden,
+            cell: self.cell.as_ref(),
+            weight_input: &self.weight_input,
+            weight_hidden: &self.weight_hidden,
+            biases: self.biases.as_ref().map(|[input, hidden]| [input, hidden]),
+            projection: self.projection.as_ref(),
+            ..*from
+        }
+    }
+}
+
+impl Recurred {
+    /// The results made something else, but for what is kept.
+    pub(in crate::device) fn map(self, made: impl Fn(&Value) -> Result<Value, Fault>) -> Result<Recurred, Fault> {
+        Ok(Recurred {
+            output: made(&self.output)?,
+            hidden: made(&self.hidden)?,
+            cell: self.cell.as_ref().map(made).transpose()?,
+            kept: self.kept,
+        })
+    }
+}
+
+impl RecurrentGradients {
+    /// All of them made something else.
+    pub(in crate::device) fn map(
+        self,
+        made: impl Fn(&Value) -> Result<Value, Fault>,
+    ) -> Result<RecurrentGradients, Fault> {
+        let each = |value: Option<Value>| value.as_ref().map(&made).transpose();
+        Ok(RecurrentGradients {
+            input: each(self.input)?,
+            hidden: each(self.hidden)?,
+            cell: each(self.cell)?,
+            weight_input: each(self.weight_input)?,
+            weight_hidden: each(self.weight_hidden)?,
+            biases: match self.biases {
+                Some([input, hidden]) => Some([made(&input)?, made(&hidden)?]),
+                None => None,
+            },
+            projection: each(self.projection)?,
+        })
+    }
 }

@@ -4,7 +4,6 @@ use super::Cuda;
 use crate::device::Value;
 use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::device::factor::{Factor, Lu, Side};
-use crate::device::recurrent::{Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
 use crate::device::sample::{Sample, Sampling};
 use crate::device::scan::Scan;
 use crate::device::sort::{Distinct, Sort};
@@ -49,13 +48,6 @@ impl Sample for Cuda {
         sample(&Value, &Value, Sampling) -> Value;
         sample_gradient(&Value, &Value, &Shape, Sampling) -> Value;
         sample_grid_gradient(&Value, &Value, &Value, Sampling) -> Value;
-    }
-}
-
-impl Recur for Cuda {
-    lacking! {
-        recur(&Recurring<'_>, bool) -> Recurred;
-        recur_gradient(&Recurring<'_>, &[&Value], [&Value; 3], RecurrentWanted) -> RecurrentGradients;
     }
 }
 

@@ -21,6 +21,7 @@ mod matmul;
 mod memory;
 mod module;
 mod random;
+mod recurrent;
 mod reduce;
 mod rotary;
 mod rows;

@@ -29,7 +29,9 @@ use super::gemm::{self, Lines, Packed, Product};
 use super::real::Real;
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::recurrent::{Gates, Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring};
+use crate::device::recurrent::{
+    Gates, Owned, Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring, Sizes, no_recurrence,
+};
 use crate::error::Fault;
 use crate::layout::DType;
 
@@ -40,7 +42,7 @@ impl<T: Real + gemm::Real + gemm::Widen<T>> Float for T {}
 impl Recur for Cpu {
     fn recur(&self, operands: &Recurring<'_>, keep: bool) -> Result<Recurred, Fault> {
         let dtype = operands.input.dtype();
-        let owned = Owned::new(operands)?;
+        let owned = Owned::new(operands, dense)?;
         let operands = owned.operands(operands);
         match dtype {
             DType::F64 => forward::run::<f64>(&Problem::new(&operands)?, keep),
@@ -48,12 +50,7 @@ impl Recur for Cpu {
             _ => {
                 // What is kept stays in f32, so that the way back starts from unrounded numbers.
                 let run = forward::run::<f32>(&Problem::new(&operands)?, keep)?;
-                Ok(Recurred {
-                    output: self.cast(&run.output, dtype)?,
-                    hidden: self.cast(&run.hidden, dtype)?,
-                    cell: run.cell.map(|cell| self.cast(&cell, dtype)).transpose()?,
-                    kept: run.kept,
-                })
+                run.map(|value| self.cast(value, dtype))
             }
         }
     }
@@ -66,7 +63,7 @@ impl Recur for Cpu {
         wanted: RecurrentWanted,
     ) -> Result<RecurrentGradients, Fault> {
         let dtype = operands.input.dtype();
-        let owned = Owned::new(operands)?;
+        let owned = Owned::new(operands, dense)?;
         let operands = owned.operands(operands);
         let [output, hidden, cell] = arriving;
         let (output, hidden, cell) = (dense(output)?, dense(hidden)?, dense(cell)?);
@@ -76,20 +73,7 @@ impl Recur for Cpu {
             DType::F32 => backward::run::<f32>(&Problem::new(&operands)?, kept, arriving, wanted),
             _ => {
                 let wide = backward::run::<f32>(&Problem::new(&operands)?, kept, arriving, wanted)?;
-                let narrow = |value: Option<Value>| value.map(|value| self.cast(&value, dtype)).transpose();
-                let biases = match wide.biases {
-                    Some([input, hidden]) => Some([self.cast(&input, dtype)?, self.cast(&hidden, dtype)?]),
-                    None => None,
-                };
-                Ok(RecurrentGradients {
-                    input: narrow(wide.input)?,
-                    hidden: narrow(wide.hidden)?,
-                    cell: narrow(wide.cell)?,
-                    weight_input: narrow(wide.weight_input)?,
-                    weight_hidden: narrow(wide.weight_hidden)?,
-                    biases,
-                    projection: narrow(wide.projection)?,
-                })
+                wide.map(|value| self.cast(value, dtype))
             }
         }
     }
@@ -100,71 +84,11 @@ fn dense(x: &Value) -> Result<Value, Fault> {
     match x.dtype() {
         DType::F32 | DType::F64 => Cpu.contiguous(x),
         half if half.is_half() => Cpu.contiguous(&Cpu.cast(x, DType::F32)?),
-        other => Err(Fault::dtype(
-            format!("a recurrent layer over {other} numbers"),
-            "convert to a float first: x.to_dtype(DType::F32)",
-        )),
+        other => Err(no_recurrence(other)),
     }
-}
-
-/// The operands, row-major and in the type that is computed in.
-struct Owned {
-    input: Value,
-    hidden: Value,
-    cell: Option<Value>,
-    weight_input: Value,
-    weight_hidden: Value,
-    biases: Option<[Value; 2]>,
-    projection: Option<Value>,
-}
-
-impl Owned {
-    fn new(from: &Recurring<'_>) -> Result<Owned, Fault> {
-        Ok(Owned {
-            input: dense(from.input)?,
-            hidden: dense(from.hidden)?,
-            cell: from.cell.map(dense).transpose()?,
-            weight_input: dense(from.weight_input)?,
-            weight_hidden: dense(from.weight_hidden)?,
-            biases: match from.biases {
-                Some([input, hidden]) => Some([dense(input)?, dense(hidden)?]),
-                None => None,
-            },
-            projection: from.projection.map(dense).transpose()?,
-        })
-    }
-    fn operands<'a>(&'a self, from: &Recurring<'a>) -> Recurring<'a> {
-        Recurring {
-            input: &self.input,
-            hidden: &self.hidden,
-            cell: self.cell.as_ref(),
-            weight_input: &self.weight_input,
-            weight_hidden: &self.weight_hidden,
-            biases: self.biases.as_ref().map(|[input, hidden]| [input, hidden]),
-            projection: self.projection.as_ref(),
-            ..*from
-        }
-    }
-}
-
-/// The sizes of the problem.
-#[derive(Clone, Copy)]
-struct Sizes {
-    steps: usize,
-    batch: usize,
-    input: usize,
-    hidden: usize,
-    /// The size of a result.
-    out: usize,
-    /// All gates of one sequence in one step.
-    gates: usize,
 }
 
 impl Sizes {
-    /// Rows of all steps.
-    fn rows(&self) -> usize {
-        self.steps * self.batch
-    }
     /// Sequences that go through all steps together. More of them read the weights less often; fewer give more tasks.
     fn block(&self) -> usize {
         /// A multiple of what a register tile takes.
@@ -199,27 +123,9 @@ struct Problem<'a, T> {
 
 impl<'a, T: Float> Problem<'a, T> {
     fn new(from: &Recurring<'a>) -> Result<Problem<'a, T>, Fault> {
-        let (&[steps, batch, input], &[gates, out]) = (from.input.dims(), from.weight_hidden.dims()) else {
-            return Err(Fault::defect("a recurrence over operands of other ranks"));
-        };
-        let sizes = Sizes { steps, batch, input, hidden: gates / from.gates.count(), out, gates };
-        let projected = from.projection.map_or(sizes.hidden, |projection| projection.dims()[0]);
-        let fits = [
-            from.hidden.dims() == [batch, out],
-            from.cell.is_some() == (from.gates == Gates::Lstm),
-            from.cell.is_none_or(|cell| cell.dims() == [batch, sizes.hidden]),
-            from.weight_input.dims() == [gates, input],
-            from.biases.is_none_or(|biases| biases.iter().all(|bias| bias.dims() == [gates])),
-            from.projection.is_none_or(|projection| projection.dims() == [out, sizes.hidden]),
-            projected == out && sizes.hidden * from.gates.count() == gates,
-            from.lengths.is_none_or(|lengths| lengths.len() == batch),
-        ];
-        if fits.contains(&false) {
-            return Err(Fault::defect("the operands of a recurrence do not fit each other"));
-        }
         Ok(Problem {
             kind: from.gates,
-            sizes,
+            sizes: Sizes::new(from)?,
             input: from.input.dense()?,
             hidden: from.hidden.dense()?,
             cell: from.cell.map(Value::dense).transpose()?,
