@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example 04_mlp
 //! cargo run --release --example 04_mlp -- --data points.csv     # with a header; the last column is the class
+//! cargo run --release --features cuda --example 04_mlp -- --device cuda
 //! ```
 //!
 //! It prints (the points are made from a seed; the picture shows what the model says of each place):
@@ -24,7 +25,7 @@ use chainrule::data::{Examples, Table};
 use chainrule::loss::cross_entropy;
 use chainrule::nn::{Init, Layer, Linear, Module};
 use chainrule::optim::{Adam, Optimizer};
-use chainrule::{Error, Fault, Result, Tensor, module, no_grad};
+use chainrule::{Device, Error, Fault, Result, Tensor, module, no_grad};
 
 /// Two hidden layers of 64.
 struct Mlp {
@@ -65,11 +66,12 @@ fn main() -> Result<()> {
         Some(path) => read(&path)?,
         None => spirals(600, 2, 0.02, 1)?,
     };
-    let (x, y) = (examples.input(), examples.target());
+    let device = common::device()?;
+    let (x, y) = (&examples.input().to(device), &examples.target().to(device));
     let [_, inputs] = x.dims()?;
     let classes = y.max().item()? as usize + 1;
 
-    let mut model = Mlp::new(inputs, classes, &mut Init::new().seed(1));
+    let mut model = Mlp::new(inputs, classes, &mut Init::on(&device).seed(1));
     let mut optimizer = Adam::new(0.01);
     let steps = common::steps(1000, 200);
     for step in 0..=steps {
@@ -82,7 +84,7 @@ fn main() -> Result<()> {
     }
 
     if inputs == 2 && classes == 2 {
-        draw(&model)?;
+        draw(&model, device)?;
     }
     let right = common::accuracy(&no_grad(|| model.forward(x)), y)?;
     println!("accuracy {right:.1} %");
@@ -91,14 +93,14 @@ fn main() -> Result<()> {
 }
 
 /// What the model says of each place between -1.1 and 1.1.
-fn draw(model: &Mlp) -> Result<()> {
+fn draw(model: &Mlp, device: Device) -> Result<()> {
     let (width, height) = (56, 24);
     let place = |i: usize, count: usize| 1.1 * (2.0 * i as f32 / (count - 1) as f32 - 1.0);
     let grid: Vec<f32> = (0..height)
         .flat_map(|row| (0..width).flat_map(move |column| [place(column, width), -place(row, height)]))
         .collect();
-    let arms =
-        no_grad(|| model.forward(&Tensor::from_vec(grid, [width * height, 2])?).argmax_over(-1).to_vec::<i64>())?;
+    let places = Tensor::from_vec(grid, [width * height, 2])?.to(device);
+    let arms = no_grad(|| model.forward(&places).argmax_over(-1).to_vec::<i64>())?;
     for row in arms.chunks(width) {
         println!("{}", row.iter().map(|&arm| if arm == 0 { '.' } else { '#' }).collect::<String>());
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example 05_convolution
+//! cargo run --release --features cuda --example 05_convolution -- --device cuda
 //! cargo run --release --example 05_convolution -- --data pictures.npz    # `images` [N, channels, height, width], `labels` [N]
 //! ```
 //!
@@ -120,7 +121,7 @@ fn train(name: &str, mut model: Sequential, [train, test]: [&(Tensor, Tensor); 2
     let mut schedule = Cosine::new((epochs * batches) as u64).start(&mut optimizer);
     let mut order = Random::new(7);
     for epoch in 0..epochs {
-        let shuffled = Tensor::permutation(count, &mut order);
+        let shuffled = Tensor::permutation(count, &mut order).to(train.0.device()?);
         let mut total = 0.0;
         for step in 0..batches {
             let rows = shuffled.narrow(0, step * batch, batch);
@@ -153,10 +154,12 @@ fn main() -> Result<()> {
         }
         None => (common::pictures(2000, 1)?, common::pictures(500, 2)?),
     };
+    let device = common::device()?;
+    let [seen, unseen] = [seen, unseen].map(|(images, labels)| (images.to(device), labels.to(device)));
     let [_, channels, ..] = seen.0.dims::<4>()?;
     let classes = seen.1.max().item()? as usize + 1;
 
-    let mut init = Init::new().seed(1);
+    let mut init = Init::on(&device).seed(1);
     let (alexnet, resnet) = (alexnet_shaped(channels, classes, &mut init), resnet_shaped(channels, classes, &mut init));
     let first = train("AlexNet-shaped", alexnet, [&seen, &unseen])?;
     let second = train("ResNet-shaped", resnet, [&seen, &unseen])?;

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example 06_char_lstm
 //! cargo run --release --example 06_char_lstm -- --data book.txt
+//! cargo run --release --features cuda --example 06_char_lstm -- --device cuda
 //! ```
 //!
 //! Without a file it learns a small language whose sentences agree in number ("one owl sees two brave cats."), so that what
@@ -61,7 +62,8 @@ impl Writer {
         let mut characters = vec![alphabet.number('\n').unwrap_or(0)];
         let mut state = Sequence::new();
         for _ in 0..count {
-            let last = Tensor::from_slice(&characters[characters.len() - 1..], [1, 1])?;
+            let last =
+                Tensor::from_slice(&characters[characters.len() - 1..], [1, 1])?.to(self.head.weight.device()?);
             let (scores, next) = self.forward(&last, &state);
             let chances = (scores.reshape(-1) / temperature).softmax(-1);
             characters.push(chances.multinomial(1, random).item()? as i64);
@@ -76,11 +78,12 @@ fn main() -> Result<()> {
     let alphabet = Alphabet::of(&text);
     let characters = alphabet.encode(&text)?;
     println!("{} characters, {} different", characters.len(), alphabet.len());
-    let mut model = Writer::new(alphabet.len(), &mut Init::new().seed(1));
+    let device = common::device()?;
+    let mut model = Writer::new(alphabet.len(), &mut Init::on(&device).seed(1));
     println!("{} parameters", model.parameter_count());
 
     let mut optimizer = Adam::new(4e-3);
-    let loader = Loader::new(Windows::of_numbers(characters, 64)?, 32).shuffled(1);
+    let loader = Loader::new(Windows::of_numbers(characters, 64)?, 32).shuffled(1).on(device);
     let steps = common::steps(400, 20);
     for (step, batch) in (0..).flat_map(|epoch| loader.epoch(epoch)).take(steps + 1).enumerate() {
         let batch = batch?;

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example 07_tiny_gpt
 //! cargo run --release --example 07_tiny_gpt -- --data book.txt
+//! cargo run --release --features cuda --example 07_tiny_gpt -- --device cuda
 //! cargo run --release --example 07_tiny_gpt -- --out runs/gpt        # where history, checkpoints and report go
 //! ```
 //!
@@ -111,10 +112,14 @@ impl Gpt {
         }
         Ok(model.named())
     }
+    /// A line of one text, where the model is.
+    fn letters(&self, numbers: &[i64]) -> Result<Tensor> {
+        Ok(Tensor::from_slice(numbers, [1, numbers.len()])?.to(self.wte.weight.device()?))
+    }
     /// Each token's vector and its place's; so many tokens stand before the first.
     fn embed(&self, text: &Tensor, before: usize) -> Result<Tensor> {
         let [_, time] = text.dims()?;
-        let places = Tensor::arange(before + time).narrow(0, before, time);
+        let places = Tensor::arange(before + time).narrow(0, before, time).to(text.device()?);
         Ok(self.wte.forward(text) + self.wpe.forward(&places))
     }
     /// Scores for what follows each token of `text` `[batch, time]`. Caches hold the text before it.
@@ -133,7 +138,7 @@ impl Gpt {
         let letters: Vec<String> =
             line.chars().map(|letter| if letter == ' ' { '␣' } else { letter }.to_string()).collect();
         let numbers = alphabet.encode(line)?;
-        let mut x = self.embed(&Tensor::from_slice(&numbers, [1, numbers.len()])?, 0)?;
+        let mut x = self.embed(&self.letters(&numbers)?, 0)?;
         let mut pictures: Option<Picture> = None;
         for (i, block) in self.h.iter().enumerate() {
             let (next, looks) = block.forward_with_looks(&x);
@@ -163,7 +168,7 @@ impl Gpt {
             if last == start || caches[0].len() == CONTEXT {
                 caches.iter_mut().for_each(KvCache::clear);
             }
-            let scores = self.forward(&Tensor::from_slice(&[last], [1, 1])?, Some(&mut caches));
+            let scores = self.forward(&self.letters(&[last])?, Some(&mut caches));
             last = sampler.choose(&scores.reshape(-1))?.item()? as i64;
             written.push(last);
         }
@@ -176,11 +181,13 @@ fn main() -> Result<()> {
     let alphabet = Alphabet::of(&text);
     let characters = alphabet.encode(&text)?;
     println!("{} characters, {} different", characters.len(), alphabet.len());
-    let mut model = Gpt::new(alphabet.len(), &mut Init::new().seed(1))?;
+    let device = common::device()?;
+    let mut model = Gpt::new(alphabet.len(), &mut Init::on(&device).seed(1))?;
     println!("{} parameters", model.parameter_count());
 
     let seen = characters.iter().copied().take(common::steps(usize::MAX, 10_000)).collect();
-    let loader = Loader::new(Windows::of_numbers(seen, CONTEXT)?.with_stride(CONTEXT), 16).shuffled(1);
+    let loader = Loader::new(Windows::of_numbers(seen, CONTEXT)?.with_stride(CONTEXT), 16);
+    let loader = loader.shuffled(1).on(device);
     let epochs = common::steps(6, 1) as u64;
     let steps = epochs * loader.len() as u64;
     let folder = common::after("--out").map_or_else(|| std::env::temp_dir().join("chainrule-gpt"), PathBuf::from);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example 09_fine_tuning
+//! cargo run --release --features cuda --example 09_fine_tuning -- --device cuda
 //! ```
 //!
 //! - *from scratch*: a new network, trained on the few examples alone;
@@ -98,7 +99,8 @@ fn shapes(count: usize, seed: u64, classes: std::ops::Range<i64>, most: usize) -
     let own: Vec<i64> =
         labels.iter().filter(|class| classes.contains(class)).map(|class| class - classes.start).take(most).collect();
     let images = images.index_select(0, &Tensor::from_slice(&found, [found.len()])?);
-    Ok((images, Tensor::from_slice(&own, [own.len()])?))
+    let device = common::device()?;
+    Ok((images.to(device), Tensor::from_slice(&own, [own.len()])?.to(device)))
 }
 
 fn train(model: &mut Network, (images, labels): &(Tensor, Tensor), steps: usize) -> Result<()> {
@@ -126,7 +128,7 @@ fn report(how: &str, model: &Network, (images, labels): &(Tensor, Tensor)) -> Re
 }
 
 fn main() -> Result<()> {
-    let mut init = Init::new().seed(1);
+    let mut init = Init::on(&common::device()?).seed(1);
     let old = shapes(2400, 1, 2..6, 1600)?;
     let mut trained = Network::new(4, &mut init);
     train(&mut trained, &old, common::steps(400, 20))?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example 10_recommender
+//! cargo run --release --features cuda --example 10_recommender -- --device cuda
 //! ```
 //!
 //! Each person and each film is a point in a space of tastes; how well they fit is the product of the two, plus how generous the
@@ -131,15 +132,16 @@ impl Recommender {
     }
     /// The films that a person would give most stars.
     fn best(&self, person: i64, count: usize) -> Result<Vec<i64>> {
-        let person = Tensor::from([person]).expand([FILMS]);
-        let (_, best) = self.forward(&person, &Tensor::arange(FILMS)).topk(count, 0, true);
+        let device = self.films.weight.device()?;
+        let person = Tensor::from([person]).expand([FILMS]).to(device);
+        let (_, best) = self.forward(&person, &Tensor::arange(FILMS).to(device)).topk(count, 0, true);
         best.to_vec()
     }
     /// The share of films whose nearest other film, by the angle between their points, is of their kind: nobody told the
     /// model that there are kinds.
     fn kinds_found(&self) -> Result<f64> {
         let points = self.films.weight.normalize(2.0, 1);
-        let likeness = points.matmul(&points.transpose(0, 1)) - Tensor::eye(FILMS) * 2.0;
+        let likeness = points.matmul(&points.transpose(0, 1)) - Tensor::eye(FILMS).to(points.device()?) * 2.0;
         let nearest = likeness.argmax_over(1).to_vec::<i64>()?;
         let found = nearest.iter().enumerate().filter(|&(film, &other)| kind(film) == kind(other as usize)).count();
         Ok(found as f64 / FILMS as f64)
@@ -150,14 +152,17 @@ fn main() -> Result<()> {
     let (seen, unseen) = watched(1);
     println!("{PEOPLE} people, {FILMS} films, {} stars", seen.len());
     let average = seen.stars.iter().map(|&stars| f64::from(stars)).sum::<f64>() / seen.len() as f64;
+    let device = common::device()?;
     let (test_people, test_films, test_stars) = unseen.rows()?;
-    let error = |guess: &Tensor| Ok::<f64, chainrule::Error>(mse_loss(guess, test_stars.tensor()).item()?.sqrt());
-    let always = error(&test_stars.tensor().full_like(average))?;
+    let [test_people, test_films, test_stars] =
+        [test_people, test_films, test_stars].map(|rows| rows.tensor().to(device));
+    let error = |guess: &Tensor| Ok::<f64, chainrule::Error>(mse_loss(guess, &test_stars).item()?.sqrt());
+    let always = error(&test_stars.full_like(average))?;
     println!("always {average:.2} stars: off by {always:.3}");
 
-    let mut model = Recommender::new(average, &mut Init::new().seed(1))?;
+    let mut model = Recommender::new(average, &mut Init::on(&device).seed(1))?;
     let mut optimizer = AdamW::new(5e-3).with_weight_decay(0.2);
-    let loader = Loader::new(seen.rows()?, 256).shuffled(1);
+    let loader = Loader::new(seen.rows()?, 256).shuffled(1).on(device);
     let mut off = always;
     let epochs = common::steps(18, 1);
     for epoch in 1..=epochs {
@@ -166,7 +171,7 @@ fn main() -> Result<()> {
             let loss = mse_loss(&model.forward(&people, &films), &stars);
             optimizer.step(&mut model, &loss.backward()?)?;
         }
-        off = error(&no_grad(|| model.forward(test_people.tensor(), test_films.tensor())))?;
+        off = error(&no_grad(|| model.forward(&test_people, &test_films)))?;
         if epoch % 6 == 0 {
             println!("epoch {epoch:2}   off by {off:.3}");
         }

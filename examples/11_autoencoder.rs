@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example 11_autoencoder
+//! cargo run --release --features cuda --example 11_autoencoder -- --device cuda
 //! ```
 //!
 //! The network must pass 64 samples of vibration through four numbers and give them back. It learns to do so for the sounds
@@ -86,9 +87,10 @@ fn strangeness(model: &Sequential, sounds: &Tensor) -> Tensor {
 
 fn main() -> Result<()> {
     let mut random = Random::new(1);
-    let seen = sounds(common::steps(8000, 640), None, &mut random)?;
-    let well = sounds(1000, None, &mut random)?;
-    let mut model = autoencoder(&mut Init::new().seed(1));
+    let device = common::device()?;
+    let seen = sounds(common::steps(8000, 640), None, &mut random)?.to(device);
+    let well = sounds(1000, None, &mut random)?.to(device);
+    let mut model = autoencoder(&mut Init::on(&device).seed(1));
     println!("{} sounds of a machine that runs well, {} parameters", seen.size(0)?, model.parameter_count());
 
     let loader = Loader::new(Rows::new(&seen)?, 64).shuffled(1);
@@ -116,7 +118,7 @@ fn main() -> Result<()> {
     println!("alarm above {alarm:.4}: {:.1} % false alarms", 100.0 * share(&usual)?);
     let mut least = 1.0f64;
     for fault in FAULTS {
-        let strange = strangeness(&model, &sounds(500, Some(fault), &mut random)?);
+        let strange = strangeness(&model, &sounds(500, Some(fault), &mut random)?.to(device));
         let mut area = RocAuc::new();
         let which = Tensor::cat(&[usual.zeros_like(), strange.ones_like()], 0);
         area.update(&Tensor::cat(&[usual.clone(), strange.clone()], 0), &which)?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example 12_forecast
+//! cargo run --release --features cuda --example 12_forecast -- --device cuda
 //! ```
 //!
 //! A recurrent network (GRU) reads two weeks, a day at each step, and says the next day at once. What it must beat is what anyone
@@ -127,7 +128,8 @@ fn main() -> Result<()> {
     let (seen, unseen) = (Windows::new(&hours[..split])?, Windows::new(&hours[split..])?);
     println!("{} hours: {} windows to learn from, {} to be judged by", hours.len(), seen.len(), unseen.len());
 
-    let mut init = Init::new().seed(1);
+    let device = common::device()?;
+    let mut init = Init::on(&device).seed(1);
     let mut model = Forecaster {
         read: Gru::options(DAY, 64).with_batch_first().build(&mut init),
         say: Linear::new(64, DAY, &mut init),
@@ -136,8 +138,8 @@ fn main() -> Result<()> {
     }
     .named();
 
-    let loader = Loader::new(seen, 64).shuffled(1).drop_last();
-    let test = Loader::new(unseen, 64);
+    let loader = Loader::new(seen, 64).shuffled(1).drop_last().on(device);
+    let test = Loader::new(unseen, 64).on(device);
     let last_week = off(&test, |past| day_before(past, WEEK))?;
     let yesterday = off(&test, |past| day_before(past, DAY))?;
     println!("as yesterday: off by {yesterday:.2}; as a week ago: off by {last_week:.2} m³");
@@ -163,7 +165,7 @@ fn main() -> Result<()> {
 
     model.freeze();
     let example = test.dataset().item(common::steps(300, 0), &mut Random::new(0))?;
-    let forecast = no_grad(|| model.forward(&example.input.unsqueeze(0)));
+    let forecast = no_grad(|| model.forward(&example.input.unsqueeze(0).to(device)));
     draw(&example.target.to_vec()?, &forecast.reshape(-1).to_vec()?);
     assert!(common::quick() || by_model < 0.75 * last_week, "the forecast is no better than last week's hours");
     Ok(())

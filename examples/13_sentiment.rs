@@ -29,7 +29,7 @@ use chainrule::data::{Collate, Dataset, Loader};
 use chainrule::loss::binary_cross_entropy_with_logits;
 use chainrule::nn::{Embedding, Gru, Init, Layer, Linear, Module, Sequence};
 use chainrule::optim::{AdamW, Optimizer};
-use chainrule::{DType, Random, Result, Tensor, module, no_grad};
+use chainrule::{DType, Device, Random, Result, Tensor, module, no_grad};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -104,6 +104,9 @@ impl Collate for Review {
             lengths,
             kind: Tensor::from_vec(kind, [items.len()])?,
         })
+    }
+    fn to_device(batch: Reviews, device: Device) -> Result<Reviews> {
+        Ok(Reviews { words: batch.words.to(device), kind: batch.kind.to(device), ..batch })
     }
 }
 
@@ -190,9 +193,10 @@ fn main() -> Result<()> {
         println!("  {}: {text}", if *kind { "kind" } else { "unkind" });
     }
 
-    let seen = Loader::new(Collection { texts: seen, dictionary: dictionary.clone() }, 32).shuffled(1);
-    let unseen = Loader::new(Collection { texts: unseen, dictionary: dictionary.clone() }, 256);
-    let mut init = Init::new().seed(1);
+    let device = common::device()?;
+    let seen = Loader::new(Collection { texts: seen, dictionary: dictionary.clone() }, 32).shuffled(1).on(device);
+    let unseen = Loader::new(Collection { texts: unseen, dictionary: dictionary.clone() }, 256).on(device);
+    let mut init = Init::on(&device).seed(1);
     let (mut heap, mut ordered) = (Critic::new(words, false, &mut init), Critic::new(words, true, &mut init));
     let epochs = common::steps(8, 1);
     let by_heap = train(&mut heap, [&seen, &unseen], epochs)?;
@@ -200,11 +204,12 @@ fn main() -> Result<()> {
     let in_order = train(&mut ordered, [&seen, &unseen], epochs)?;
     println!("word after word:    {in_order:.1} % understood");
 
-    let given: Vec<String> = std::env::args().skip(1).collect();
+    let given = common::rest();
     let own = ["the bed was not dreadful at all", "the view was charming but the waiter was rude"];
     let texts = if given.is_empty() { own.map(str::to_string).to_vec() } else { given };
     for text in texts {
         let review = Review::collate(vec![Review { words: dictionary.read(&text), kind: false }])?;
+        let review = Review::to_device(review, device)?;
         let chance = no_grad(|| ordered.forward(&review).sigmoid().item())?;
         println!("  kind with {:3.0} %: {text}", 100.0 * chance);
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example 15_vae
+//! cargo run --release --features cuda --example 15_vae -- --device cuda
 //! ```
 //!
 //! An encoder says for each picture where it lies in a space of twelve numbers: a place and how sure it is of it. A decoder draws the
@@ -75,11 +76,12 @@ impl Vae {
 }
 
 fn main() -> Result<()> {
+    let device = common::device()?;
     let drawn =
-        |count, seed| Ok::<Tensor, chainrule::Error>(Digits::new(count).with_seed(seed).examples()?.input().clone());
+        |count, seed| -> Result<Tensor> { Digits::new(count).with_seed(seed).examples()?.input().to(device).checked() };
     let pictures = drawn(common::steps(12_000, 256), 1)?;
     let unseen = drawn(1000, 2)?;
-    let mut model = Vae::new(&mut Init::new().seed(1));
+    let mut model = Vae::new(&mut Init::on(&device).seed(1));
     println!("{} digits, {} parameters", pictures.size(0)?, model.parameter_count());
 
     let loader = Loader::new(Rows::new(&pictures)?, 64).shuffled(1).drop_last();
@@ -105,7 +107,7 @@ fn main() -> Result<()> {
         println!("as they come out of {PLACE} numbers:");
         show(&model.decode(&model.encode(&given).0).sigmoid())?;
         println!("digits that nobody wrote:");
-        show(&model.decode(&Tensor::normal([5, PLACE], 0.0, 0.8, &mut Random::new(3))).sigmoid())?;
+        show(&model.decode(&Tensor::normal([5, PLACE], 0.0, 0.8, &mut Random::new(3)).to(device)).sigmoid())?;
         println!("from one digit to another:");
         let [from, to] = [0, 1].map(|nth| model.encode(&given.narrow(0, nth, 1)).0);
         let way: Vec<Tensor> = (0..5).map(|step| &from + (&to - &from) * (f64::from(step) / 4.0)).collect();

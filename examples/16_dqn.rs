@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example 16_dqn
+//! cargo run --release --features cuda --example 16_dqn -- --device cuda
 //! ```
 //!
 //! Apples (`o`) and stones (`#`) fall; a basket (`U`) moves left, right, or stays. An apple caught is a point, a stone caught
@@ -170,18 +171,23 @@ fn network(init: &mut Init) -> Sequential {
 
 /// What the network holds to be the best move.
 fn best_move(network: &Sequential, game: &Game) -> Result<usize> {
-    let worth = no_grad(|| network.forward(&Tensor::from_vec(game.seen(), [1, SIGHT])?).checked())?;
+    let sight = Tensor::from_vec(game.seen(), [1, SIGHT])?.to(common::device()?);
+    let worth = no_grad(|| network.forward(&sight).checked())?;
     Ok(worth.argmax().item()? as usize)
 }
 
 /// How far what is said of some moments is from what should be said of them.
 fn loss(network: &Sequential, still: &Sequential, moments: &[&Moment]) -> Result<Tensor> {
-    let count = moments.len();
-    let numbers = |of: fn(&Moment) -> f32| Tensor::from_vec(moments.iter().map(|moment| of(moment)).collect(), [count]);
+    let (count, device) = (moments.len(), common::device()?);
+    let numbers = |of: fn(&Moment) -> f32| {
+        Tensor::from_vec(moments.iter().map(|moment| of(moment)).collect(), [count]).map(|numbers| numbers.to(device))
+    };
     let sights = |of: fn(&Moment) -> &[f32]| {
-        Tensor::from_vec(moments.iter().flat_map(|moment| of(moment)).copied().collect::<Vec<f32>>(), [count, SIGHT])
+        let seen: Vec<f32> = moments.iter().flat_map(|moment| of(moment)).copied().collect();
+        Tensor::from_vec(seen, [count, SIGHT]).map(|sights| sights.to(device))
     };
     let directions = Tensor::from_vec(moments.iter().map(|moment| moment.direction as i64).collect(), [count, 1])?;
+    let directions = directions.to(device);
     let said = network.forward(&sights(|moment| &moment.seen)?).gather(1, &directions).reshape(-1);
     let goal = no_grad(|| -> Result<Tensor> {
         let (best, _) = still.forward(&sights(|moment| &moment.next)?).max_along(1);
@@ -208,7 +214,7 @@ fn average(of: impl Fn(u64) -> Result<f32>) -> Result<f32> {
 }
 
 fn learn(moves: usize, seed: u64) -> Result<Sequential> {
-    let (mut network, mut chance) = (network(&mut Init::new().seed(seed)), Random::new(seed));
+    let (mut network, mut chance) = (network(&mut Init::on(&common::device()?).seed(seed)), Random::new(seed));
     let mut still = network.clone();
     let mut optimizer = Adam::new(5e-4);
     let mut memory = Memory { moments: Vec::new(), next: 0 };
@@ -252,7 +258,9 @@ fn learn(moves: usize, seed: u64) -> Result<Sequential> {
 }
 
 fn main() -> Result<()> {
-    let before = average(|seed| played(&network(&mut Init::new().seed(1)), seed))?;
+    let mut init = Init::on(&common::device()?).seed(1);
+    let untaught = network(&mut init);
+    let before = average(|seed| played(&untaught, seed))?;
     let possible = average(|seed| Ok(best_possible(seed)))?;
     let network = learn(common::steps(60_000, 1200), 1)?;
     let after = average(|seed| played(&network, seed))?;

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example train_digits
 //! cargo run --release --example train_digits -- --data path/to/mnist      # a folder of the four IDX files, plain or .gz
+//! cargo run --release --features cuda --example train_digits -- --device cuda
 //! cargo run --release --example train_digits -- --out runs/mine --epochs 8
 //! ```
 //!
@@ -30,27 +31,29 @@ use chainrule::optim::AdamW;
 use chainrule::optim::schedule::OneCycle;
 use chainrule::train::metrics::{Accuracy, Confusion};
 use chainrule::train::{Progress, Trainer, evaluate};
-use chainrule::{Result, io, no_grad};
+use chainrule::{Device, Result, io, no_grad};
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// What stands on the command line.
 struct Wishes {
     data: Option<PathBuf>,
+    device: Device,
     out: PathBuf,
     epochs: u64,
     resume: bool,
 }
 
 impl Wishes {
-    fn read() -> Wishes {
+    fn read() -> Result<Wishes> {
         let epochs = common::after("--epochs").and_then(|number| number.to_str()?.parse().ok());
-        Wishes {
+        Ok(Wishes {
             data: common::data(),
+            device: common::device()?,
             out: common::after("--out").map_or_else(|| PathBuf::from("runs/digits"), PathBuf::from),
             epochs: epochs.unwrap_or(common::steps(6, 1) as u64),
             resume: std::env::args_os().any(|argument| argument == "--resume"),
-        }
+        })
     }
 }
 
@@ -93,8 +96,8 @@ fn digits(wishes: &Wishes) -> Result<[Examples; 2]> {
 }
 
 /// What a model without any hidden layer makes of them: a weight for each pixel and digit.
-fn linear(seen: &Loader<Examples>, unseen: &Loader<Examples>) -> Result<f64> {
-    let mut init = Init::new().seed(1);
+fn linear(seen: &Loader<Examples>, unseen: &Loader<Examples>, device: Device) -> Result<f64> {
+    let mut init = Init::on(&device).seed(1);
     let mut model = Sequential::new().then(Flatten::new()).then(Linear::new(28 * 28, 10, &mut init)).named();
     let mut trainer = Trainer::supervised(cross_entropy)
         .with_epochs(common::steps(6, 1) as u64)
@@ -105,19 +108,20 @@ fn linear(seen: &Loader<Examples>, unseen: &Loader<Examples>) -> Result<f64> {
 }
 
 fn main() -> Result<()> {
-    let (wishes, start) = (Wishes::read(), Instant::now());
+    let (wishes, start) = (Wishes::read()?, Instant::now());
     let [seen, unseen] = digits(&wishes)?;
     println!("{} digits to learn from, {} to be judged by", seen.len(), unseen.len());
 
-    let (plain, test) = (Loader::new(seen.clone(), 64).shuffled(1), Loader::new(unseen, 250));
-    let linear = 100.0 * linear(&plain, &test)?;
+    let device = wishes.device;
+    let (plain, test) = (Loader::new(seen.clone(), 64).shuffled(1).on(device), Loader::new(unseen, 250).on(device));
+    let linear = 100.0 * linear(&plain, &test, device)?;
     println!("a linear model reads {linear:.2} %");
 
     // The same digits are never seen twice: moved and turned a little, by chance.
     let augment = Transform::new().affine(Affine::new().rotate(8.0).shift(0.06).scale(0.92..1.08));
-    let loader = Loader::new(seen.transformed(augment), 64).shuffled(1).drop_last();
-    let mut model = network(&mut Init::new().seed(1));
-    let summary = model.summary(&loader.dataset().dataset().input().narrow(0, 0, 1))?;
+    let loader = Loader::new(seen.transformed(augment), 64).shuffled(1).drop_last().on(device);
+    let mut model = network(&mut Init::on(&device).seed(1));
+    let summary = model.summary(&loader.dataset().dataset().input().narrow(0, 0, 1).to(device))?;
     println!("{summary}");
     let mut optimizer = AdamW::new(3e-3);
     let mut trainer = Trainer::supervised(cross_entropy)
@@ -150,7 +154,7 @@ fn main() -> Result<()> {
     println!("in {}: weights, checkpoints, history, curves, confusion matrix, report, summary", wishes.out.display());
 
     // As another program would: a new network, the weights from the file.
-    let mut reader = network(&mut Init::new().seed(2));
+    let mut reader = network(&mut Init::on(&device).seed(2));
     let loaded = io::load_model(file("weights.safetensors"), &mut reader)?.strict()?;
     reader.freeze();
     let ten = test.epoch(0).next().expect("there are digits to be judged by")?;

@@ -9,7 +9,7 @@ pub use pictures::{CLASSES, pictures};
 pub use sentences::{is_sentence, sentences};
 pub use text::{show, text};
 
-use chainrule::{Result, Tensor};
+use chainrule::{Device, Result, Tensor};
 
 /// Is this a quick run, to see that it works?
 pub fn quick() -> bool {
@@ -29,6 +29,24 @@ pub fn after(name: &str) -> Option<std::ffi::OsString> {
 /// The file after `--data`, where one was named.
 pub fn data() -> Option<std::path::PathBuf> {
     after("--data").map(Into::into)
+}
+
+/// The device after `--device` (`cuda`, `cuda:1`, `best`; built with `--features cuda`), the CPU where none is named.
+pub fn device() -> Result<Device> {
+    after("--device").map_or(Ok(Device::Cpu), |name| name.to_string_lossy().parse())
+}
+
+/// What stands on the command line beside options and what belongs to them.
+pub fn rest() -> Vec<String> {
+    let mut words = std::env::args().skip(1);
+    let mut rest = Vec::new();
+    while let Some(word) = words.next() {
+        match word.starts_with("--") {
+            true => drop(words.next()),
+            false => rest.push(word),
+        }
+    }
+    rest
 }
 
 /// The share of rows whose largest score stands at the target, in percent.

@@ -1,6 +1,7 @@
 //! Items of a batch, put together.
 
-use crate::error::Result;
+use crate::device::Device;
+use crate::error::{Error, Fault, Result};
 use crate::tensor::Tensor;
 
 /// What an item of a dataset is, and what a batch of such items becomes.
@@ -18,6 +19,35 @@ pub trait Collate: Sized + Send + 'static {
     /// Puts the items of a batch together, in their order. There is at least one.
     #[track_caller]
     fn collate(items: Vec<Self>) -> Result<Self::Batch>;
+    /// A batch, brought to a device: what [`Loader::on`](super::Loader::on) does with each. Types of your own that are to go to
+    /// a GPU say here how.
+    ///
+    /// ```
+    /// use chainrule::data::Collate;
+    /// use chainrule::{Device, Result, Tensor};
+    /// struct Sound(Tensor);
+    /// struct Sounds { waves: Tensor }
+    /// impl Collate for Sound {
+    ///     type Batch = Sounds;
+    ///     fn collate(items: Vec<Sound>) -> Result<Sounds> {
+    ///         Ok(Sounds { waves: Tensor::collate(items.into_iter().map(|sound| sound.0).collect())? })
+    ///     }
+    ///     fn to_device(batch: Sounds, device: Device) -> Result<Sounds> {
+    ///         Ok(Sounds { waves: Tensor::to_device(batch.waves, device)? })
+    ///     }
+    /// }
+    /// let batch = Sound::collate(vec![Sound(Tensor::zeros([3])), Sound(Tensor::ones([3]))])?;
+    /// assert_eq!(Sound::to_device(batch, Device::best())?.waves.dims()?, [2, 3]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    fn to_device(batch: Self::Batch, device: Device) -> Result<Self::Batch> {
+        let _ = batch;
+        let name = std::any::type_name::<Self::Batch>();
+        let what = format!("{name} does not say how it goes to a device ({device})");
+        let help = "write Collate::to_device for its items, or leave out Loader::on and move what the model takes";
+        Err(Error::new("loader", Fault::device(what, help)))
+    }
 }
 
 /// An item with a tensor that the model is given: what a [`Transform`](super::Transform) changes.
@@ -63,6 +93,10 @@ impl Collate for Tensor {
     fn collate(items: Vec<Tensor>) -> Result<Tensor> {
         Tensor::stack(&items, 0).checked()
     }
+    #[track_caller]
+    fn to_device(batch: Tensor, device: Device) -> Result<Tensor> {
+        batch.to(device).checked()
+    }
 }
 
 /// Things as they are, in a list: names, file paths.
@@ -70,6 +104,10 @@ impl Collate for String {
     type Batch = Vec<String>;
     fn collate(items: Vec<String>) -> Result<Vec<String>> {
         Ok(items)
+    }
+    /// Words stay where they are.
+    fn to_device(batch: Vec<String>, _: Device) -> Result<Vec<String>> {
+        Ok(batch)
     }
 }
 
@@ -81,6 +119,10 @@ macro_rules! numbers {
             #[track_caller]
             fn collate(items: Vec<$t>) -> Result<Tensor> {
                 Tensor::from_slice(&items, [items.len()])
+            }
+            #[track_caller]
+            fn to_device(batch: Tensor, device: Device) -> Result<Tensor> {
+                batch.to(device).checked()
             }
         }
     )* };
@@ -95,6 +137,10 @@ impl<A: Collate, B: Collate> Collate for (A, B) {
         let (first, second): (Vec<A>, Vec<B>) = items.into_iter().unzip();
         Ok((A::collate(first)?, B::collate(second)?))
     }
+    #[track_caller]
+    fn to_device((first, second): Self::Batch, device: Device) -> Result<Self::Batch> {
+        Ok((A::to_device(first, device)?, B::to_device(second, device)?))
+    }
 }
 
 /// Triples become a triple of batches.
@@ -105,5 +151,9 @@ impl<A: Collate, B: Collate, C: Collate> Collate for (A, B, C) {
         let (pairs, third): (Vec<(A, B)>, Vec<C>) = items.into_iter().map(|(a, b, c)| ((a, b), c)).unzip();
         let (first, second) = <(A, B)>::collate(pairs)?;
         Ok((first, second, C::collate(third)?))
+    }
+    #[track_caller]
+    fn to_device((first, second, third): Self::Batch, device: Device) -> Result<Self::Batch> {
+        Ok((A::to_device(first, device)?, B::to_device(second, device)?, C::to_device(third, device)?))
     }
 }

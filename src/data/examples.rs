@@ -2,7 +2,7 @@
 
 use super::subset::no_item;
 use super::{Chance, Collate, Dataset, Input};
-use crate::device::Random;
+use crate::device::{Device, Random};
 use crate::error::{Error, Fault, Result};
 use crate::io::place::Place;
 use crate::io::{npy, npz};
@@ -87,6 +87,10 @@ impl Collate for Example {
     fn collate(items: Vec<Example>) -> Result<Batch> {
         let (input, target) = <(Tensor, Tensor)>::collate(items.into_iter().map(|e| (e.input, e.target)).collect())?;
         Ok(Batch { input, target })
+    }
+    #[track_caller]
+    fn to_device(batch: Batch, device: Device) -> Result<Batch> {
+        Ok(Batch { input: batch.input.to(device).checked()?, target: batch.target.to(device).checked()? })
     }
 }
 

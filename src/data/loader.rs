@@ -4,6 +4,7 @@ use super::dataset::mixed;
 use super::prefetch::{Load, MOST, Missing, Team};
 use super::progress::Progress;
 use super::{Chance, Collate, Dataset, InOrder, Order, Shuffled};
+use crate::device::Device;
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::tensor::{State, apart};
 use std::any::Any;
@@ -42,6 +43,7 @@ pub struct Loader<D> {
     workers: usize,
     ahead: Option<usize>,
     patience: Duration,
+    device: Option<Device>,
 }
 
 impl<D> Clone for Loader<D> {
@@ -71,6 +73,7 @@ impl<D: Dataset + 'static> Loader<D> {
             workers: 0,
             ahead: None,
             patience: Duration::from_secs(120),
+            device: None,
         }
     }
     /// In an order that each epoch draws anew, from this seed.
@@ -135,6 +138,20 @@ impl<D: Dataset + 'static> Loader<D> {
     /// ```
     pub fn with_patience(self, patience: Duration) -> Loader<D> {
         Loader { patience, ..self }
+    }
+    /// Brings each batch to a device as it is handed out: to the one where the model is. Items are made where the dataset has
+    /// them, on the CPU as a rule. A batch of a type of your own goes there by its [`Collate::to_device`].
+    ///
+    /// ```
+    /// use chainrule::data::{Loader, Rows};
+    /// use chainrule::{Device, Tensor};
+    /// let device = Device::best();
+    /// let loader = Loader::new(Rows::new(&Tensor::arange(10))?, 4).on(device);
+    /// assert_eq!(loader.epoch(0).next().unwrap()?.device()?, device);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    pub fn on(self, device: Device) -> Loader<D> {
+        Loader { device: Some(device), ..self }
     }
     /// What it loads from.
     pub fn dataset(&self) -> &D {
@@ -232,6 +249,7 @@ impl<D: Dataset + 'static> Loader<D> {
             count: 0,
             failed,
             fingerprint: OnceLock::new(),
+            device: self.device,
             at,
         }
     }
@@ -289,6 +307,8 @@ struct Plan<D> {
     /// Why there is no batch at all.
     failed: Option<Error>,
     fingerprint: OnceLock<u64>,
+    /// Where its batches are brought.
+    device: Option<Device>,
     /// Where the epoch was asked for.
     at: &'static Location<'static>,
 }
@@ -489,7 +509,10 @@ impl<D: Dataset> Iterator for Epoch<D> {
         if self.ended {
             self.team = None;
         }
-        Some(loaded)
+        Some(match self.plan.device {
+            Some(device) => loaded.and_then(|batch| D::Item::to_device(batch, device)),
+            None => loaded,
+        })
     }
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = match self.plan.failed {

@@ -1,7 +1,7 @@
 //! Sequences of several lengths in one tensor.
 
 use super::Collate;
-use crate::device::Value;
+use crate::device::{Device, Value};
 use crate::error::{Error, Fault, Result};
 use crate::layout::{Shape, dispatch};
 use crate::tensor::Tensor;
@@ -83,12 +83,16 @@ impl Padded {
             let own = if self.in_front { padding..longest } else { 0..length };
             mask.extend((0..longest).map(|step| own.contains(&step)));
         }
-        Tensor::from_vec(mask, [self.lengths.len(), longest])
+        Ok(Tensor::from_vec(mask, [self.lengths.len(), longest])?.near(&self.values))
     }
 }
 
 impl Collate for Ragged {
     type Batch = Padded;
+    #[track_caller]
+    fn to_device(batch: Padded, device: Device) -> Result<Padded> {
+        Ok(Padded { values: batch.values.to(device).checked()?, ..batch })
+    }
     #[track_caller]
     fn collate(items: Vec<Ragged>) -> Result<Padded> {
         let Some(Ragged { values: first, padding, in_front }) = items.first().cloned() else {

@@ -49,6 +49,7 @@ pub use value::{Strided, Value};
 
 use crate::error::{Error, Fault, Result};
 use std::fmt;
+use std::str::FromStr;
 
 /// Where a tensor lives.
 ///
@@ -244,6 +245,32 @@ impl fmt::Display for Device {
             Device::Cpu => f.pad("cpu"),
             #[cfg(feature = "cuda-unversioned")]
             Device::Cuda(cuda) => f.pad(&format!("cuda:{}", cuda.number())),
+        }
+    }
+}
+
+/// `"cpu"`, `"cuda"` (the first GPU), `"cuda:1"`, or `"best"`: what a command line says.
+///
+/// ```
+/// use chainrule::Device;
+/// assert_eq!("cpu".parse::<Device>()?, Device::Cpu);
+/// assert_eq!("best".parse::<Device>()?, Device::best());
+/// assert!("gpu".parse::<Device>().unwrap_err().to_string().contains("cuda:1"));
+/// # Ok::<(), chainrule::Error>(())
+/// ```
+impl FromStr for Device {
+    type Err = Error;
+    #[track_caller]
+    fn from_str(text: &str) -> Result<Device> {
+        match (text, text.strip_prefix("cuda:").map(str::parse)) {
+            ("cpu", _) => Ok(Device::Cpu),
+            ("best", _) => Ok(Device::best()),
+            ("cuda", _) => Device::cuda(0),
+            (_, Some(Ok(number))) => Device::cuda(number),
+            _ => {
+                let fault = Fault::value(format!("{text:?} is no device"), "say cpu, cuda, cuda:1 or best");
+                Err(Error::new("device", fault))
+            }
         }
     }
 }
