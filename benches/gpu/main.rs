@@ -13,11 +13,12 @@
 //! arithmetic is what the card's maker states, where the card is known here (else there is no share). Without a GPU it says why there is none, and
 //! measures nothing.
 //!
-//! - `measure`: how a time is taken on a device that works behind the program's back.
+//! - `kind`: the numbers; `measure`: how a time is taken on a device that works behind the program's back.
 //! - `products`, `moved` (whatever memory limits), `pictures` (convolutions), `attention`, `training` (whole steps).
 #![allow(missing_docs)] // a benchmark is no library
 
 mod attention;
+mod kind;
 mod measure;
 mod moved;
 mod pictures;

@@ -1,6 +1,7 @@
 //! How a time is taken on a device that works behind the program's back: so many steps are asked for, and the clock stops when
 //! the last one's result can be read.
 
+use crate::kind::Unit;
 use chainrule::{DType, Device, Result, Tensor};
 use std::time::Instant;
 
@@ -12,14 +13,6 @@ pub(crate) enum Work {
     Arithmetic(f64, Unit),
     /// Both are mixed: what is counted instead, and its name (tokens, pictures).
     Items(usize, &'static str),
-}
-
-/// What computes: each has a roof of its own.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Unit {
-    F32,
-    Tf32,
-    Half,
 }
 
 /// TFLOP/s without sparsity, as the makers of the cards state them: f32, tf32, bf16 and f16.

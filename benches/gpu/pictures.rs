@@ -1,8 +1,9 @@
 //! Convolutions of the sizes that networks for pictures have, both ways, and the whole of such a network.
 
-use crate::measure::{Bench, Unit, Work};
+use crate::kind::{BF16, F32, TF32};
+use crate::measure::{Bench, Work};
 use crate::normal;
-use chainrule::{Conv, DType, Result};
+use chainrule::{Conv, Result};
 
 /// Pictures, channels, size, results, kernel, stride, groups.
 const SHAPES: [(&str, [usize; 7]); 6] = [
@@ -15,9 +16,9 @@ const SHAPES: [(&str, [usize; 7]); 6] = [
 ];
 
 pub(crate) fn all(bench: &Bench) -> Result<()> {
-    for (kind, dtype, unit) in [("f32", DType::F32, Unit::F32), ("bf16", DType::BF16, Unit::Half)] {
+    for kind in [F32, TF32, BF16] {
         for (name, shape) in SHAPES {
-            let [forward, both] = ["", "_both_ways"].map(|way| format!("convolution_{kind}_{name}{way}"));
+            let [forward, both] = ["", "_both_ways"].map(|way| format!("convolution_{}_{name}{way}", kind.name));
             if !bench.wants(&forward) {
                 continue;
             }
@@ -28,20 +29,20 @@ pub(crate) fn all(bench: &Bench) -> Result<()> {
                 bench.size(results, results.min(4)),
                 bench.size(groups, groups.min(4)),
             );
-            let x = normal(bench, &[pictures, channels, size, size], dtype)?;
-            let weight = normal(bench, &[results, channels / groups, kernel, kernel], dtype)?;
+            let x = normal(bench, &[pictures, channels, size, size], kind.dtype)?;
+            let weight = normal(bench, &[results, channels / groups, kernel, kernel], kind.dtype)?;
             let how = Conv::new().stride(stride).padding(kernel / 2).groups(groups);
             let y = x.conv2d(&weight, None, how).checked()?;
             let work = 2.0 * (y.count()? * channels / groups * kernel * kernel) as f64;
             // Each number of a depthwise result takes nine products: memory is its limit.
             let limited = |passes: usize, times: f64| match groups {
-                1 => Work::Arithmetic(times * work, unit),
-                _ => Work::Bytes(passes * dtype.size() * x.count().unwrap_or(0)),
+                1 => Work::Arithmetic(times * work, kind.unit),
+                _ => Work::Bytes(passes * kind.dtype.size() * x.count().unwrap_or(0)),
             };
-            bench.run(&forward, limited(2, 1.0), || x.conv2d(&weight, None, how).checked())?;
+            bench.run(&forward, limited(2, 1.0), || kind.within(|| x.conv2d(&weight, None, how).checked()))?;
             let (x, weight) = (x.clone().variable(), weight.variable());
             bench.run(&both, limited(6, 3.0), || {
-                let gradients = x.conv2d(&weight, None, how).backward_from(&y)?;
+                let gradients = kind.within(|| x.conv2d(&weight, None, how).backward_from(&y))?;
                 Ok(gradients.of(&weight)?.clone())
             })?;
         }

@@ -1,5 +1,6 @@
 //! Whole training steps: forward, backward, the optimizer.
 
+use crate::kind::{BF16, F32, TF32};
 use crate::measure::{Bench, Work};
 use crate::{normal, numbers};
 use chainrule::loss::cross_entropy;
@@ -197,20 +198,20 @@ fn language(bench: &Bench) -> Result<()> {
     let small = Sizes { tokens: 50257, context: 1024, width: 768, heads: 12, depth: 12 };
     let quick = Sizes { tokens: 100, context: 16, width: 32, heads: 2, depth: 1 };
     let sizes = if bench.quick { quick } else { small };
-    for (kind, dtype) in [("f32", DType::F32), ("bf16", DType::BF16)] {
-        let name = format!("train_gpt2_{kind}");
+    for kind in [F32, TF32, BF16] {
+        let name = format!("train_gpt2_{}", kind.name);
         if !bench.wants(&name) {
             continue;
         }
         let batch = bench.size(8, 2);
-        let mut model = Gpt::new(sizes, &mut Init::on(&bench.device).seed(1).dtype(dtype))?;
+        let mut model = Gpt::new(sizes, &mut Init::on(&bench.device).seed(1).dtype(kind.dtype))?;
         let tokens = numbers(&[batch, sizes.context], sizes.tokens as i64, bench.device)?;
         let places = Tensor::arange(sizes.context).to(bench.device);
         let follow = numbers(&[batch * sizes.context], sizes.tokens as i64, bench.device)?;
         let mut adamw = AdamW::new(6e-4);
         bench.run(&name, Work::Items(batch * sizes.context, "tokens"), || {
             let scores = |model: &Gpt| model.forward(&tokens, &places).reshape([-1, sizes.tokens as isize]);
-            learn(&mut model, &mut adamw, |model| cross_entropy(&scores(model), &follow))
+            kind.within(|| learn(&mut model, &mut adamw, |model| cross_entropy(&scores(model), &follow)))
         })?;
     }
     Ok(())
