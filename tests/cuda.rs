@@ -3,6 +3,8 @@
 #![cfg(all(feature = "cuda-unversioned", target_os = "linux"))]
 
 mod emulator;
+#[path = "cuda/training.rs"]
+mod training;
 
 use chainrule::nn::{Dropout, Embedding, Init, Layer, Linear};
 use chainrule::optim::{Adam, AdamW, Optimizer};

@@ -1,10 +1,12 @@
 //! Loaders: batches depend on seed and epoch only, and whatever goes wrong with an item is an error that names it.
 
 use chainrule::data::{
-    Balanced, Batch, ByLength, Chance, Dataset, Examples, Listed, Loader, Order, Rows, Shuffled, Stratified, Weighted,
+    Balanced, Batch, ByLength, Chance, Collate, Dataset, Examples, Listed, Loader, Order, Rows, Shuffled, Stratified,
+    Weighted,
 };
 use chainrule::{
-    DType, Error, Fault, Random, Result, State, Tensor, detect_anomalies, is_recording, thread_count, threads,
+    DType, Device, Error, ErrorKind, Fault, Random, Result, State, Tensor, detect_anomalies, is_recording,
+    thread_count, threads,
 };
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -547,4 +549,29 @@ fn a_loader_may_go_to_another_thread() {
     let loader = Loader::new(Examples::new(&Tensor::zeros([4, 2]), &Tensor::arange(4)).unwrap(), 2).with_workers(1);
     shareable(&loader);
     sendable(&loader.epoch(0));
+}
+
+/// An item whose batch does not say how it goes to a device.
+#[derive(Clone)]
+struct Word;
+
+impl Collate for Word {
+    type Batch = usize;
+    fn collate(items: Vec<Word>) -> Result<usize> {
+        Ok(items.len())
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_go_to_a_device_is_refused() -> Result<()> {
+    let loader = Loader::new(vec![Word; 5], 2).on(Device::Cpu);
+    let error = loader.epoch(0).next().expect("a batch").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Device);
+    assert!(error.to_string().contains("usize does not say how it goes to a device (cpu)"), "{error}");
+    assert!(error.to_string().contains("Collate::to_device"), "{error}");
+    // Pairs, triples and words go part by part.
+    let items = vec![(1.0f32, "a".to_string(), true); 3];
+    let (numbers, words, flags) = Loader::new(items, 3).on(Device::Cpu).epoch(0).next().expect("a batch")?;
+    assert_eq!((numbers.dims()?, words.len(), flags.dims()?), ([3], 3, [3]));
+    Ok(())
 }

@@ -44,7 +44,7 @@ impl Rows {
     fn take(&self, indices: &[usize]) -> Result<Tensor> {
         let rows: Vec<i64> = indices.iter().map(|&index| index as i64).collect();
         let rows = Tensor::from_vec(rows, [indices.len()])?;
-        self.tensor.index_select(0, &rows).checked()
+        self.tensor.index_select(0, &rows.near(&self.tensor)).checked()
     }
 }
 

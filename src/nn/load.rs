@@ -186,7 +186,7 @@ pub(super) fn load<M: Module + ?Sized>(module: &mut M, given: Vec<(String, Tenso
     report
 }
 
-/// The new numbers in the old ones' element type, or why they do not fit.
+/// The new numbers in the old ones' element type, on their device, or why they do not fit.
 fn fitting(old: &Tensor, new: &Tensor) -> std::result::Result<Tensor, String> {
     let dims =
         |tensor: &Tensor| tensor.value().map(|value| value.dims().to_vec()).map_err(|error| error.what().to_string());
@@ -194,8 +194,8 @@ fn fitting(old: &Tensor, new: &Tensor) -> std::result::Result<Tensor, String> {
     if was != is {
         return Err(format!("the model has {was:?}, the file {is:?}"));
     }
-    let dtype = old.dtype().map_err(|error| error.what().to_string())?;
-    new.detach().to_dtype(dtype).checked().map_err(|error| error.what().to_string())
+    let taken = || new.detach().to(old.device()?).to_dtype(old.dtype()?).checked();
+    taken().map_err(|error| error.what().to_string())
 }
 
 pub(super) fn state<M: Module + ?Sized>(module: &M) -> Result<State> {
@@ -255,7 +255,7 @@ pub(super) fn load_state<M: Module + ?Sized>(module: &mut M, state: &State) -> R
                 Fault::shape(what, "the state is of another model; load_tensors takes what fits"),
             ));
         }
-        tensors.push(Some(new.clone()));
+        tensors.push(Some(new.to(old.device()?).checked()?));
     }
     for (name, _) in contents.streams {
         streams.push(stream_of(positions.get(&name)?)?);

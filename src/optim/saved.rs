@@ -134,7 +134,8 @@ fn slots<R: Rule>(
                     format!("{state} of {name} is {} in the state, here it has the shape {shape:?}", tensor.describe());
                 return Err(wrong(at, what));
             }
-            let cast = on!(saved.device(), cast(saved, state_type(value.dtype())));
+            let here = saved.to(value.device());
+            let cast = here.and_then(|state| on!(state.device(), cast(&state, state_type(value.dtype()))));
             let dense = cast.and_then(|value| on!(value.device(), contiguous(&value)));
             slot.states.push(dense.map_err(|fault| Error::with("load_state", fault, Vec::new(), at))?);
             slot.names.push(state);

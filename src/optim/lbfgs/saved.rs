@@ -1,6 +1,7 @@
 //! The state of L-BFGS: vectors over all parameters, and the names of these in their order.
 
 use super::{Lbfgs, Memory, Pair, learning};
+use crate::device::Device;
 use crate::error::{Error, Fault, Result};
 use crate::nn::Module;
 use crate::tensor::{State, Tensor};
@@ -56,14 +57,15 @@ pub(super) fn load_state(optimizer: &mut Lbfgs, model: &dyn Module, state: &Stat
             let fault = Fault::value("the state is of a model with other parameters", help);
             return Err(Error::new("load_state", fault));
         }
-        let mut count = 0;
+        let (mut count, mut device) = (0, Device::Cpu);
         for (_, parameter) in &parameters {
             count += parameter.shape()?.count();
+            device = parameter.device()?;
         }
         let vector = |state: &State| -> Result<Tensor> {
             let tensor = state.tensor()?;
             match tensor.shape()?[..] == [count] {
-                true => Ok(tensor.detach()),
+                true => tensor.detach().to(device).checked(),
                 false => {
                     let what =
                         format!("a vector of the state is {}, the parameters have {count} numbers", tensor.describe());
