@@ -185,7 +185,7 @@ fn main() -> Result<()> {
     let mut model = Gpt::new(alphabet.len(), &mut Init::on(&device).seed(1))?;
     println!("{} parameters", model.parameter_count());
 
-    let seen = characters.iter().copied().take(common::steps(usize::MAX, 10_000)).collect();
+    let seen = characters.iter().copied().take(common::steps(usize::MAX, 3_000)).collect();
     let loader = Loader::new(Windows::of_numbers(seen, CONTEXT)?.with_stride(CONTEXT), 16);
     let loader = loader.shuffled(1).on(device);
     let epochs = common::steps(6, 1) as u64;
@@ -205,7 +205,7 @@ fn main() -> Result<()> {
 
     model.freeze();
     let mut sampler = Sampler::new(1).with_temperature(0.7).with_top_k(8);
-    let (count, start) = (common::steps(1500, 150), Instant::now());
+    let (count, start) = (common::steps(1500, 60), Instant::now());
     let written = no_grad(|| model.write(&alphabet, count, &mut sampler))?;
     eprintln!("{:.0} characters a second", count as f64 / start.elapsed().as_secs_f64());
     common::show(&written, common::steps(80, 0) as f64)
