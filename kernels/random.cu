@@ -9,6 +9,13 @@
 //   bernoulli_u8(y, i64 count, Draw, u64 threshold)                 1 where a 32-bit word is below
 //   bernoulli_of_f64(chances, y, i64 count, Draw, u64* fault, u64 operation)      y u8: 1 where a word is below chance · 2^32; where a
 //        chance does not lie between 0 and 1, the least of (operation << 40 | its place) goes to fault
+//   waiting_f64(weights, y, i64 count, Draw)                        -ln(a uniform number) / weight, infinite where there is no weight
+//   weigh_f64(weights, bad, positive, i64 choices, i64 wanted, u64* fault, u64 operation, u64 next)       rows of weights, a block each: grid (rows, 1, 1).
+//        bad i64: the bits of the first that is none, positive i64: how many are not zero. The row goes to fault by `operation` where one is bad, else by
+//        `next` where fewer than `wanted` are positive
+//   stretches_f64(weights, sums, i64 rows, i64 choices, i64 stretches)            sums [rows, stretches + 1]: of each 128 weights; for rows · stretches
+//   stretches_before_f64(sums, i64 rows, i64 stretches)                           become sums of all before, the last one of all; for rows
+//   choose_f64(weights, sums, y, i64 count, i64 each, i64 choices, i64 stretches, Draw)       y i64 [rows, each]: where a uniform number falls among the sums
 //   thin_{f32,f64,bf16,f16}(x, y, i64 count, Draw, u64 threshold, i64 group, double scale, double shift, double dropped)
 //        dropout; each run of `group` neighbours shares a word: x · scale + shift where it is at least the threshold, else x · 0 + dropped
 //
@@ -150,6 +157,73 @@ KERNEL(bernoulli_of_f64, const double* chances, u8* y, i64 count, Draw draw, u64
             double chance = chances[at + 16 * e];
             y[at + 16 * e] = double(w.items[e]) < chance * 4294967296.0;
             if (!(chance >= 0 && chance <= 1)) atomicMin(fault, operation << 40 | u64(at + 16 * e));
+        }
+    });
+}
+
+KERNEL(waiting_f64, const double* weights, double* y, i64 count, Draw draw) {
+    each_pair(draw, count, [&](const Words& w, i64 at) {
+        for (int h = 0; h < 2; h++) if (at + 16 * h < count) {
+            double weight = weights[at + 16 * h], fraction = double((whole_word(w, h) >> 11) + 1) * UNIT;
+            y[at + 16 * h] = weight > 0 ? -plain_ln(fraction) / weight : double(INFINITY);
+        }
+    });
+}
+KERNEL(weigh_f64, const double* weights, i64* bad, i64* positive, i64 choices, i64 wanted, u64* fault, u64 operation, u64 next) {
+    SHARED(u32, first, [1]);
+    SHARED(u32, many, [1]);
+    const double* row = weights + blockIdx.x * choices;
+    if (threadIdx.x == 0) { first[0] = ~0u; many[0] = 0; }
+    __syncthreads();
+    for (i64 i = threadIdx.x; i < choices; i += BLOCK) {
+        double weight = row[i];
+        if (!(weight >= 0 && weight < double(INFINITY))) atomicMin(&first[0], u32(i));
+        else if (weight > 0) atomicAdd(&many[0], 1u);
+    }
+    __syncthreads();
+    if (threadIdx.x) return;
+    bool is_bad = first[0] != ~0u;
+    bad[blockIdx.x] = is_bad ? __double_as_longlong(row[first[0]]) : 0;
+    positive[blockIdx.x] = many[0];
+    if (is_bad) atomicMin(fault, operation << 40 | blockIdx.x);
+    else if (many[0] < wanted) atomicMin(fault, next << 40 | blockIdx.x);
+}
+
+// Sums of weights run as on the CPU: in order within stretches, from the sum of all stretches before.
+constexpr i64 STRETCH = 128;
+KERNEL(stretches_f64, const double* weights, double* sums, i64 rows, i64 choices, i64 stretches) {
+    for (i64 at = first_of_grid(); at < rows * stretches; at += step_of_grid()) {
+        i64 row = quotient(at, stretches), stretch = at - row * stretches, end = min(choices, (stretch + 1) * STRETCH);
+        double sum = 0;
+        for (i64 i = stretch * STRETCH; i < end; i++) sum += weights[row * choices + i];
+        sums[row * (stretches + 1) + stretch] = sum;
+    }
+}
+KERNEL(stretches_before_f64, double* sums, i64 rows, i64 stretches) {
+    for (i64 row = first_of_grid(); row < rows; row += step_of_grid()) {
+        double before = 0, *sum = sums + row * (stretches + 1);
+        for (i64 s = 0; s < stretches; s++) { double here = sum[s]; sum[s] = before; before += here; }
+        sum[stretches] = before;
+    }
+}
+KERNEL(choose_f64, const double* weights, const double* sums, i64* y, i64 count, i64 each, i64 choices, i64 stretches, Draw draw) {
+    each_pair(draw, count, [&](const Words& w, i64 at) {
+        for (int h = 0; h < 2; h++) if (at + 16 * h < count) {
+            i64 row = quotient(at + 16 * h, each);
+            const double *weight = weights + row * choices, *before = sums + row * (stretches + 1);
+            double point = __dmul_rn(double(whole_word(w, h) >> 11) * UNIT, before[stretches]), sum = 0;
+            i64 low = 0, high = stretches;                    // the first stretch at whose end the sum is beyond the point
+            while (low < high) {
+                i64 middle = (low + high) / 2;
+                if (before[middle + 1] <= point) low = middle + 1; else high = middle;
+            }
+            i64 choice = min(low * STRETCH, choices);
+            for (; choice < choices; choice++) {
+                sum += weight[choice];
+                if (!(before[low] + sum <= point)) break;
+            }
+            if (choice == choices) for (choice--; choice > 0 && !(weight[choice] > 0); choice--) {}
+            y[at + 16 * h] = choice;
         }
     });
 }

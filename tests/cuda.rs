@@ -98,8 +98,8 @@ fn what_cannot_be_done_is_told() {
          right  [2, 1] f32@cuda:0\n  \
          help   bring them together with to(device)"
     );
-    let error = there.cumulative_sum(0).checked().unwrap_err().to_string();
-    assert!(error.starts_with("cumulative_sum: cumulative sum has no CUDA kernel yet"), "{error}");
+    let error = there.svd().0.checked().unwrap_err().to_string();
+    assert!(error.starts_with("svd: svd has no CUDA kernel yet"), "{error}");
     assert!(
         error.contains("move the tensor to the CPU with to(Device::Cpu)") && error.contains("tests/cuda.rs"),
         "{error}"
@@ -359,5 +359,60 @@ fn threads_share_a_device() -> Result<()> {
             assert_eq!(sums, expected);
         }
     });
+    Ok(())
+}
+
+/// Rows that one block cannot hold: of the same numbers the same positions, whatever orders, counts or adds them up.
+#[test]
+fn long_rows_are_ordered_and_counted_as_here() -> Result<()> {
+    let Some(device) = device("long_rows_are_ordered_and_counted_as_here") else { return Ok(()) };
+    let mut random = Random::new(17);
+    let whole = Tensor::integers([2, 5000], -700..700, &mut random);
+    let x = (Tensor::normal([2, 5000], 0.0, 100.0, &mut random) / 3.0).round();
+    let same = |here: Tensor, there: Tensor| assert_eq!(there.to(Device::Cpu), here);
+    for dtype in [DType::F32, DType::BF16, DType::I64] {
+        let here = if dtype == DType::I64 { whole.clone() } else { x.to_dtype(dtype) };
+        let there = here.to(device);
+        let pairs = [
+            (here.sort(1, true), there.sort(1, true)),
+            (here.topk(40, 1, true), there.topk(40, 1, true)),
+            (here.kth_value(3000, 1), there.kth_value(3000, 1)),
+            (here.median_over(1), there.median_over(1)),
+            (here.mode(1), there.mode(1)),
+        ];
+        for ((values, places), (there_values, there_places)) in pairs {
+            same(places, there_places);
+            same(values, there_values);
+        }
+        let (here, there) = (here.unique()?, there.unique()?);
+        same(here.values, there.values);
+        same(here.inverse, there.inverse);
+        same(here.counts, there.counts);
+    }
+    same(whole.cumulative_sum(1), whole.to(device).cumulative_sum(1));
+    let long = whole.reshape([10_000]);
+    same(long.cumulative_sum(0), long.to(device).cumulative_sum(0));
+    same(long.nonzero(), long.to(device).nonzero());
+    // Many positions for few places: whole numbers in f32 are exact in any order, others must come in theirs.
+    let index = Tensor::integers([10_000], 0..90, &mut random);
+    let weights = Tensor::uniform([10_000], 0.0..1.0, &mut random);
+    let counted = index.to(device).bincount_weighted(&weights.to(device), 90).to(Device::Cpu);
+    assert!(counted.is_close(&index.bincount_weighted(&weights, 90), 1e-5, 1e-5).all().item()? == 1.0);
+    let (to, index) = (Tensor::zeros([3, 50]), Tensor::integers([3, 400], 0..50, &mut random));
+    let source = Tensor::integers([3, 400], 0..9, &mut random).to_dtype(DType::F32);
+    let there = to.to(device).scatter_add(1, &index.to(device), &source.to(device));
+    same(to.scatter_add(1, &index, &source), there);
+    let down = |to: &Tensor, index: &Tensor, source: &Tensor| {
+        to.transpose(0, 1).scatter_add(0, &index.transpose(0, 1), &source.transpose(0, 1))
+    };
+    same(down(&to, &index, &source), down(&to.to(device), &index.to(device), &source.to(device)));
+    // The same choices from the same draw.
+    let weights = Tensor::uniform([2, 3000], 0.0..1.0, &mut random);
+    let draws = || (Random::new(3), Random::new(3));
+    let (mut one, mut other) = draws();
+    same(weights.multinomial_repeated(200, &mut one), weights.to(device).multinomial_repeated(200, &mut other));
+    same(weights.multinomial(30, &mut one), weights.to(device).multinomial(30, &mut other));
+    let error = (weights - 0.5).to(device).multinomial(3, &mut other).to(Device::Cpu).checked().unwrap_err();
+    assert!(error.to_string().contains("weights are finite and not negative"), "{error}");
     Ok(())
 }

@@ -13,6 +13,8 @@ mod bits;
 mod convolve;
 #[path = "kernels/copy.rs"]
 mod copy;
+#[path = "kernels/count.rs"]
+mod count;
 #[path = "kernels/cross_entropy.rs"]
 mod cross_entropy;
 #[path = "kernels/index.rs"]
@@ -31,6 +33,10 @@ mod reduce;
 mod rotary;
 #[path = "kernels/rows.rs"]
 mod rows;
+#[path = "kernels/scan.rs"]
+mod scan;
+#[path = "kernels/sort.rs"]
+mod sort;
 #[path = "kernels/support.rs"]
 mod support;
 #[path = "kernels/window.rs"]

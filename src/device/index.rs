@@ -216,6 +216,63 @@ pub(in crate::device) fn no_name(number: i64, at: usize, shape: &Shape, what: &s
     Fault::index(format!("{what}: {number} at {place:?} is out of range for {count}"), help)
 }
 
+/// A fault where numbers to count are not one row.
+pub(in crate::device) fn check_row(x: &Value) -> Result<(), Fault> {
+    match x.rank() {
+        1 => Ok(()),
+        rank => Err(Fault::shape(format!("counting over {rank} axes"), "give one row of numbers: flatten() first")),
+    }
+}
+
+/// A fault: one of the numbers to count is negative.
+#[cold]
+pub(in crate::device) fn negative(numbers: &[i64]) -> Fault {
+    let at = numbers.iter().position(|&n| n < 0).unwrap_or(0);
+    Fault::index(
+        format!("{} at [{at}] is negative", numbers[at]),
+        "only 0, 1, 2, ... are counted: use unique() for other numbers",
+    )
+}
+
+/// The ends of a histogram, or a fault where it has none.
+pub(in crate::device) fn check_bins(bins: usize, low: f64, high: f64) -> Result<(f64, f64), Fault> {
+    if bins == 0 {
+        return Err(Fault::value("a histogram of no bins", "give at least one"));
+    }
+    if !(low.is_finite() && high.is_finite() && low <= high) {
+        return Err(Fault::value(format!("a histogram from {low} to {high}"), "both ends are finite, the lower first"));
+    }
+    // Equal ends are one unit apart on both sides, as everywhere.
+    Ok(if low == high { (low - 1.0, high + 1.0) } else { (low, high) })
+}
+
+/// A search: the length of ascending rows, and how many values belong to each.
+pub(in crate::device) struct Searched {
+    pub(in crate::device) length: usize,
+    pub(in crate::device) width: usize,
+}
+
+/// What is searched for where, or a fault where the operands do not fit.
+pub(in crate::device) fn check_search(sorted: &Value, values: &Value) -> Result<Searched, Fault> {
+    let Some((&length, rows)) = sorted.dims().split_last() else {
+        return Err(Fault::shape("the ascending numbers are a single number", "give a row of them: reshape([1])"));
+    };
+    let one_row = sorted.rank() == 1;
+    if !one_row && (values.rank() != sorted.rank() || values.dims()[..rows.len()] != *rows) {
+        return Err(Fault::shape(
+            format!("rows of ascending numbers {:?}, of values {:?}", sorted.dims(), values.dims()),
+            "all sizes but the last must agree, or there is one row of ascending numbers for all",
+        ));
+    }
+    if sorted.dtype() != values.dtype() {
+        return Err(Fault::dtype(
+            format!("the ascending numbers are {}, the values {}", sorted.dtype(), values.dtype()),
+            format!("convert one of them, with to_dtype(DType::{:?})", sorted.dtype()),
+        ));
+    }
+    Ok(Searched { length, width: if one_row { values.count().max(1) } else { values.dims()[rows.len()] } })
+}
+
 /// The coordinates of a flat position.
 pub(in crate::device) fn coordinates_of(mut at: usize, shape: &Shape) -> Vec<usize> {
     let mut place = vec![0; shape.len()];
@@ -237,5 +294,12 @@ pub(in crate::device) struct Around {
 impl Around {
     pub(in crate::device) fn new(dims: &[usize], axis: usize) -> Around {
         Around { outer: dims[..axis].iter().product(), size: dims[axis], inner: dims[axis + 1..].iter().product() }
+    }
+}
+
+impl Around {
+    /// The same of a value; a single number stands alone along an axis of one.
+    pub(in crate::device) fn of(x: &Value, axis: usize) -> Around {
+        if x.rank() == 0 { Around { outer: 1, size: 1, inner: 1 } } else { Around::new(x.dims(), axis) }
     }
 }

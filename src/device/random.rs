@@ -291,6 +291,38 @@ pub(in crate::device) fn check_chance(chance: f64) -> Result<(), Fault> {
     Err(Fault::value(format!("a chance of {chance}"), "a chance lies between 0 and 1"))
 }
 
+/// Weights of which a sum is made in order; sums of more run from the sum of all such stretches before.
+pub(in crate::device) const STRETCH: usize = 128;
+
+/// How many choices rows of weights have, and the sizes of all rows; or a fault where there is nothing to choose from.
+pub(in crate::device) fn check_choices(weights: &Value, count: usize) -> Result<(usize, &[usize]), Fault> {
+    let Some((&choices, rows)) = weights.dims().split_last() else {
+        return Err(Fault::shape("one weight has no choices", "give a row of weights, or several"));
+    };
+    if choices == 0 && count > 0 && rows.iter().all(|&size| size > 0) {
+        return Err(Fault::value("there is nothing to choose from", "give at least one weight"));
+    }
+    Ok((choices, rows))
+}
+
+/// A fault: a number is no weight.
+#[cold]
+pub(in crate::device) fn no_weight(weight: f64) -> Fault {
+    Fault::value(format!("a weight of {weight}"), "weights are finite and not negative")
+}
+
+/// A fault: of the choices too few have a weight.
+#[cold]
+pub(in crate::device) fn too_few(wanted: usize, choices: usize) -> Fault {
+    if choices == 0 {
+        return Fault::value("all weights are zero", "at least one choice must have a weight");
+    }
+    Fault::value(
+        format!("{wanted} different choices were asked for, {choices} have a weight"),
+        "ask for fewer, or choose with replacement",
+    )
+}
+
 /// A fault where floats are asked for in another type.
 pub(in crate::device) fn no_float(dtype: DType) -> Result<Value, Fault> {
     Err(Fault::dtype(format!("{dtype} is no float"), "use f64, f32, bf16 or f16"))

@@ -17,7 +17,8 @@ pub trait Scan {
     fn cumulative_product_gradient(&self, x: &Value, g: &Value, axis: usize) -> Result<Value, Fault>;
     /// The gradient of a running ln Σ e^x for x, from x, the result and the gradient that arrived.
     fn cumulative_logsumexp_gradient(&self, x: &Value, y: &Value, g: &Value, axis: usize) -> Result<Value, Fault>;
-    /// Zeros of the shape of `x`, with each of its numbers added at its place (i64) along the axis.
+    /// Zeros of the shape of `x`, with each of its numbers added at its place (i64) along the axis. Places are those of a running
+    /// extreme: they never fall along the axis.
     fn add_at_places(&self, x: &Value, places: &Value, axis: usize) -> Result<Value, Fault>;
     /// The numbers of `x` at given places (i64) along the axis, in the shape of `places`.
     fn take_places(&self, x: &Value, places: &Value, axis: usize) -> Result<Value, Fault>;

@@ -36,3 +36,43 @@ pub trait Sort {
     /// The different slices along `axis`, in lexical order, each once. One that holds a NaN is different from all.
     fn distinct_slices(&self, x: &Value, axis: usize) -> Result<Distinct, Fault>;
 }
+
+fn size_along(x: &Value, axis: usize) -> usize {
+    x.dims().get(axis).copied().unwrap_or(1)
+}
+
+/// A fault where there are fewer than `k` elements.
+pub(in crate::device) fn check_topk(x: &Value, k: usize, axis: usize) -> Result<(), Fault> {
+    let size = size_along(x, axis);
+    if k > size || (x.rank() == 0 && k != 1) {
+        return Err(Fault::value(
+            format!("{k} elements are wanted of {size} along axis {axis}"),
+            format!("take at most {size}"),
+        ));
+    }
+    Ok(())
+}
+
+/// A fault where there is no `k`-th element.
+pub(in crate::device) fn check_kth(x: &Value, k: usize, axis: usize) -> Result<(), Fault> {
+    let size = size_along(x, axis);
+    if k >= size {
+        return Err(Fault::value(
+            format!("the smallest number {} is wanted of {size} along axis {axis}", k.saturating_add(1)),
+            format!("there are {size}: count from 1"),
+        ));
+    }
+    Ok(())
+}
+
+/// What an empty axis lacks.
+pub(in crate::device) const NO_MIDDLE: &str = "it has no middle";
+pub(in crate::device) const NO_MODE: &str = "nothing stands there most often";
+
+/// A fault where an axis is empty; `what` it then lacks.
+pub(in crate::device) fn check_any(x: &Value, axis: usize, what: &str) -> Result<(), Fault> {
+    if size_along(x, axis) == 0 {
+        return Err(Fault::value(format!("axis {axis} is empty: {what}"), "give at least one element"));
+    }
+    Ok(())
+}

@@ -204,3 +204,15 @@ fn labels_are_marked_and_counted() {
     let counts: Vec<i64> = found[1].read();
     assert!((0..11).all(|c| counts[c as usize] == labels.iter().filter(|&&x| x == c).count() as i64));
 }
+
+#[test]
+fn goals_are_places_of_lines() {
+    // y [3, 6, 4], index [3, 4, 10] with the axis moved last.
+    let index = positions(120, 6, 52);
+    let Some(at) = given(&index) else { return };
+    let numbers = [bytes(12i64), bytes(10i64), bytes(View::new(&[3, 4], &[24, 1])), bytes(4i64)];
+    let found: Vec<i64> = launch("goals_i64", blocks(120), &[at.argument()], 120, &numbers).unwrap();
+    for (i, &goal) in found.iter().enumerate() {
+        assert_eq!(goal, (i / 40 * 24 + i / 10 % 4) as i64 + 4 * index[i]);
+    }
+}

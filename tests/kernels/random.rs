@@ -1,7 +1,7 @@
 //! Random numbers: the words of the generator's authors, numbered as the CPU numbers them, and what is made of them.
 
-use super::support::{Number, Random, blocks, given, launch};
-use crate::emulator::call::{Argument, Plain, bytes};
+use super::support::{Number, Random, blocks, given, in_every_order, launch, run};
+use crate::emulator::call::{Argument, Buffer, Plain, bytes};
 use half::{bf16, f16};
 
 /// `struct Draw` of `kernels/random.cu`.
@@ -178,4 +178,102 @@ fn dropout_thins_by_the_words() {
     thinned::<f64>();
     thinned::<bf16>();
     thinned::<f16>();
+}
+
+/// Rows of weights, some of them zero.
+fn weights(rows: usize, choices: usize) -> Vec<f64> {
+    let mut random = Random(81);
+    let mut list: Vec<f64> = (0..rows * choices).map(|_| (random.number() - 0.2).max(0.0)).collect();
+    list.chunks_mut(choices).for_each(|row| row[choices / 2] = 0.5);
+    list
+}
+
+#[test]
+fn weights_are_looked_at() {
+    let (rows, choices) = (3, 700);
+    for (place, weight, wanted, word) in [
+        (0, 0.0, 1, u64::MAX),
+        (2 * choices + 600, -1.0, 1, 5 << 40 | 2),
+        (choices + 9, f64::NAN, 1, 5 << 40 | 1),
+        (choices, f64::INFINITY, 1, 5 << 40 | 1),
+        (0, 0.0, 600, 6 << 40),
+    ] {
+        let mut list = weights(rows, choices);
+        list[place] = weight;
+        let Some(from) = given(&list) else { return };
+        let found = in_every_order(|emulator| {
+            let (bad, positive) = (emulator.unwritten::<i64>(rows), emulator.unwritten::<i64>(rows));
+            let fault = emulator.buffer(&[u64::MAX]);
+            let mut arguments = vec![from.argument(), bad.argument(), positive.argument()];
+            arguments.extend([bytes(choices as i64), bytes(wanted as i64), fault.argument(), bytes(5u64), bytes(6u64)]);
+            run(emulator, "weigh_f64", [rows, 1, 1], &arguments);
+            vec![bad, positive, fault]
+        })
+        .unwrap();
+        assert_eq!(found[2].read::<u64>(), [word]);
+        let (bad, positive): (Vec<i64>, Vec<i64>) = (found[0].read(), found[1].read());
+        for (row, list) in list.chunks(choices).enumerate() {
+            let wrong = list.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0));
+            assert_eq!(bad[row], wrong.map_or(0, |weight| weight.to_bits() as i64));
+            assert_eq!(positive[row], list.iter().filter(|weight| **weight > 0.0 && weight.is_finite()).count() as i64);
+        }
+    }
+}
+
+#[test]
+fn choices_fall_among_sums_of_weights() {
+    for (rows, choices, each) in [(1, 1, 3), (3, 5, 40), (2, 128, 70), (2, 700, 300)] {
+        let (list, stretches) = (weights(rows, choices), choices.div_ceil(128));
+        let Some(from) = given(&list) else { return };
+        let found = in_every_order(|emulator| {
+            let sums = emulator.unwritten::<f64>(rows * (stretches + 1));
+            let y = emulator.unwritten::<i64>(rows * each);
+            let sizes = [rows, choices, stretches].map(|n| bytes(n as i64));
+            let mut arguments = vec![from.argument(), sums.argument()];
+            arguments.extend(sizes.clone());
+            run(emulator, "stretches_f64", blocks(rows * stretches), &arguments);
+            let [rows_, _, stretches_] = sizes;
+            run(emulator, "stretches_before_f64", blocks(rows), &[sums.argument(), rows_, stretches_.clone()]);
+            let mut arguments = vec![from.argument(), sums.argument(), y.argument(), bytes((rows * each) as i64)];
+            arguments.extend([bytes(each as i64), bytes(choices as i64), stretches_, bytes(DRAW)]);
+            run(emulator, "choose_f64", blocks(rows * each), &arguments);
+            vec![y]
+        })
+        .unwrap();
+        for (i, &choice) in found[0].read::<i64>().iter().enumerate() {
+            let row = &list[i / each * choices..][..choices];
+            let mut sum = 0.0;
+            let mut sums = Vec::new();
+            for stretch in row.chunks(128) {
+                let before = sum;
+                let mut inside = 0.0;
+                for weight in stretch {
+                    inside += weight;
+                    sum = before + inside;
+                    sums.push(sum);
+                }
+            }
+            let point = (pair(DRAW, i, 0) >> 11) as f64 / (1u64 << 53) as f64 * sum;
+            assert_eq!(choice, sums.iter().position(|&sum| sum > point).unwrap() as i64);
+            assert!(row[choice as usize] > 0.0);
+        }
+    }
+}
+
+#[test]
+fn waiting_times_have_rates() {
+    for count in COUNTS {
+        let list = weights(1, count);
+        let Some(from) = given(&list) else { return };
+        let Some(times) = made_of(&from, count) else { return };
+        for (i, (&time, &weight)) in times.iter().zip(&list).enumerate() {
+            let fraction = ((pair(DRAW, i, 0) >> 11) + 1) as f64 / (1u64 << 53) as f64;
+            let expected = if weight > 0.0 { -fraction.ln() / weight } else { f64::INFINITY };
+            assert!(time == expected || (time - expected).abs() <= 1e-15 * expected, "{time} instead of {expected}");
+        }
+    }
+}
+
+fn made_of(weights: &Buffer, count: usize) -> Option<Vec<f64>> {
+    launch("waiting_f64", blocks(count), &[weights.argument()], count, &[bytes(count as i64), bytes(DRAW)])
 }

@@ -5,8 +5,8 @@ use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::random::{
-    Draw, Generate, Group, LANES, Thinning, UNIT, check_chance, check_integers, check_normal, check_uniform, no_float,
-    scale, threshold,
+    Draw, Generate, Group, LANES, STRETCH, Thinning, UNIT, check_chance, check_choices, check_integers, check_normal,
+    check_uniform, no_float, no_weight, scale, threshold, too_few,
 };
 use crate::device::sort::Sort;
 use crate::error::Fault;
@@ -341,16 +341,11 @@ impl Generate for Cpu {
         self.argsort(&generate::<i64, _>(Shape::new(&[count])?, draw, Keys)?, 0, false)
     }
     fn multinomial(&self, weights: &Value, count: usize, replacement: bool, draw: Draw) -> Result<Value, Fault> {
-        let Some((&choices, rows)) = weights.dims().split_last() else {
-            return Err(Fault::shape("one weight has no choices", "give a row of weights, or several"));
-        };
+        let (choices, rows) = check_choices(weights, count)?;
         let wide = self.contiguous(&self.cast(weights, DType::F64)?)?;
         let weights = wide.dense::<f64>()?;
         for row in weights.chunks_exact(choices.max(1)) {
             check_weights(row, count, replacement)?;
-        }
-        if choices == 0 && count > 0 && rows.iter().all(|&size| size > 0) {
-            return Err(Fault::value("there is nothing to choose from", "give at least one weight"));
         }
         let shape = Shape::new(&[rows, &[count]].concat())?;
         Value::build::<i64>(shape, |out| {
@@ -415,13 +410,15 @@ fn thin_groups<T: ThinGroups>(x: &[T], out: &mut [T], threshold: u64, thinning: 
 /// With replacement: where a uniform number falls among the sums of the weights.
 fn choose(weights: &[f64], draw: Draw, first: usize, out: &mut [i64]) {
     let mut sum = 0.0;
-    let sums: Vec<f64> = weights
-        .iter()
-        .map(|weight| {
-            sum += weight;
-            sum
-        })
-        .collect();
+    let mut sums = Vec::with_capacity(weights.len());
+    for stretch in weights.chunks(STRETCH) {
+        let (before, mut inside) = (sum, 0.0);
+        for weight in stretch {
+            inside += weight;
+            sum = before + inside;
+            sums.push(sum);
+        }
+    }
     let last = weights.iter().rposition(|&weight| weight > 0.0).unwrap_or(0);
     for (index, out) in out.iter_mut().enumerate() {
         let point = (draw.word((first + index) as u64, 0) >> 11) as f64 * UNIT * sum;
@@ -451,19 +448,11 @@ fn floats(dtype: DType, make: impl FnOnce(DType) -> Result<Value, Fault>) -> Res
 
 fn check_weights(row: &[f64], count: usize, replacement: bool) -> Result<(), Fault> {
     if let Some(bad) = row.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
-        return Err(Fault::value(format!("a weight of {bad}"), "weights are finite and not negative"));
+        return Err(no_weight(*bad));
     }
     let choices = row.iter().filter(|weight| **weight > 0.0).count();
-    if count > 0 && choices == 0 {
-        return Err(Fault::value("all weights are zero", "at least one choice must have a weight"));
-    }
-    if !replacement && count > choices {
-        return Err(Fault::value(
-            format!("{count} different choices were asked for, {choices} have a weight"),
-            "ask for fewer, or choose with replacement",
-        ));
-    }
-    Ok(())
+    let wanted = if replacement { count.min(1) } else { count };
+    if wanted > choices { Err(too_few(wanted, choices)) } else { Ok(()) }
 }
 
 #[cfg(test)]

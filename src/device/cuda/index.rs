@@ -1,7 +1,7 @@
 //! Elements chosen and put by position: `kernels/index.cu`.
 
 use super::Cuda;
-use super::lacking::{lacking, lacks};
+use super::lacking::lacks;
 use super::launch::Launch;
 use super::module::Source;
 use super::transfer::address;
@@ -22,7 +22,11 @@ const INDEX: Source = Source { name: "index", text: include_str!("../../../kerne
 formula_struct!([whole] FlatFormula flat(above, here)(size) { above * size + here });
 formula_struct!([] ShareFormula share(sum, count)() { sum / count });
 
-/// Threads of a launch take one element after another.
+/// Of more positions than these, a sort finds which go to one place.
+const COMPARED: usize = 8192;
+/// Lines that are longer are put together by many threads, where there are few lines.
+const LONG: usize = 256;
+
 fn combine_number(combine: Combine) -> i32 {
     match combine {
         Combine::Replace => 0,
@@ -51,12 +55,19 @@ fn without(sizes: &[usize], strides: &[isize], axis: usize) -> Result<Layout, Fa
     Ok(Layout::from_parts(Shape::new(&sizes)?, &strides, 0))
 }
 
+/// All axes with one of them moved to the end.
+fn moved_last(rank: usize, axis: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rank).collect();
+    order[axis..].rotate_left(1);
+    order
+}
+
 impl Cuda {
-    fn index_kernel(self, name: &str) -> Result<Launch, Fault> {
+    pub(super) fn index_kernel(self, name: &str) -> Result<Launch, Fault> {
         Ok(self.call(self.kernel(&INDEX, name)?))
     }
     /// Integers as dense i64.
-    fn whole_numbers(self, index: &Value, what: &str) -> Result<Value, Fault> {
+    pub(super) fn whole_numbers(self, index: &Value, what: &str) -> Result<Value, Fault> {
         match index.dtype() {
             DType::I64 | DType::I32 | DType::U8 => self.contiguous(&self.cast(index, DType::I64)?),
             other => Err(no_whole_numbers(what, other)),
@@ -72,14 +83,14 @@ impl Cuda {
         call.long(size as i64).write(&word).long(check as i64).over(index.count())?;
         Ok(out)
     }
-    /// The greatest of whole numbers, where there are any: a read.
-    fn greatest(self, numbers: &Value) -> Result<Option<i64>, Fault> {
+    /// The greatest of whole numbers, or the least, where there are any: a read.
+    pub(super) fn end_of(self, numbers: &Value, greatest: bool) -> Result<Option<i64>, Fault> {
         if numbers.count() == 0 {
             return Ok(None);
         }
         let axes: Vec<usize> = (0..numbers.rank()).collect();
-        let most = self.bring_back(&self.extreme(numbers, &axes, false, true)?)?;
-        Ok(most.dense::<i64>()?.first().copied())
+        let end = self.bring_back(&self.extreme(numbers, &axes, false, greatest)?)?;
+        Ok(end.dense::<i64>()?.first().copied())
     }
     /// For a kernel that checks names of `count` things: where it tells, and which check this is. A bad one is found out at the
     /// next read.
@@ -87,8 +98,26 @@ impl Cuda {
         let shape = *numbers.shape();
         self.next_check(numbers, move |number, place| no_name(number, place, &shape, what, count))
     }
-    /// For a sum of products of positions, the next position that goes where each goes.
-    fn chains(self, index: &Value) -> Result<Value, Fault> {
+    /// Slices of a dense source put into `out` `[outer, size, inner]`, which nobody else holds.
+    fn put_together(
+        self,
+        source: &Value,
+        index: &Value,
+        out: &Value,
+        [outer, size, inner]: [usize; 3],
+        how: Assembly,
+    ) -> Result<(), Fault> {
+        let next = self.chains(index, size)?;
+        let call = self.index_kernel(&format!("assemble_{}", out.dtype()))?.read(source).read(index).read(&next);
+        let call = call.write(out).long(size as i64).long(index.count() as i64).long(outer as i64).long(inner as i64);
+        let call = call.long(how.skip.map_or(-1, |skip| skip as i64)).int(combine_number(how.combine));
+        call.int(how.include as i32).over(source.count())
+    }
+    /// For each of some positions below `size`, the next one that goes where it goes: by comparing all with all where they are few.
+    fn chains(self, index: &Value, size: usize) -> Result<Value, Fault> {
+        if index.count() > COMPARED {
+            return self.links(index, size);
+        }
         let next = self.blank(*index.shape(), DType::I64)?;
         let count = index.count();
         let call = self.index_kernel("chains_i64")?.read(index).write(&next).long(count as i64);
@@ -159,9 +188,20 @@ impl Index for Cuda {
             Ok::<_, Fault>((without(sizes, value.layout().strides(), axis)?, value.layout().strides()[axis] as i64))
         };
         let ((to, to_step), (from, from_step), (at, at_step)) = (of(&out)?, of(&source)?, of(&index)?);
-        let lines = at.count();
+        let (lines, along) = (at.count(), sizes[axis]);
+        if along > LONG && lines < self.0.multiprocessors * LONG {
+            let goals = self.blank(Shape::new(&[lines * along])?, DType::I64)?;
+            let rows =
+                self.contiguous(&index.with_layout(index.layout().permuted(&moved_last(index.rank(), axis)))?)?;
+            let call = self.index_kernel("goals_i64")?.read(&rows).write(&goals).long(lines as i64).long(along as i64);
+            call.view(&to).long(to_step).over(goals.count())?;
+            let part = Layout::from_parts(*index.shape(), source.layout().strides(), source.layout().offset());
+            let source = self.contiguous(&source.with_layout(part.permuted(&moved_last(index.rank(), axis)))?)?;
+            self.put_together(&source, &goals, &out, [1, out.count(), 1], Assembly { combine, include, skip: None })?;
+            return self.cast(&out, dtype);
+        }
         let call = self.index_kernel(&format!("scatter_{wide}"))?.read(&source).read(&index).write(&out);
-        let call = call.long(lines as i64).long(sizes[axis] as i64).view(&to).view(&from).view(&at);
+        let call = call.long(lines as i64).long(along as i64).view(&to).view(&from).view(&at);
         let call = call.long(to_step).long(from_step).long(at_step).int(combine_number(combine)).int(include as i32);
         call.over(lines)?;
         self.cast(&out, dtype)
@@ -181,17 +221,14 @@ impl Index for Cuda {
             return Err(no_arithmetic());
         }
         let index = self.positions_along(index, axis, size)?;
-        let (next, wide) = (self.chains(&index)?, wide(dtype));
+        let wide = wide(dtype);
         let source = self.contiguous(&self.cast(source, wide)?)?;
         let out = match base {
             Some(base) => self.duplicate(&self.cast(base, wide)?)?,
             None => self.full(shape, wide, 0.0)?,
         };
         let Around { outer, inner, .. } = Around::new(&shape, axis);
-        let call = self.index_kernel(&format!("assemble_{wide}"))?.read(&source).read(&index).read(&next).write(&out);
-        let call = call.long(size as i64).long(index.count() as i64).long(outer as i64).long(inner as i64);
-        let call = call.long(how.skip.map_or(-1, |skip| skip as i64)).int(combine_number(how.combine));
-        call.int(how.include as i32).over(source.count())?;
+        self.put_together(&source, &index, &out, [outer, size, inner], how)?;
         self.cast(&out, dtype)
     }
     fn flat_positions(&self, lists: &[&Value], sizes: &[usize]) -> Result<Value, Fault> {
@@ -215,7 +252,7 @@ impl Index for Cuda {
         let labels = self.whole_numbers(labels, "labels")?;
         let classes = match classes {
             Some(classes) => classes,
-            None => match self.greatest(&labels)? {
+            None => match self.end_of(&labels, true)? {
                 Some(most) => most.max(0) as usize + 1,
                 None => {
                     return Err(Fault::value("the number of classes of no labels is unknown", "give it: one_hot(10)"));
@@ -229,11 +266,19 @@ impl Index for Cuda {
         call.long(classes as i64).write(&word).long(check as i64).over(labels.count())?;
         Ok(out)
     }
-    lacking! {
-        positions(&Value) -> Value;
-        coordinates(&Value) -> Value;
-        count(&Value, Option<&Value>, usize) -> Value;
-        histogram(&Value, usize, f64, f64) -> Value;
-        search(&Value, &Value, bool) -> Value;
+    fn positions(&self, x: &Value) -> Result<Value, Fault> {
+        self.not_zero(x)
+    }
+    fn coordinates(&self, x: &Value) -> Result<Value, Fault> {
+        self.coordinates_of(x)
+    }
+    fn count(&self, x: &Value, weights: Option<&Value>, least: usize) -> Result<Value, Fault> {
+        self.counted(x, weights, least)
+    }
+    fn histogram(&self, x: &Value, bins: usize, low: f64, high: f64) -> Result<Value, Fault> {
+        self.bins(x, bins, low, high)
+    }
+    fn search(&self, sorted: &Value, values: &Value, right: bool) -> Result<Value, Fault> {
+        self.searched(sorted, values, right)
     }
 }

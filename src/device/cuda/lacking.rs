@@ -5,8 +5,6 @@ use crate::device::Value;
 use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::device::factor::{Factor, Lu, Side};
 use crate::device::sample::{Sample, Sampling};
-use crate::device::scan::Scan;
-use crate::device::sort::{Distinct, Sort};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
@@ -28,39 +26,12 @@ macro_rules! lacking {
         }
     )* };
 }
-pub(super) use lacking;
-
-impl Scan for Cuda {
-    lacking! {
-        cumulative_sum(&Value, usize, bool) -> Value;
-        cumulative_product(&Value, usize) -> Value;
-        cumulative_logsumexp(&Value, usize) -> Value;
-        cumulative_extreme(&Value, usize, bool) -> (Value, Value);
-        cumulative_product_gradient(&Value, &Value, usize) -> Value;
-        cumulative_logsumexp_gradient(&Value, &Value, &Value, usize) -> Value;
-        add_at_places(&Value, &Value, usize) -> Value;
-        take_places(&Value, &Value, usize) -> Value;
-    }
-}
 
 impl Sample for Cuda {
     lacking! {
         sample(&Value, &Value, Sampling) -> Value;
         sample_gradient(&Value, &Value, &Shape, Sampling) -> Value;
         sample_grid_gradient(&Value, &Value, &Value, Sampling) -> Value;
-    }
-}
-
-impl Sort for Cuda {
-    lacking! {
-        sort(&Value, usize, bool) -> (Value, Value);
-        argsort(&Value, usize, bool) -> Value;
-        topk(&Value, usize, usize, bool) -> (Value, Value);
-        kth(&Value, usize, usize) -> (Value, Value);
-        median(&Value, usize) -> (Value, Value);
-        mode(&Value, usize) -> (Value, Value);
-        distinct(&Value, bool) -> Distinct;
-        distinct_slices(&Value, usize) -> Distinct;
     }
 }
 

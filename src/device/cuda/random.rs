@@ -1,13 +1,15 @@
 //! Random numbers, with the bits of the CPU: `kernels/random.cu`.
 
 use super::Cuda;
-use super::lacking::lacking;
+use super::launch::{Launch, THREADS};
 use super::module::Source;
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::random::{
-    Draw, Generate, Thinning, check_chance, check_integers, check_normal, check_uniform, no_float, threshold,
+    Draw, Generate, STRETCH, Thinning, check_chance, check_choices, check_integers, check_normal, check_uniform,
+    no_float, no_weight, threshold, too_few,
 };
+use crate::device::sort::Sort;
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
@@ -29,6 +31,23 @@ impl Cuda {
         let call = call.long(out.count() as i64).block(&words(draw));
         call.double(more[0]).double(more[1]).over(out.count())?;
         Ok(out)
+    }
+}
+
+impl Cuda {
+    fn random_kernel(self, name: &str) -> Result<Launch, Fault> {
+        Ok(self.call(self.kernel(&RANDOM, name)?))
+    }
+    /// Weights that cannot be chosen by are found out at the next read.
+    fn weigh(self, weights: &Value, [rows, choices]: [usize; 2], count: usize, replacement: bool) -> Result<(), Fault> {
+        let numbers = || self.blank(Shape::new(&[rows])?, DType::I64);
+        let (bad, positive) = (numbers()?, numbers()?);
+        let wanted = if replacement { count.min(1) } else { count };
+        let (_, first) = self.next_check(&bad, |bits, _| no_weight(f64::from_bits(bits as u64)))?;
+        let (word, second) = self.next_check(&positive, move |found, _| too_few(wanted, found as usize))?;
+        let call = self.random_kernel("weigh_f64")?.read(weights).write(&bad).write(&positive).long(choices as i64);
+        let call = call.long(wanted as i64).write(&word).long(first as i64).long(second as i64);
+        call.grid([rows, 1, 1], THREADS, 0)
     }
 }
 
@@ -83,8 +102,35 @@ impl Generate for Cuda {
         call.double(scale).double(shift).double(dropped).over(x.count())?;
         Ok(out)
     }
-    lacking! {
-        permutation(usize, Draw) -> Value;
-        multinomial(&Value, usize, bool, Draw) -> Value;
+    fn permutation(&self, count: usize, draw: Draw) -> Result<Value, Fault> {
+        let keys = self.blank(Shape::new(&[count])?, DType::I64)?;
+        let call = self.random_kernel("keys_i64")?.write(&keys).long(count as i64);
+        call.block(&words(draw)).over(count)?;
+        self.argsort(&keys, 0, false)
+    }
+    fn multinomial(&self, weights: &Value, count: usize, replacement: bool, draw: Draw) -> Result<Value, Fault> {
+        let (choices, rows) = check_choices(weights, count)?;
+        let shape = Shape::new(&[rows, &[count]].concat())?;
+        let rows = rows.iter().product::<usize>();
+        let weights = self.contiguous(&self.cast(weights, DType::F64)?)?;
+        self.weigh(&weights, [rows, choices], count, replacement)?;
+        if !replacement {
+            // Each choice waits for a time with rate `weight`; the first to come are taken, in their order.
+            let times = self.blank(*weights.shape(), DType::F64)?;
+            let call = self.random_kernel("waiting_f64")?.read(&weights).write(&times).long(times.count() as i64);
+            call.block(&words(draw)).over(times.count())?;
+            return Ok(self.topk(&times, count.min(choices), weights.rank() - 1, false)?.1);
+        }
+        // Where a uniform number falls among the sums of the weights.
+        let (out, stretches) = (self.blank(shape, DType::I64)?, choices.div_ceil(STRETCH));
+        let sums = self.blank(Shape::new(&[rows, stretches + 1])?, DType::F64)?;
+        let call = self.random_kernel("stretches_f64")?.read(&weights).write(&sums).long(rows as i64);
+        call.long(choices as i64).long(stretches as i64).over(rows * stretches)?;
+        let call = self.random_kernel("stretches_before_f64")?.write(&sums).long(rows as i64);
+        call.long(stretches as i64).over(rows)?;
+        let call = self.random_kernel("choose_f64")?.read(&weights).read(&sums).write(&out).long(out.count() as i64);
+        let call = call.long(count as i64).long(choices as i64).long(stretches as i64);
+        call.block(&words(draw)).over(out.count())?;
+        Ok(out)
     }
 }

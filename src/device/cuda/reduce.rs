@@ -1,7 +1,6 @@
 //! Many numbers become one: `kernels/reduce.cu`.
 
 use super::Cuda;
-use super::lacking::lacking;
 use super::launch::{Launch, THREADS};
 use super::module::Source;
 use crate::device::Value;
@@ -233,7 +232,7 @@ impl Reduce for Cuda {
         let counts = self.sum(&self.cast(&marks, wide)?, axes, true)?;
         self.cast(&self.formula(&ShareFormula {}, [&marks, &counts])?, x.dtype())
     }
-    lacking! {
-        product_of_others(&Value, &[usize]) -> Value;
+    fn product_of_others(&self, x: &Value, axes: &[usize]) -> Result<Value, Fault> {
+        self.others(x, axes)
     }
 }

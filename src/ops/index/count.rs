@@ -235,6 +235,8 @@ impl Tensor {
     }
 }
 
+crate::formula_struct!([whole flat truth] BetweenFormula between(first, last)() { indicator(lt(first, last)) });
+
 /// Membership: both sides of an element's place in the sorted elements differ.
 #[derive(Debug)]
 struct IsIn;
@@ -245,6 +247,7 @@ impl Op for IsIn {
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
         use crate::device::copy::Arrange;
+        use crate::device::elementwise::Elementwise;
         use crate::device::sort::Sort;
         let (x, elements) = (inputs[0], inputs[1]);
         let row = on!(x.device(), contiguous(elements))?;
@@ -252,12 +255,7 @@ impl Op for IsIn {
         let (sorted, _) = on!(x.device(), sort(&row, 0, false))?;
         let first = on!(x.device(), search(&sorted, x, false))?;
         let last = on!(x.device(), search(&sorted, x, true))?;
-        let (first, last) = (first.dense::<i64>()?, last.dense::<i64>()?);
-        one(Value::build::<bool>(*x.shape(), |out| {
-            for (to, (first, last)) in out.iter_mut().zip(first.iter().zip(last)) {
-                *to = first < last;
-            }
-        })?)
+        one(on!(x.device(), formula(&BetweenFormula {}, [&first, &last]))?)
     }
     fn gradient(&self, _: usize, _: &[Tensor], call: &Call<'_>) -> Tensor {
         no_gradient(call)

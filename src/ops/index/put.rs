@@ -1,9 +1,11 @@
 //! Writing by position.
 
 use super::{Gather, Select, Use, along, lowered, no_gradient, raised, repeated};
+use crate::device::elementwise::Elementwise;
 use crate::device::index::{Assembly, Combine, Index};
 use crate::device::{Value, on};
 use crate::error::{Error, Fault};
+use crate::formula_struct;
 use crate::layout::Axis;
 use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one};
 use crate::tensor::Tensor;
@@ -51,6 +53,9 @@ pub(super) fn put(inputs: &[&Value], axis: isize, combine: Combine, include: boo
     lowered(on!(base.device(), scatter(&base, axis, &index, &source, combine, include))?, inputs[0].shape())
 }
 
+formula_struct!([whole flat truth] OtherFormula other(last, number)() { indicator(ne(last, number)) });
+formula_struct!([whole condition] BlankFormula blank(other, x)() { select(ne(other, 0.0), 0.0, x) });
+
 /// As gather, but 0 for all that go to one place except the last: the dual of [`Scatter`].
 #[derive(Debug)]
 struct GatherLast {
@@ -72,15 +77,8 @@ impl Op for GatherLast {
         let last = on!(x.device(), scatter(&nobody, axis, index, &number, Combine::Replace, true))?;
         let last = on!(x.device(), gather(&last, axis, index))?;
         let gathered = on!(x.device(), gather(x, axis, index))?;
-        let (last, number) = (last.dense::<i64>()?, number.dense::<i64>()?);
-        let result = crate::layout::dispatch!(x.dtype(), T => {
-            let gathered = gathered.dense::<T>()?;
-            Value::build::<T>(*index.shape(), |out| {
-                for (i, to) in out.iter_mut().enumerate() {
-                    *to = if last[i] == number[i] { gathered[i] } else { T::default() };
-                }
-            })
-        })?;
+        let other = on!(x.device(), formula(&OtherFormula {}, [&last, &number]))?;
+        let result = on!(x.device(), formula(&BlankFormula {}, [&other, &gathered]))?;
         lowered(result, inputs[1].shape())
     }
     fn gradient(&self, which: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {

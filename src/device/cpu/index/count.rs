@@ -7,7 +7,7 @@ use crate::device::cpu::index::assemble::assemble;
 use crate::device::cpu::reduce::{compared_as, dispatch_compared};
 use crate::device::cpu::sort::Ordered;
 use crate::device::cpu::{Cpu, parallel};
-use crate::device::index::{Assembly, Combine, no_name};
+use crate::device::index::{Assembly, Combine, Searched, check_bins, check_row, check_search, negative, no_name};
 use crate::device::reduce::Reduce;
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape};
@@ -122,21 +122,12 @@ pub(super) fn names(x: &Value, what: &str, count: usize) -> Result<(), Fault> {
 }
 
 pub(super) fn count(x: &Value, weights: Option<&Value>, least: usize) -> Result<Value, Fault> {
-    if x.rank() != 1 {
-        return Err(Fault::shape(
-            format!("counting over {} axes", x.rank()),
-            "give one row of numbers: flatten() first",
-        ));
-    }
+    check_row(x)?;
     let x = whole_numbers(x, "numbers to count")?;
     let numbers = x.dense::<i64>()?;
     let (smallest, most) = bounds(numbers);
     if !numbers.is_empty() && smallest < 0 {
-        let at = numbers.iter().position(|&n| n < 0).unwrap_or(0);
-        return Err(Fault::index(
-            format!("{} at [{at}] is negative", numbers[at]),
-            "only 0, 1, 2, ... are counted: use unique() for other numbers",
-        ));
+        return Err(negative(numbers));
     }
     let size = least.max(if numbers.is_empty() { 0 } else { most as usize + 1 });
     let how = Assembly { combine: Combine::Sum, include: false, skip: None };
@@ -149,14 +140,7 @@ pub(super) fn count(x: &Value, weights: Option<&Value>, least: usize) -> Result<
 }
 
 pub(super) fn histogram(x: &Value, bins: usize, low: f64, high: f64) -> Result<Value, Fault> {
-    if bins == 0 {
-        return Err(Fault::value("a histogram of no bins", "give at least one"));
-    }
-    if !(low.is_finite() && high.is_finite() && low <= high) {
-        return Err(Fault::value(format!("a histogram from {low} to {high}"), "both ends are finite, the lower first"));
-    }
-    // Equal ends are one unit apart on both sides, as everywhere.
-    let (low, high) = if low == high { (low - 1.0, high + 1.0) } else { (low, high) };
+    let (low, high) = check_bins(bins, low, high)?;
     let wide = Cpu.contiguous(&Cpu.cast(x, DType::F64)?)?;
     let numbers = wide.dense::<f64>()?;
     let width = (high - low) / bins as f64;
@@ -178,33 +162,17 @@ pub(super) fn histogram(x: &Value, bins: usize, low: f64, high: f64) -> Result<V
 }
 
 pub(super) fn search(sorted: &Value, values: &Value, right: bool) -> Result<Value, Fault> {
-    let Some((&length, rows)) = sorted.dims().split_last() else {
-        return Err(Fault::shape("the ascending numbers are a single number", "give a row of them: reshape([1])"));
-    };
-    let one_row = sorted.rank() == 1;
-    if !one_row && (values.rank() != sorted.rank() || values.dims()[..rows.len()] != *rows) {
-        return Err(Fault::shape(
-            format!("rows of ascending numbers {:?}, of values {:?}", sorted.dims(), values.dims()),
-            "all sizes but the last must agree, or there is one row of ascending numbers for all",
-        ));
-    }
-    if sorted.dtype() != values.dtype() {
-        return Err(Fault::dtype(
-            format!("the ascending numbers are {}, the values {}", sorted.dtype(), values.dtype()),
-            format!("convert one of them, with to_dtype(DType::{:?})", sorted.dtype()),
-        ));
-    }
+    let Searched { length, width } = check_search(sorted, values)?;
     let compared = compared_as(sorted.dtype());
     let table = Cpu.contiguous(&Cpu.cast(sorted, compared)?)?;
     let wanted = Cpu.contiguous(&Cpu.cast(values, compared)?)?;
-    let width = if one_row { values.count() } else { values.dims()[rows.len()] };
     dispatch_compared!(compared, T => {
         let (table, wanted) = (table.dense::<T>()?, wanted.dense::<T>()?);
         Value::build::<i64>(*values.shape(), |out| {
             parallel::chunks(out, 1024, 4 * (usize::BITS - length.leading_zeros()) as usize, |part, out| {
                 for (i, to) in out.iter_mut().enumerate() {
                     let at = part * 1024 + i;
-                    let row = if one_row { table } else { &table[at / width * length..][..length] };
+                    let row = &table[at / width * length..][..length];
                     *to = place(row, wanted[at], right) as i64;
                 }
             });

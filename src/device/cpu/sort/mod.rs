@@ -11,7 +11,7 @@ use super::{Cpu, parallel};
 use crate::device::copy::Arrange;
 use crate::device::index::Around;
 use crate::device::index::Index;
-use crate::device::sort::{Distinct, Sort};
+use crate::device::sort::{Distinct, NO_MIDDLE, NO_MODE, Sort, check_any, check_kth, check_topk};
 use crate::device::{Value, by_size};
 use crate::error::Fault;
 use crate::layout::{DType, Shape, dispatch};
@@ -161,7 +161,7 @@ struct Rows {
 
 impl Rows {
     fn new(x: &Value, axis: usize) -> Result<Rows, Fault> {
-        let around = if x.rank() == 0 { Around { outer: 1, size: 1, inner: 1 } } else { Around::new(x.dims(), axis) };
+        let around = Around::of(x, axis);
         Ok(Rows { value: Cpu.contiguous(&turned(x, axis, true)?)?, around })
     }
     /// The shape of results with `length` elements in each row.
@@ -323,32 +323,18 @@ impl Sort for Cpu {
     }
 
     fn topk(&self, x: &Value, k: usize, axis: usize, largest: bool) -> Result<(Value, Value), Fault> {
-        let size = size_along(x, axis);
-        if k > size || (x.rank() == 0 && k != 1) {
-            return Err(Fault::value(
-                format!("{k} elements are wanted of {size} along axis {axis}"),
-                format!("take at most {size}"),
-            ));
-        }
+        check_topk(x, k, axis)?;
         chosen(x, axis, Choice::new(0, k, largest))
     }
 
     fn kth(&self, x: &Value, k: usize, axis: usize) -> Result<(Value, Value), Fault> {
-        let size = size_along(x, axis);
-        if k >= size {
-            return Err(Fault::value(
-                format!("the smallest number {} is wanted of {size} along axis {axis}", k.saturating_add(1)),
-                format!("there are {size}: count from 1"),
-            ));
-        }
+        check_kth(x, k, axis)?;
         chosen(x, axis, Choice::new(k, 1, false))
     }
 
     fn median(&self, x: &Value, axis: usize) -> Result<(Value, Value), Fault> {
+        check_any(x, axis, NO_MIDDLE)?;
         let size = size_along(x, axis);
-        if size == 0 {
-            return Err(Fault::value(format!("axis {axis} is empty: it has no middle"), "give at least one element"));
-        }
         chosen(x, axis, Choice { nan_wins: true, ..Choice::new((size - 1) / 2, 1, false) })
     }
 
@@ -359,10 +345,7 @@ impl Sort for Cpu {
     }
 
     fn mode(&self, x: &Value, axis: usize) -> Result<(Value, Value), Fault> {
-        if size_along(x, axis) == 0 {
-            let what = format!("axis {axis} is empty: nothing stands there most often");
-            return Err(Fault::value(what, "give at least one element"));
-        }
+        check_any(x, axis, NO_MODE)?;
         groups::mode(x, axis)
     }
 
