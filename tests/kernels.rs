@@ -17,6 +17,8 @@ mod copy;
 mod count;
 #[path = "kernels/cross_entropy.rs"]
 mod cross_entropy;
+#[path = "kernels/ctc.rs"]
+mod ctc;
 #[path = "kernels/index.rs"]
 mod index;
 #[path = "kernels/matmul.rs"]
@@ -33,6 +35,8 @@ mod reduce;
 mod rotary;
 #[path = "kernels/rows.rs"]
 mod rows;
+#[path = "kernels/sample.rs"]
+mod sample;
 #[path = "kernels/scan.rs"]
 mod scan;
 #[path = "kernels/sort.rs"]

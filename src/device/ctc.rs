@@ -36,3 +36,20 @@ pub trait Ctc {
         slopes: bool,
     ) -> Result<Alignments, Fault>;
 }
+
+/// A length is none.
+pub(in crate::device) fn bad_length(what: &str, example: usize, length: i64, most: usize) -> Fault {
+    Fault::index(
+        format!("the {what} length of example {example} is {length}, there are {most} places"),
+        format!("lengths say how much of each row counts: 0 ..= {most}"),
+    )
+}
+
+/// A symbol of a target is none.
+pub(in crate::device) fn bad_symbol([example, at]: [usize; 2], symbol: i64, classes: usize, blank: usize) -> Fault {
+    let is = if symbol == blank as i64 { "the blank" } else { "out of range" };
+    Fault::index(
+        format!("the target at [{example}, {at}] is class {symbol}, {is} of {classes} classes"),
+        format!("targets are classes other than the blank ({blank}), without blanks between"),
+    )
+}

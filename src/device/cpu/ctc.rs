@@ -8,7 +8,7 @@ use super::rows::no_float;
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::ctc::{Alignment, Alignments, Ctc};
+use crate::device::ctc::{Alignment, Alignments, Ctc, bad_length, bad_symbol};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
@@ -112,10 +112,7 @@ fn lengths(given: &Value, most: usize, what: &str) -> Result<Vec<usize>, Fault> 
     let mut checked = Vec::with_capacity(given.count());
     for (example, &length) in given.dense::<i64>()?.iter().enumerate() {
         if !(0..=most as i64).contains(&length) {
-            return Err(Fault::index(
-                format!("the {what} length of example {example} is {length}, there are {most} places"),
-                format!("lengths say how much of each row counts: 0 ..= {most}"),
-            ));
+            return Err(bad_length(what, example, length, most));
         }
         checked.push(length as usize);
     }
@@ -139,11 +136,7 @@ fn run(
         for at in 0..length {
             let symbol = targets[example * width + at];
             if !(0..classes as i64).contains(&symbol) || symbol == how.blank as i64 {
-                let is = if symbol == how.blank as i64 { "the blank" } else { "out of range" };
-                return Err(Fault::index(
-                    format!("the target at [{example}, {at}] is class {symbol}, {is} of {classes} classes"),
-                    format!("targets are classes other than the blank ({}), without blanks between", how.blank),
-                ));
+                return Err(bad_symbol([example, at], symbol, classes, how.blank));
             }
         }
     }

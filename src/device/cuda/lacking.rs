@@ -2,11 +2,9 @@
 
 use super::Cuda;
 use crate::device::Value;
-use crate::device::ctc::{Alignment, Alignments, Ctc};
 use crate::device::factor::{Factor, Lu, Side};
-use crate::device::sample::{Sample, Sampling};
 use crate::error::Fault;
-use crate::layout::{DType, Shape};
+use crate::layout::DType;
 
 /// "softmax has no CUDA kernel yet".
 #[cold]
@@ -25,20 +23,6 @@ macro_rules! lacking {
             Err($crate::device::cuda::lacking::lacks(stringify!($name)))
         }
     )* };
-}
-
-impl Sample for Cuda {
-    lacking! {
-        sample(&Value, &Value, Sampling) -> Value;
-        sample_gradient(&Value, &Value, &Shape, Sampling) -> Value;
-        sample_grid_gradient(&Value, &Value, &Value, Sampling) -> Value;
-    }
-}
-
-impl Ctc for Cuda {
-    lacking! {
-        ctc(&Value, &Value, (&Value, &Value), Alignment, bool) -> Alignments;
-    }
 }
 
 impl Factor for Cuda {
