@@ -189,6 +189,60 @@ fn bad_names_labels_and_chances_are_told_when_something_is_read() -> Result<()> 
     Ok(())
 }
 
+#[test]
+fn matrices_of_many_rows_are_taken_apart_there() -> Result<()> {
+    let Some(device) = device("matrices_of_many_rows_are_taken_apart_there") else { return Ok(()) };
+    let near = |there: &Tensor, here: &Tensor| -> Result<()> {
+        let (there, here) = (there.to_vec::<f64>()?, here.to_vec::<f64>()?);
+        assert_eq!(there.len(), here.len());
+        let pairs = there.iter().zip(&here);
+        pairs
+            .into_iter()
+            .try_for_each(|(x, y)| if (x - y).abs() < 1e-9 { Ok(()) } else { panic!("{x}, on the CPU {y}") })
+    };
+    let mut random = Random::new(11);
+    let mut normal = |sizes: &[usize]| Tensor::normal(sizes.to_vec(), 0.0, 1.0, &mut random).to_dtype(DType::F64);
+    // Three blocks of columns, a batch of two.
+    let (a, b) = (normal(&[2, 70, 70]), normal(&[2, 70, 3]));
+    near(&a.to(device).solve(&b.to(device)), &a.solve(&b))?;
+    let definite = a.matmul(&a.transpose(-2, -1)) + Tensor::eye(70).to_dtype(DType::F64);
+    near(&definite.to(device).cholesky(), &definite.cholesky())?;
+    let ((q, r), (here, triangle)) = (a.narrow(2, 0, 40).to(device).qr(), a.narrow(2, 0, 40).qr());
+    near(&q, &here)?;
+    near(&r, &triangle)?;
+    // More rows than a block turns by itself, and fewer vectors than rows.
+    let low = normal(&[100, 3]).matmul(&normal(&[3, 99]));
+    near(&low.to(device).singular_values(), &low.singular_values())?;
+    let (u, s, vt) = low.to(device).svd();
+    near(&(&u * s.unsqueeze(-2)).matmul(&vt), &low)?;
+    near(&u.transpose(-2, -1).matmul(&u), &Tensor::eye(99).to_dtype(DType::F64))?;
+    near(&vt.matmul(&vt.transpose(-2, -1)), &Tensor::eye(99).to_dtype(DType::F64))?;
+    assert_eq!(low.to(device).matrix_rank().item()?, 3.0);
+    Ok(())
+}
+
+#[test]
+fn matrices_without_parts_are_told_when_something_is_read() -> Result<()> {
+    let Some(device) = device("matrices_without_parts_are_told_when_something_is_read") else { return Ok(()) };
+    let told = |result: Tensor, said: &str| {
+        let error = result.to_vec::<f32>().unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    };
+    let pair = Tensor::from([[1.0, 1.0], [1.0, 0.0]]).diagonal_matrix(0).to(device);
+    let ones = Tensor::ones([2, 1]).to(device);
+    told(pair.solve(&ones), "matrix [1] of the batch is singular: pivot 1 is 0");
+    told(pair.inverse(), "matrix [1] of the batch is singular: pivot 1 is 0");
+    told(pair.solve_upper(&ones), "matrix [1] of the batch is singular: element [1, 1] of its diagonal is 0");
+    told(pair.cholesky(), "matrix [1] of the batch is not positive definite: its leading minor of order 2");
+    let broken = Tensor::from([[1.0, f32::NAN], [1.0, 0.0]]).to(device);
+    told(broken.svd().1, "the matrix holds numbers that are not finite");
+    told(broken.transpose(0, 1).symmetric_eigen().0, "the matrix holds numbers that are not finite");
+    // Above the diagonal anything may stand.
+    assert!(broken.symmetric_eigen().0.to_vec::<f32>()?.iter().all(|value| value.is_finite()));
+    assert_eq!(pair.determinant().to_vec::<f32>()?, [1.0, 0.0]);
+    Ok(())
+}
+
 struct Words {
     table: Embedding,
     drop: Dropout,

@@ -19,6 +19,8 @@ mod count;
 mod cross_entropy;
 #[path = "kernels/ctc.rs"]
 mod ctc;
+#[path = "kernels/factor.rs"]
+mod factor;
 #[path = "kernels/index.rs"]
 mod index;
 #[path = "kernels/matmul.rs"]

@@ -1,7 +1,7 @@
 //! NVIDIA's GPUs: the kernels of `kernels/*.cu` and those that formulas write, run through the driver.
 //!
 //! Reading order: `driver` (what is asked of NVIDIA's library), `memory` (blocks), `transfer` (to and fro), `module` (kernels
-//! by name), `launch` (a call of one), then a file for each noun. `lacking` lists what has no kernel yet.
+//! by name), `launch` (a call of one), then a file for each noun. `lacking` is what is said where there is no kernel.
 //!
 //! Everything on one GPU is done on one stream, in the order in which it is called. So a block that nobody holds any more can
 //! be handed out at once, and nothing waits for the GPU but a read.
@@ -15,6 +15,7 @@ mod cross_entropy;
 mod ctc;
 mod driver;
 mod elementwise;
+mod factor;
 mod faults;
 mod index;
 mod lacking;

@@ -1,9 +1,10 @@
 //! A symmetric matrix as a triangle times its transpose.
 
 use super::qr::dot;
-use super::{BLOCK, Stack, each, work};
+use super::{BLOCK, each, work};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
+use crate::device::factor::{Stack, not_definite};
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
 use std::ops::Range;
@@ -36,10 +37,7 @@ pub(super) fn cholesky(a: &Value) -> Result<Value, Fault> {
     }
     match stack.first(&failed) {
         None => Ok(l),
-        Some((name, minor)) => Err(Fault::value(
-            format!("{name} is not positive definite: its leading minor of order {minor} is not positive"),
-            "a symmetric matrix with eigenvalues above 0 is needed; a small number added to the diagonal raises them",
-        )),
+        Some((name, minor)) => Err(not_definite(&name, minor)),
     }
 }
 

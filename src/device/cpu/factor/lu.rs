@@ -1,12 +1,12 @@
 //! Gauss's elimination, the largest element of each column as pivot, in blocks of columns.
 
 use super::triangular::Triangle;
-use super::{BLOCK, Stack, WIDEST, each, work};
+use super::{BLOCK, WIDEST, each, work};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
 use crate::device::cpu::real::Real;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
-use crate::device::factor::{Lu, Side};
+use crate::device::factor::{Lu, Side, Stack, no_pivot};
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
 use crate::layout::{Layout, Shape};
@@ -174,11 +174,7 @@ pub(super) fn solve(lu: &Lu, b: &Value, turned: bool) -> Result<Value, Fault> {
     }
     match stack.first(&zeros) {
         None => Ok(x),
-        Some((name, pivot)) => Err(Fault::value(
-            format!("{name} is singular: pivot {pivot} is 0"),
-            "its columns depend on each other; pseudo_inverse works for any matrix, and a small number added to the \
-             diagonal makes it regular",
-        )),
+        Some((name, pivot)) => Err(no_pivot(&name, pivot)),
     }
 }
 

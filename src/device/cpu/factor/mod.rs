@@ -18,9 +18,9 @@ use super::simd::SimdLevel;
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::factor::{Factor, Lu, Side};
+use crate::device::factor::{Factor, Lu, Side, floats, precision};
 use crate::error::Fault;
-use crate::layout::{DType, Shape};
+use crate::layout::DType;
 use std::ops::Range;
 
 /// Columns that are eliminated before the rest of the matrix hears of it.
@@ -32,71 +32,6 @@ const PART: usize = 1 << 16;
 
 /// The level that the loops here are compiled for: what is left outside of products does not pay for more.
 const WIDEST: SimdLevel = SimdLevel::Avx2;
-
-/// A fault where the numbers are no floats.
-fn floats(x: &Value, what: &str) -> Result<(), Fault> {
-    if x.dtype().is_float() {
-        return Ok(());
-    }
-    Err(Fault::dtype(
-        format!("{what} of {} numbers is not defined", x.dtype()),
-        "convert to a float first: x.to_dtype(DType::F32)",
-    ))
-}
-
-/// The sizes of a batch, and of the matrices in it.
-#[derive(Clone, Copy)]
-struct Stack {
-    batch: Shape,
-    rows: usize,
-    columns: usize,
-}
-
-impl Stack {
-    fn of(a: &Value) -> Result<Stack, Fault> {
-        match a.dims() {
-            [batch @ .., rows, columns] => Ok(Stack { batch: Shape::new(batch)?, rows: *rows, columns: *columns }),
-            _ => Err(Fault::shape(
-                format!("the tensor has {} axes", a.rank()),
-                "a matrix needs two: the last two axes are its rows and columns",
-            )),
-        }
-    }
-    /// As [`of`](Stack::of), for square ones.
-    fn square(a: &Value) -> Result<Stack, Fault> {
-        let stack = Stack::of(a)?;
-        if stack.rows != stack.columns {
-            return Err(Fault::shape(
-                format!("the matrix is not square: {} × {}", stack.rows, stack.columns),
-                "the last two axes must have the same size",
-            ));
-        }
-        Ok(stack)
-    }
-    fn count(&self) -> usize {
-        self.batch.count()
-    }
-    /// The shape of one result for each matrix.
-    fn with(&self, sizes: &[usize]) -> Result<Shape, Fault> {
-        Shape::new(&[&self.batch, sizes].concat())
-    }
-    /// Matrix `item`, as an error calls it.
-    fn name(&self, mut item: usize) -> String {
-        if self.batch.is_empty() {
-            return "the matrix".to_string();
-        }
-        let mut place = vec![0; self.batch.len()];
-        for (place, &size) in place.iter_mut().zip(&self.batch[..]).rev() {
-            (*place, item) = (item % size.max(1), item / size.max(1));
-        }
-        format!("matrix {place:?} of the batch")
-    }
-    /// The first matrix that something was found about, named.
-    fn first<T: Copy>(&self, found: &[Option<T>]) -> Option<(String, T)> {
-        let item = found.iter().position(Option::is_some)?;
-        Some((self.name(item), found[item]?))
-    }
-}
 
 /// Two dense values cut into pieces of one matrix each; `work(item, first, second)` for each, on all cores. `cost` is the
 /// multiply-adds of one.
@@ -189,11 +124,6 @@ impl Factor for Cpu {
         floats(a, "the rank")?;
         singular::rank(&self.cast(a, DType::F64)?, precision(a))
     }
-}
-
-/// The step from 1 to the next number that elements are computed in.
-fn precision(a: &Value) -> f64 {
-    if a.dtype() == DType::F64 { f64::EPSILON } else { f32::EPSILON as f64 }
 }
 
 /// Computes in f64 and rounds to the type of the first.

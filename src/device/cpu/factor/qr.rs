@@ -3,11 +3,12 @@
 //! Everything is done on the transpose, where a column is a row of memory. The reflections of a block are one factor
 //! `1 - V · T · Vᵀ`: the vectors and a small triangle. The rest of the matrix, and later `Q`, changes by two products.
 
-use super::{BLOCK, Stack, WIDEST, each, work};
+use super::{BLOCK, WIDEST, each, work};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
 use crate::device::cpu::real::{LANES, Real, total};
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
+use crate::device::factor::Stack;
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
 use std::sync::OnceLock;

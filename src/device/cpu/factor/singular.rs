@@ -5,11 +5,12 @@
 //! same time. All is computed in f64.
 
 use super::qr::{dot, reflect};
-use super::{Stack, WIDEST, work};
+use super::{WIDEST, work};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
 use crate::device::cpu::parallel;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
+use crate::device::factor::{Stack, no_end, not_finite};
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
 use crate::layout::put_in_order;
@@ -127,11 +128,8 @@ pub(super) enum Why {
 impl Why {
     pub(super) fn named(self, stack: &Stack, item: usize) -> Fault {
         match self {
-            Why::NotFinite => Fault::value(
-                format!("{} holds numbers that are not finite", stack.name(item)),
-                "NaN and infinity have no such parts: look for where they came from, for example with detect_anomalies",
-            ),
-            Why::NoEnd => Fault::defect(format!("the rotations of {} came to no end", stack.name(item))),
+            Why::NotFinite => not_finite(&stack.name(item)),
+            Why::NoEnd => no_end(&stack.name(item)),
             Why::Fault(fault) => fault,
         }
     }

@@ -5,10 +5,11 @@
 
 use super::qr::{dot, mirror};
 use super::singular::{Why, magnitude, points_back, rotate};
-use super::{Stack, WIDEST, work};
+use super::{WIDEST, work};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::parallel;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
+use crate::device::factor::Stack;
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
 use crate::layout::order_of;

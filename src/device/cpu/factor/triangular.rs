@@ -1,11 +1,11 @@
 //! Equations with a triangular matrix: a block of unknowns at a time, which leaves the other equations by a product.
 
-use super::{BLOCK, Stack, WIDEST, each, split, work};
+use super::{BLOCK, WIDEST, each, split, work};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
 use crate::device::cpu::real::Real;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
-use crate::device::factor::Side;
+use crate::device::factor::{Side, Stack, zero_on_diagonal};
 use crate::device::{Value, copy::Arrange};
 use crate::error::Fault;
 use std::sync::OnceLock;
@@ -142,9 +142,6 @@ pub(super) fn solve(a: &Value, b: &Value, side: Side) -> Result<Value, Fault> {
     }
     match stack.first(&zeros) {
         None => Ok(x),
-        Some((name, row)) => Err(Fault::value(
-            format!("{name} is singular: element [{row}, {row}] of its diagonal is 0"),
-            "such equations have no solution, or many; pseudo_inverse gives the nearest",
-        )),
+        Some((name, row)) => Err(zero_on_diagonal(&name, row)),
     }
 }
