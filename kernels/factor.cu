@@ -18,7 +18,7 @@
 //   struct Diagonal { i64 size, step, batch, first; }        of one matrix: elements, distances, where the first begins among all
 //   A fault: the least of (operation << 40 | the place in a).
 //
-// Launch: 256 threads (pivots, root: 32 for small matrices). multiply: grid (ceil(columns / 64), ceil(rows / 64), matrices), and `lower` leaves out tiles
+// Launch: 256 threads (pivots, root: 32 for small matrices). multiply: grid (ceil(rows / 64), ceil(columns / 64), matrices), and `lower` leaves out tiles
 // above the diagonal; exchange: (ceil(width / 256), 1, matrices); substitute: (ceil(width / 64), 1, matrices); others: (matrices, 1, 1).
 //
 // The idea is LAPACK's: 32 columns are eliminated by one block of threads (latency), what is left of the matrix changes by one product
@@ -36,7 +36,7 @@ constexpr int TILE = 64, DEPTH = 16, LINE = TILE + 1, MOST = 32;
 KERNEL(multiply_f64, const double* a, const double* b, double* c, Part p) {
     SHARED(double, left, [DEPTH * LINE]);
     SHARED(double, right, [DEPTH * LINE]);
-    i64 i0 = i64(blockIdx.y) * TILE, j0 = i64(blockIdx.x) * TILE;
+    i64 i0 = i64(blockIdx.x) * TILE, j0 = i64(blockIdx.y) * TILE;
     if (p.lower && j0 > i0 + TILE - 1) return;
     a += blockIdx.z * p.a_batch; b += blockIdx.z * p.b_batch; c += blockIdx.z * p.c_batch;
     int t = threadIdx.x, tx = t % 16, ty = t / 16;

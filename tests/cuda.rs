@@ -192,31 +192,31 @@ fn bad_names_labels_and_chances_are_told_when_something_is_read() -> Result<()> 
 #[test]
 fn matrices_of_many_rows_are_taken_apart_there() -> Result<()> {
     let Some(device) = device("matrices_of_many_rows_are_taken_apart_there") else { return Ok(()) };
-    let near = |there: &Tensor, here: &Tensor| -> Result<()> {
+    let near = |what: &str, there: &Tensor, here: &Tensor| -> Result<()> {
         let (there, here) = (there.to_vec::<f64>()?, here.to_vec::<f64>()?);
-        assert_eq!(there.len(), here.len());
-        let pairs = there.iter().zip(&here);
-        pairs
-            .into_iter()
-            .try_for_each(|(x, y)| if (x - y).abs() < 1e-9 { Ok(()) } else { panic!("{x}, on the CPU {y}") })
+        assert_eq!(there.len(), here.len(), "{what}");
+        for (x, y) in there.iter().zip(&here) {
+            assert!((x - y).abs() < 1e-9, "{what}: {x}, on the CPU {y}");
+        }
+        Ok(())
     };
     let mut random = Random::new(11);
     let mut normal = |sizes: &[usize]| Tensor::normal(sizes.to_vec(), 0.0, 1.0, &mut random).to_dtype(DType::F64);
     // Three blocks of columns, a batch of two.
     let (a, b) = (normal(&[2, 70, 70]), normal(&[2, 70, 3]));
-    near(&a.to(device).solve(&b.to(device)), &a.solve(&b))?;
+    near("solve", &a.to(device).solve(&b.to(device)), &a.solve(&b))?;
     let definite = a.matmul(&a.transpose(-2, -1)) + Tensor::eye(70).to_dtype(DType::F64);
-    near(&definite.to(device).cholesky(), &definite.cholesky())?;
+    near("cholesky", &definite.to(device).cholesky(), &definite.cholesky())?;
     let ((q, r), (here, triangle)) = (a.narrow(2, 0, 40).to(device).qr(), a.narrow(2, 0, 40).qr());
-    near(&q, &here)?;
-    near(&r, &triangle)?;
+    near("q", &q, &here)?;
+    near("r", &r, &triangle)?;
     // More rows than a block turns by itself, and fewer vectors than rows.
     let low = normal(&[100, 3]).matmul(&normal(&[3, 99]));
-    near(&low.to(device).singular_values(), &low.singular_values())?;
+    near("values", &low.to(device).singular_values(), &low.singular_values())?;
     let (u, s, vt) = low.to(device).svd();
-    near(&(&u * s.unsqueeze(-2)).matmul(&vt), &low)?;
-    near(&u.transpose(-2, -1).matmul(&u), &Tensor::eye(99).to_dtype(DType::F64))?;
-    near(&vt.matmul(&vt.transpose(-2, -1)), &Tensor::eye(99).to_dtype(DType::F64))?;
+    near("product", &(&u * s.unsqueeze(-2)).matmul(&vt), &low)?;
+    near("left", &u.transpose(-2, -1).matmul(&u), &Tensor::eye(99).to_dtype(DType::F64))?;
+    near("right", &vt.matmul(&vt.transpose(-2, -1)), &Tensor::eye(99).to_dtype(DType::F64))?;
     assert_eq!(low.to(device).matrix_rank().item()?, 3.0);
     Ok(())
 }

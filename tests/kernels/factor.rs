@@ -57,18 +57,18 @@ fn side(a: &[f64], n: usize, lower: bool, unit: bool) -> Matrix {
 
 #[test]
 fn parts_of_matrices_change_by_a_product() {
-    // c [2, 70, 90] from row 3 and column 5 on, a as it lies, b turned.
-    let (m, n, k) = (66, 67, 19);
+    // c [2, 135, 90] from row 3 and column 5 on, a as it lies, b turned.
+    let (m, n, k) = (130, 67, 19);
     let (a, b): (Matrix, Matrix) = (Random(90).list(2 * m * k), Random(91).list(2 * n * k));
-    let c: Matrix = Random(92).list(2 * 70 * 90);
+    let c: Matrix = Random(92).list(2 * 135 * 90);
     for (beta, lower) in [(1.0f64, 0), (0.0, 0), (0.5, 1)] {
         let found = in_every_order(|emulator| {
             let [left, right, out] = [&a, &b, &c].map(|list| emulator.buffer(list));
-            let sizes = [m, n, k, k, 1, 1, k, 90, 1, m * k, n * k, 70 * 90];
+            let sizes = [m, n, k, k, 1, 1, k, 90, 1, m * k, n * k, 135 * 90];
             let list = sizes.iter().map(|&size| size as u64).chain([(-2f64).to_bits(), beta.to_bits(), lower]);
             let part = Words::<15>(list.collect::<Vec<_>>().try_into().expect("fifteen"));
             let arguments = [left.argument(), right.argument(), place(&out, 3 * 90 + 5), bytes(part)];
-            emulator.launch("multiply_f64", [2, 2, 2], 256, 0, &arguments).unwrap_or_else(|said| panic!("{said}"));
+            emulator.launch("multiply_f64", [3, 2, 2], 256, 0, &arguments).unwrap_or_else(|said| panic!("{said}"));
             vec![out]
         });
         let Some(found) = found else { return };
@@ -78,7 +78,7 @@ fn parts_of_matrices_change_by_a_product() {
             for (at, sum) in all.iter().enumerate() {
                 let (i, j) = (at / n, at % n);
                 if lower == 0 || j / 64 <= i / 64 {
-                    let to = &mut expected[(z * 70 + 3 + i) * 90 + 5 + j];
+                    let to = &mut expected[(z * 135 + 3 + i) * 90 + 5 + j];
                     *to = beta * *to - 2.0 * sum;
                 }
             }
