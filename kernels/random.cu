@@ -10,9 +10,9 @@
 //   bernoulli_of_f64(chances, y, i64 count, Draw, u64* fault, u64 operation)      y u8: 1 where a word is below chance · 2^32; where a
 //        chance does not lie between 0 and 1, the least of (operation << 40 | its place) goes to fault
 //   waiting_f64(weights, y, i64 count, Draw)                        -ln(a uniform number) / weight, infinite where there is no weight
-//   weigh_f64(weights, bad, positive, i64 choices, i64 wanted, u64* fault, u64 operation, u64 next)       rows of weights, a block each: grid (rows, 1, 1).
-//        bad i64: the bits of the first that is none, positive i64: how many are not zero. The row goes to fault by `operation` where one is bad, else by
-//        `next` where fewer than `wanted` are positive
+//   weigh_f64(weights, found, i64 choices, i64 wanted, u64* fault, u64 operation)       rows of weights, a block each: grid (rows, 1, 1). found i64 [rows]:
+//        how many are positive, or the bits of the first that is no weight (no such bits are those of a count). The least of
+//        (operation << 40 | a row with one, or with fewer than `wanted` positive) goes to fault
 //   stretches_f64(weights, sums, i64 rows, i64 choices, i64 stretches)            sums [rows, stretches + 1]: of each 128 weights; for rows · stretches
 //   stretches_before_f64(sums, i64 rows, i64 stretches)                           become sums of all before, the last one of all; for rows
 //   choose_f64(weights, sums, y, i64 count, i64 each, i64 choices, i64 stretches, Draw)       y i64 [rows, each]: where a uniform number falls among the sums
@@ -169,7 +169,7 @@ KERNEL(waiting_f64, const double* weights, double* y, i64 count, Draw draw) {
         }
     });
 }
-KERNEL(weigh_f64, const double* weights, i64* bad, i64* positive, i64 choices, i64 wanted, u64* fault, u64 operation, u64 next) {
+KERNEL(weigh_f64, const double* weights, i64* found, i64 choices, i64 wanted, u64* fault, u64 operation) {
     SHARED(u32, first, [1]);
     SHARED(u32, many, [1]);
     const double* row = weights + blockIdx.x * choices;
@@ -183,10 +183,8 @@ KERNEL(weigh_f64, const double* weights, i64* bad, i64* positive, i64 choices, i
     __syncthreads();
     if (threadIdx.x) return;
     bool is_bad = first[0] != ~0u;
-    bad[blockIdx.x] = is_bad ? __double_as_longlong(row[first[0]]) : 0;
-    positive[blockIdx.x] = many[0];
-    if (is_bad) atomicMin(fault, operation << 40 | blockIdx.x);
-    else if (many[0] < wanted) atomicMin(fault, next << 40 | blockIdx.x);
+    found[blockIdx.x] = is_bad ? __double_as_longlong(row[first[0]]) : i64(many[0]);
+    if (is_bad || many[0] < wanted) atomicMin(fault, operation << 40 | blockIdx.x);
 }
 
 // Sums of weights run as on the CPU: in order within stretches, from the sum of all stretches before.

@@ -9,10 +9,12 @@
 //   product_gradient_T(x, y, parts, Lines, g, before)           the gradient of a running product: reversed. parts: 24 bytes
 //   logsumexp_gradient_T(x, y, parts, Lines, result, g)         reversed. parts: 16 bytes
 //   add_at_places_T(x, y, parts, Lines, places)     y is zeros before; places never fall along a line. parts: 24 bytes
+//   sum_runs_T(x, y, parts, Lines, goals, order, i64 skip, int include)       y[goals[i]] = Σ x[i] (and what stood there, where `include`) over one line whose
+//        elements `order` (u32) takes by their goals, ascending; not for the goal `skip`. parts: 24 bytes
 //   ..._parts_T(the same parameters)                what each piece holds goes to parts[line · pieces + piece]
 //   join_{sum,wholes,whole_product,product,exponentials,extreme_f32,extreme_f64,extreme_i64,recurrence,decay,meeting}(parts, int pieces)
 //        parts become what stands before each of them: sum of floats, wholes of integers; recurrence of product_gradient, decay of
-//        logsumexp_gradient, meeting of add_at_places; product of all other products
+//        logsumexp_gradient, meeting of add_at_places and sum_runs; product of all other products
 //   take_places_{1,2,4,8}(x, y, places, i64 count, i64 size, i64 inner)        y[o][k][i] = x[o][places[o][k][i]][i]
 //
 // struct Lines { i64 count, size, inner; int pieces, lanes, adjacent, reversed; } (40 bytes) by value; x, y, g, places are dense. Launch: 256 threads, grid
@@ -158,6 +160,16 @@ template <class T> struct AddAtPlaces {
         if (last) y[spot.at + (through.last - spot.along) * inner] = T(through.sum);
     }
 };
+// Numbers put in an order in which those with one goal stand together.
+template <class T> struct SumRuns : AddAtPlaces<T> {
+    using State = Meeting;
+    const u32* order; i64 skip; int include;
+    INLINE State at(const Spot& spot) const { i64 from = order[spot.at], goal = this->places[from]; return {double(this->x[from]), goal, goal}; }
+    INLINE void write(const Spot& spot, const State&, const State& through) const {
+        bool last = spot.at + 1 == this->size || this->places[order[spot.at + 1]] != through.last;
+        if (last && through.last != skip) this->y[through.last] = T(through.sum + (include ? double(this->y[through.last]) : 0.0));
+    }
+};
 
 // A kernel that goes along lines, and the one that finds what each piece holds.
 #define RUNNING(name, t, X, Y, STATE, SCAN, ...)                                                             \
@@ -181,7 +193,8 @@ EXTREMES(f32, float) EXTREMES(f64, double) EXTREMES(i64, i64)
     RUNNING(product_others, t, T, T, Scaled, (ProductOthers<T>{{x, y}, before}), const double* before)                                                      \
     RUNNING(product_gradient, t, T, T, Recurrence, (ProductGradient<T>{x, g, before, y}), const T* g, const double* before)                                 \
     RUNNING(logsumexp_gradient, t, T, T, Decay, (LogsumexpGradient<T>{x, result, g, y, lines.size, lines.inner}), const T* result, const T* g)              \
-    RUNNING(add_at_places, t, T, T, Meeting, (AddAtPlaces<T>{x, places, y, lines.size, lines.inner}), const i64* places)
+    RUNNING(add_at_places, t, T, T, Meeting, (AddAtPlaces<T>{x, places, y, lines.size, lines.inner}), const i64* places)                              \
+    RUNNING(sum_runs, t, T, T, Meeting, (SumRuns<T>{{x, goals, y, lines.size, 1}, order, skip, include}), const i64* goals, const u32* order, i64 skip, int include)
 OTHERS(f32, float) OTHERS(f64, double)
 
 JOINED(sum, double, (RunningSum<double>{}))

@@ -14,13 +14,14 @@
 //! measures nothing.
 //!
 //! - `kind`: the numbers; `measure`: how a time is taken on a device that works behind the program's back.
-//! - `products`, `moved` (whatever memory limits), `pictures` (convolutions), `attention`, `training` (whole steps).
+//! - `products`, `moved` (whatever memory limits), `order` (sorts and what runs or adds up along an axis), `pictures` (convolutions), `attention`, `training` (whole steps).
 #![allow(missing_docs)] // a benchmark is no library
 
 mod attention;
 mod kind;
 mod measure;
 mod moved;
+mod order;
 mod pictures;
 mod products;
 mod training;
@@ -31,6 +32,7 @@ use measure::Bench;
 fn main() -> Result<()> {
     let Some(bench) = Bench::asked()? else { return Ok(()) };
     moved::all(&bench)?;
+    order::all(&bench)?;
     products::all(&bench)?;
     pictures::all(&bench)?;
     attention::all(&bench)?;

@@ -328,7 +328,41 @@ def language():
         train(name, model, loss, make, (batch * context, "tokens"), allow)
 
 
+# Order, and what runs or adds up along an axis.
+
+
+def order():
+    if not any(wants(name) for name in ["running_sum", "sort", "topk", "unique", "nonzero", "scatter_add", "index_add", "multinomial"]):
+        return
+    height, width = size(4096, 32), size(4096, 40)
+    x = normal(height, width)
+    count = 2 * 4 * height * width
+    run("running_sum_rows_f32", lambda: x.cumsum(1), bytes=count)
+    run("running_sum_columns_f32", lambda: x.cumsum(0), bytes=count)
+    run("running_sum_of_all_f32", lambda: x.view(-1).cumsum(0), bytes=count)
+    for kind, dtype in [("f32", torch.float32), ("bf16", torch.bfloat16), ("f64", torch.float64)]:
+        lines = normal(size(16384, 8), size(1024, 100), dtype=dtype)
+        run(f"sort_rows_{kind}", lambda: lines.sort(1, stable=True)[0], items=(lines.numel(), "elements"))
+        run(f"sort_of_all_{kind}", lambda: lines.view(-1).sort(0, stable=True)[0], items=(lines.numel(), "elements"))
+    height, width = 64, size(50257, 3000)
+    scores = normal(height, width)
+    weights = scores.softmax(-1)
+    run("topk_50_f32", lambda: scores.topk(50, 1)[0], bytes=4 * height * width)
+    run("multinomial_repeated_f32", lambda: weights.multinomial(1, replacement=True), bytes=4 * height * width)
+    ids = numbers(size(4 << 20, 3000), 1000)
+    run("unique_i64", lambda: ids.unique(return_inverse=True, return_counts=True)[2], items=(ids.numel(), "elements"))
+    run("nonzero_i64", lambda: ids.nonzero(), items=(ids.numel(), "elements"))
+    count = size(16 << 20, 9000)
+    x = normal(count)
+    for name, places in [("scatter_add_many_f32", size(1 << 20, 500)), ("scatter_add_few_f32", 10)]:
+        index, zeros = numbers(count, places), torch.zeros(places, device=DEVICE)
+        run(name, lambda: zeros.scatter_add(0, index, x), items=(count, "elements"))
+    tokens, names, width = size(32768, 100), size(50257, 70), size(768, 16)
+    slices, index, zeros = normal(tokens, width), numbers(tokens, names), torch.zeros(names, width, device=DEVICE)
+    run("index_add_f32", lambda: zeros.index_add(0, index, slices), bytes=4 * width * (tokens + 2 * names))
+
+
 if __name__ == "__main__":
     torch.manual_seed(1)
-    for family in [pointwise, rows, optimizers, products, pictures, attention, perceptron, residual, recurrent, language]:
+    for family in [pointwise, rows, optimizers, order, products, pictures, attention, perceptron, residual, recurrent, language]:
         family()

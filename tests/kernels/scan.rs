@@ -316,3 +316,38 @@ fn extremes_keep_their_last_place() {
     extremes::<f64>(true);
     extremes::<i64>(false);
 }
+
+#[test]
+fn runs_are_summed_at_their_goals() {
+    for (size, places, pieces, lanes) in [(900usize, 40, 1, 64), (2500, 7, 3, 256), (2500, 2000, 2, 256)] {
+        let mut random = Random(70);
+        let goals: Vec<i64> = (0..size).map(|_| (random.word() % places as u64) as i64).collect();
+        let (x, base): (Vec<f64>, Vec<f64>) = (random.list(size), random.list(places));
+        let mut order: Vec<u32> = (0..size as u32).collect();
+        order.sort_by_key(|&i| goals[i as usize]);
+        let (Some(from), Some(to), Some(by)) = (given(&x), given(&goals), given(&order)) else { return };
+        let (size, adjacent) = (size as i64, 1);
+        let lines = Lines { count: 1, size, inner: 1, pieces, lanes, adjacent, reversed: 0 };
+        for (skip, include) in [(-1i64, 0i32), (3, 1)] {
+            let more = [to.argument(), by.argument(), bytes(skip), bytes(include)];
+            let found = in_every_order(|emulator| {
+                let (y, parts) = (emulator.buffer(&base), emulator.unwritten::<u64>(3 * pieces as usize));
+                let mut arguments = vec![from.argument(), y.argument(), parts.argument(), bytes(lines)];
+                arguments.extend(more.clone());
+                if pieces > 1 {
+                    run(emulator, "sum_runs_parts_f64", [1, pieces as usize, 1], &arguments);
+                    run(emulator, "join_meeting", [1, 1, 1], &[parts.argument(), bytes(pieces)]);
+                }
+                run(emulator, "sum_runs_f64", [1, pieces as usize, 1], &arguments);
+                vec![y]
+            })
+            .unwrap();
+            let sum = |place: usize| {
+                let own: Vec<f64> = (0..x.len()).filter(|&i| goals[i] == place as i64).map(|i| x[i]).collect();
+                let kept = if include == 1 || own.is_empty() { base[place] } else { 0.0 };
+                if skip == place as i64 { base[place] } else { kept + own.iter().sum::<f64>() }
+            };
+            near("sum_runs_f64", &found[0].read::<f64>(), &(0..places).map(sum).collect::<Vec<f64>>());
+        }
+    }
+}

@@ -107,6 +107,11 @@ impl Cuda {
         [outer, size, inner]: [usize; 3],
         how: Assembly,
     ) -> Result<(), Fault> {
+        let single = [outer, inner] == [1, 1] && index.count() > COMPARED;
+        if single && how.combine == Combine::Sum && out.dtype().is_float() {
+            // However many go to one place: all threads add them up.
+            return self.sum_runs(source, index, &self.ascent(index, size)?, out, how);
+        }
         let next = self.chains(index, size)?;
         let call = self.index_kernel(&format!("assemble_{}", out.dtype()))?.read(source).read(index).read(&next);
         let call = call.write(out).long(size as i64).long(index.count() as i64).long(outer as i64).long(inner as i64);

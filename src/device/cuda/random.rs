@@ -40,13 +40,15 @@ impl Cuda {
     }
     /// Weights that cannot be chosen by are found out at the next read.
     fn weigh(self, weights: &Value, [rows, choices]: [usize; 2], count: usize, replacement: bool) -> Result<(), Fault> {
-        let numbers = || self.blank(Shape::new(&[rows])?, DType::I64);
-        let (bad, positive) = (numbers()?, numbers()?);
+        let found = self.blank(Shape::new(&[rows])?, DType::I64)?;
         let wanted = if replacement { count.min(1) } else { count };
-        let (_, first) = self.next_check(&bad, |bits, _| no_weight(f64::from_bits(bits as u64)))?;
-        let (word, second) = self.next_check(&positive, move |found, _| too_few(wanted, found as usize))?;
-        let call = self.random_kernel("weigh_f64")?.read(weights).write(&bad).write(&positive).long(choices as i64);
-        let call = call.long(wanted as i64).write(&word).long(first as i64).long(second as i64);
+        let (word, check) = self.next_check(&found, move |found, _| match f64::from_bits(found as u64) {
+            // The bits of a count are those of a tiny number.
+            weight if weight.is_finite() && weight >= 0.0 => too_few(wanted, found as usize),
+            weight => no_weight(weight),
+        })?;
+        let call = self.random_kernel("weigh_f64")?.read(weights).write(&found).long(choices as i64);
+        let call = call.long(wanted as i64).write(&word).long(check as i64);
         call.grid([rows, 1, 1], THREADS, 0)
     }
 }

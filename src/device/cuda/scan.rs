@@ -5,7 +5,7 @@ use super::launch::{Launch, THREADS};
 use super::module::Source;
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::index::Around;
+use crate::device::index::{Around, Assembly};
 use crate::device::scan::Scan;
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
@@ -14,8 +14,8 @@ const SCAN: Source = Source { name: "scan", text: include_str!("../../../kernels
 
 /// Bytes of the largest state that stands for a piece of a line.
 const STATE: usize = 24;
-/// A piece has no fewer elements.
-const PIECE: usize = 4096;
+/// A thread that goes along a piece takes no fewer elements.
+const DEEP: usize = 16;
 
 /// The lines of a dense tensor, and who goes along them: `struct Lines` of `kernels/scan.cuh`.
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ impl Cuda {
         };
         let lines = Lines { count, size, inner, pieces: 1, lanes, adjacent: inner == 1, reversed };
         let wanted = (multiprocessors * 8).checked_div(lines.blocks()).unwrap_or(1);
-        Lines { pieces: wanted.min(size / PIECE).max(1), ..lines }
+        Lines { pieces: wanted.min(size / (DEEP * lanes)).max(1), ..lines }
     }
     /// Goes along the axis of a dense value; the kernels take some arguments more.
     fn run_along(
@@ -155,6 +155,21 @@ impl Cuda {
         let how = Running { name: "running_sum", dtype: DType::U8, join: "wholes", axis: 0, reversed: false };
         self.run_along(&how, marks, &out, |call| call, |call| call)?;
         Ok(out)
+    }
+    /// Numbers of a dense row of f32 or f64 added up at their goals in `out`, taken by `order`, in which those with one goal stand together.
+    pub(super) fn sum_runs(
+        self,
+        x: &Value,
+        goals: &Value,
+        order: &Value,
+        out: &Value,
+        how: Assembly,
+    ) -> Result<(), Fault> {
+        let row = x.with_layout(Layout::from_parts(Shape::new(&[x.count()])?, &[1], x.layout().offset()))?;
+        let running = Running { name: "sum_runs", dtype: out.dtype(), join: "meeting", axis: 0, reversed: false };
+        let skip = how.skip.map_or(-1, |skip| skip as i64);
+        let more = |call: Launch| call.read(goals).read(order).long(skip).int(how.include as i32);
+        self.run_along(&running, &row, out, more, |call| call)
     }
     fn whole(self, name: &str, join: &str, x: &Value, axis: usize, reversed: bool) -> Result<Value, Fault> {
         let x = self.contiguous(&self.cast(x, DType::I64)?)?;

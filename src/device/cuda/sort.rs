@@ -218,14 +218,23 @@ impl Cuda {
             _ => Err(Fault::defect("elements were wanted")),
         }
     }
-    /// For each of dense positions below `size`, the next one that is the same, as `chains_i64` gives them.
-    pub(super) fn links(self, index: &Value, size: usize) -> Result<Value, Fault> {
-        let (count, next) = (index.count(), self.blank(*index.shape(), DType::I64)?);
+    /// Dense positions below `size` in order, each with where it stands.
+    fn positions_in_order(self, index: &Value, size: usize) -> Result<(Keys, Ordered), Fault> {
         let narrow = if size <= i32::MAX as usize { self.cast(index, DType::I32)? } else { index.clone() };
-        let keys = self.keys(&narrow, 1, count, false)?;
+        let keys = self.keys(&narrow, 1, index.count(), false)?;
         // None is negative, so that the upper bits of all are the same.
         let keys = Keys { bits: keys.bits.min(usize::BITS - size.leading_zeros()), ..keys };
         let ordered = self.order_digits(&keys)?;
+        Ok((keys, ordered))
+    }
+    /// The order (u32) in which positions below `size` ascend.
+    pub(super) fn ascent(self, index: &Value, size: usize) -> Result<Value, Fault> {
+        Ok(self.positions_in_order(index, size)?.1.positions)
+    }
+    /// For each of dense positions below `size`, the next one that is the same, as `chains_i64` gives them.
+    pub(super) fn links(self, index: &Value, size: usize) -> Result<Value, Fault> {
+        let (count, next) = (index.count(), self.blank(*index.shape(), DType::I64)?);
+        let (keys, ordered) = self.positions_in_order(index, size)?;
         let call = self.sort_kernel(&format!("links_{}", keys.bytes))?.read(&ordered.keys).read(&ordered.positions);
         call.write(&next).long(count as i64).over(count)?;
         Ok(next)
