@@ -15,6 +15,7 @@
 //   scatter_{f32,f64,i64}(source, index, y, i64 lines, i64 along, View y, View source, View index, i64 y_step, i64 source_step,
 //        i64 index_step, int combine, int include)
 //        y[view(l) + index · y_step] ⊕= source for each line l, along it in order. combine as above but for the mean
+//   mean_i64(sums, counts, y, i64 count)                              y = sum / number, rounded down
 //   goals_i64(index, y, i64 lines, i64 along, View y, i64 y_step)      y[l · along + s] = view(l) + index[l · along + s] · step: where each goes
 //   names_i64(index, i64 count, i64 size, u64* fault, u64 operation)  only looks: ids of `size` things do not count from the end
 //   one_hot_i64(labels, y, i64 count, i64 classes, u64* fault, u64 operation)     y is zeros before; bad labels as bad positions
@@ -149,6 +150,10 @@ INLINE void scatter(const T* source, const i64* index, T* y, i64 lines, i64 alon
         scatter(source, index, y, lines, along, y_view, source_view, index_view, y_step, source_step, index_step, combine, include);                    \
     }
 COMBINED(f32, float) COMBINED(f64, double) COMBINED(i64, i64)
+
+KERNEL(mean_i64, const i64* sums, const i64* counts, i64* y, i64 count) {
+    for (i64 i = first_of_grid(); i < count; i += step_of_grid()) y[i] = mean_of(sums[i], counts[i]);
+}
 
 KERNEL(goals_i64, const i64* index, i64* y, i64 lines, i64 along, View y_view, i64 y_step) {
     for (i64 at = first_of_grid(); at < lines * along; at += step_of_grid()) y[at] = place_of(y_view, quotient(at, along)) + index[at] * y_step;

@@ -8,7 +8,9 @@ mod training;
 
 use chainrule::nn::{Dropout, Embedding, Init, Layer, Linear};
 use chainrule::optim::{Adam, AdamW, Optimizer};
-use chainrule::{DType, Device, ErrorKind, Random, Recurrence, Result, Tensor, cross_entropy, module, mse_loss};
+use chainrule::{
+    Combine, DType, Device, ErrorKind, Random, Recurrence, Result, Tensor, cross_entropy, module, mse_loss,
+};
 
 /// The device, in the process that runs on the stand-in driver; nothing in the one that starts it.
 fn device(test: &str) -> Option<Device> {
@@ -58,6 +60,69 @@ fn numbers_go_there_and_come_back() -> Result<()> {
     // A copy has nothing to do with what it was made of.
     let there = x.to(device);
     assert!(!there.shares_memory(&x) && there.transpose(0, 1).shares_memory(&there));
+    Ok(())
+}
+
+#[test]
+fn transposed_copies_are_exact() -> Result<()> {
+    let Some(device) = device("transposed_copies_are_exact") else { return Ok(()) };
+    for dtype in [DType::F64, DType::F32, DType::F16, DType::U8] {
+        for sizes in [[3, 33, 70], [1, 16, 64], [2, 15, 40]] {
+            let x = Tensor::arange(sizes.iter().product::<usize>()).reshape(sizes).to_dtype(dtype);
+            let there = x.to(device);
+            for (turned, here) in [
+                (there.transpose(1, 2), x.transpose(1, 2)),
+                (there.narrow(2, 3, 33).transpose(1, 2), x.narrow(2, 3, 33).transpose(1, 2)),
+                (there.permute([2, 0, 1]), x.permute([2, 0, 1])),
+                (there.flip(1).transpose(1, 2), x.flip(1).transpose(1, 2)),
+            ] {
+                assert_eq!(turned.contiguous().to(Device::Cpu), here, "{dtype} {sizes:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn views_of_very_many_elements_are_refused_with_a_sentence() -> Result<()> {
+    let Some(device) = device("views_of_very_many_elements_are_refused_with_a_sentence") else { return Ok(()) };
+    // Repeated, so that they take no memory.
+    let few = Tensor::from([1.0, 2.0]).to(device);
+    for many in [few.expand([1usize << 31, 2]), few.unsqueeze(1).expand([2, 1usize << 31])] {
+        let error = many.sum().checked().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Device);
+        let text = error.to_string();
+        for word in ["of 4294967296 elements", "takes up to 4294967295", "narrow"] {
+            assert!(text.contains(word), "should say {word:?}: {text}");
+        }
+    }
+    // What was asked for before and after is as it should be.
+    assert_eq!(few.expand([1usize << 31, 2]).narrow(0, 0, 3).sum().item()?, 9.0);
+    Ok(())
+}
+
+#[test]
+fn whole_numbers_are_scattered_to_their_mean() -> Result<()> {
+    let Some(device) = device("whole_numbers_are_scattered_to_their_mean") else { return Ok(()) };
+    let base = Tensor::from([[7, -3, 5], [1, 2, 4]]);
+    let index = Tensor::from([[1, 0, 1], [1, 0, 0], [0, 0, 1]]);
+    let source = Tensor::from([[-8, 5, 2], [4, -6, 9], [1, 1, 1]]);
+    let rows = [base.select(0, 0), index.select(0, 2), source.select(0, 1)];
+    for dtype in [DType::I64, DType::I32, DType::F32] {
+        for include in [true, false] {
+            for combine in [Combine::Mean, Combine::Sum, Combine::Replace] {
+                let run = |device: Device| {
+                    let [base, index, source] = [&base, &index, &source].map(|x| x.to(device));
+                    let [row, places, numbers] = rows.each_ref().map(|x| x.to(device));
+                    let (source, numbers) = (source.to_dtype(dtype), numbers.to_dtype(dtype));
+                    let (base, row) = (base.to_dtype(dtype), row.to_dtype(dtype));
+                    let whole = base.scatter_reduce(0, &index, &source, combine, include);
+                    (whole.to(Device::Cpu), row.scatter_reduce(0, &places, &numbers, combine, include).to(Device::Cpu))
+                };
+                assert_eq!(run(device), run(Device::Cpu), "{dtype} {combine:?} {include}");
+            }
+        }
+    }
     Ok(())
 }
 

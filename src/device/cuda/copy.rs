@@ -1,6 +1,7 @@
 //! Elements put elsewhere: `kernels/copy.cu`.
 
 use super::Cuda;
+use super::launch::{THREADS, joined};
 use super::module::Source;
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -8,6 +9,11 @@ use crate::error::Fault;
 use crate::layout::{DType, Element, Layout, Shape, dispatch};
 
 const COPY: Source = Source { name: "copy", text: include_str!("../../../kernels/ptx/copy.ptx") };
+
+/// Rows and columns of a tile that `copy_turned` turns.
+const TILE: usize = 32;
+/// Blocks along the second and third axis of a grid.
+const MOST: usize = 65_535;
 
 impl Cuda {
     /// A new value of one number everywhere.
@@ -30,12 +36,45 @@ impl Cuda {
             return self.copy(to, from);
         }
         if to.is_contiguous() {
+            if let Some(turned) = Turned::of(from.layout()) {
+                let kernel = self.kernel(&COPY, &format!("copy_turned_{size}"))?;
+                let Turned { batches, rows, columns, from_batch, from_column } = turned;
+                let call = self.call(kernel).read(from).write(to).long(rows as i64).long(columns as i64);
+                let grid = [columns.div_ceil(TILE), rows.div_ceil(TILE), batches];
+                return call.long(from_batch).long(from_column).grid(grid, THREADS, 0);
+            }
             let kernel = self.kernel(&COPY, &format!("copy_strided_{size}"))?;
             return self.call(kernel).read(from).write(to).long(count as i64).view(from.layout()).over(count);
         }
         let kernel = self.kernel(&COPY, &format!("copy_into_{size}"))?;
         let call = self.call(kernel).read(from).write(to).long(count as i64);
         call.view(from.layout()).view(to.layout()).over(count)
+    }
+}
+
+/// A batch of matrices whose rows are columns of memory, `columns` of them next to each other: `rows` numbers of one lie in a row.
+struct Turned {
+    batches: usize,
+    rows: usize,
+    columns: usize,
+    from_batch: i64,
+    from_column: i64,
+}
+
+impl Turned {
+    /// A view as such a batch, where a tile of it is not mostly empty.
+    fn of(layout: &Layout) -> Option<Turned> {
+        let axes = joined(layout);
+        let ((batches, from_batch), (rows, 1), (columns, from_column)) = (match axes[..] {
+            [rows, columns] => ((1, 0), rows, columns),
+            [batch, rows, columns] => (batch, rows, columns),
+            _ => return None,
+        }) else {
+            return None;
+        };
+        let [batches, rows, columns] = [batches, rows, columns].map(|size| size as usize);
+        let fits = rows.min(columns) >= TILE / 2 && rows.div_ceil(TILE) <= MOST && batches <= MOST;
+        fits.then_some(Turned { batches, rows, columns, from_batch, from_column })
     }
 }
 
@@ -115,7 +154,7 @@ impl Arrange for Cuda {
         };
         let out = self.blank(*x.shape(), x.dtype())?;
         let kernel = self.kernel(&COPY, &format!("triangle_{}", x.dtype().size()))?;
-        let call = self.call(kernel).read(x).write(&out).long(x.count() as i64).view(x.layout());
+        let call = self.call(kernel).read(x).write(&out).divided(x.count()).view(x.layout());
         call.long(rows as i64).long(columns as i64).long(diagonal as i64).int(lower as i32).over(x.count())?;
         Ok(out)
     }

@@ -1,7 +1,6 @@
 //! Elements chosen and put by position: `kernels/index.cu`.
 
 use super::Cuda;
-use super::lacking::lacks;
 use super::launch::Launch;
 use super::module::Source;
 use super::transfer::address;
@@ -145,7 +144,7 @@ impl Index for Cuda {
         };
         let word = [16, 8, 4, 2].into_iter().find(fits).unwrap_or(1);
         let (inner, count) = (bytes / word, out.count() * out.dtype().size() / word);
-        let call = self.index_kernel(&format!("select_{word}"))?.read(&x).read(&index).write(&out).long(count as i64);
+        let call = self.index_kernel(&format!("select_{word}"))?.read(&x).read(&index).write(&out).divided(count);
         let call = call.long(size as i64).long(index.count() as i64).long(inner as i64);
         call.long(blank.map_or(-1, |blank| blank as i64)).over(count)?;
         Ok(out)
@@ -177,14 +176,17 @@ impl Index for Cuda {
         }
         let wide = wide(dtype);
         if combine == Combine::Mean {
-            if !dtype.is_float() {
-                return Err(lacks("the mean of whole numbers that are scattered"));
-            }
             let (base, source) = (self.cast(base, wide)?, self.cast(source, wide)?);
             let sums = self.scatter(&base, axis, index, &source, Combine::Sum, include)?;
             let ones = |like: &Value| self.full(*like.shape(), wide, 1.0);
             let counts = self.scatter(&ones(&base)?, axis, index, &ones(&source)?, Combine::Sum, include)?;
-            return self.cast(&self.formula(&ShareFormula {}, [&sums, &counts])?, dtype);
+            if dtype.is_float() {
+                return self.cast(&self.formula(&ShareFormula {}, [&sums, &counts])?, dtype);
+            }
+            let out = self.blank(*base.shape(), wide)?;
+            let call = self.index_kernel("mean_i64")?.read(&sums).read(&counts).write(&out);
+            call.long(out.count() as i64).over(out.count())?;
+            return self.cast(&out, dtype);
         }
         let index = self.positions_along(index, axis, base.dims()[axis])?;
         let (out, source) = (self.duplicate(&self.cast(base, wide)?)?, self.cast(source, wide)?);

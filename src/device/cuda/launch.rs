@@ -18,6 +18,18 @@ const EACH: usize = 4;
 /// Sizes and strides as kernels see them, by value: `struct View` of `kernels/view.cuh`, a word for its rank, then sizes and
 /// strides. A kernel counts elements in row-major order, so axes that follow each other in memory are one to it.
 fn view(layout: &Layout) -> [u64; 1 + 2 * MAX_RANK] {
+    let axes = joined(layout);
+    let mut words = [0; 1 + 2 * MAX_RANK];
+    words[0] = axes.len() as u64;
+    words[1..=MAX_RANK].fill(1);
+    for (axis, (size, stride)) in axes.into_iter().enumerate() {
+        (words[1 + axis], words[1 + MAX_RANK + axis]) = (size as u64, stride as u64);
+    }
+    words
+}
+
+/// Sizes and strides, with axes that follow each other in memory as one.
+pub(super) fn joined(layout: &Layout) -> SmallVec<[(i64, i64); MAX_RANK]> {
     let mut axes = SmallVec::<[(i64, i64); MAX_RANK]>::new();
     for (&size, &stride) in layout.dims().iter().zip(layout.strides()).filter(|(size, _)| **size != 1) {
         let (size, stride) = (size as i64, stride as i64);
@@ -26,13 +38,16 @@ fn view(layout: &Layout) -> [u64; 1 + 2 * MAX_RANK] {
             _ => axes.push((size, stride)),
         }
     }
-    let mut words = [0; 1 + 2 * MAX_RANK];
-    words[0] = axes.len() as u64;
-    words[1..=MAX_RANK].fill(1);
-    for (axis, (size, stride)) in axes.into_iter().enumerate() {
-        (words[1 + axis], words[1 + MAX_RANK + axis]) = (size as u64, stride as u64);
-    }
-    words
+    axes
+}
+
+/// A fault: kernels divide positions in 32 bits.
+#[cold]
+fn too_many(what: &str, count: usize) -> Fault {
+    Fault::device(
+        format!("{what} of {count} elements: a CUDA kernel that divides positions takes up to 4294967295"),
+        "cut it into parts along an axis with narrow",
+    )
 }
 
 /// A kernel with its arguments, to be launched.
@@ -104,9 +119,20 @@ impl Launch {
         self.push(&[bits], Parameter::Whole(size))
     }
     /// Sizes and strides.
-    pub(super) fn view(self, layout: &Layout) -> Launch {
+    pub(super) fn view(mut self, layout: &Layout) -> Launch {
         let words = view(layout);
+        if words[0] > 1 && layout.count() as u64 > u32::MAX as u64 {
+            let what = format!("a view with sizes {:?} and strides {:?},", layout.dims(), layout.strides());
+            self.fault.get_or_insert_with(|| too_many(&what, layout.count()));
+        }
         self.push(&words, Parameter::Block(size_of_val(&words)))
+    }
+    /// A number of elements whose positions the kernel divides, as a `long long`.
+    pub(super) fn divided(mut self, count: usize) -> Launch {
+        if count as u64 > u32::MAX as u64 {
+            self.fault.get_or_insert_with(|| too_many("a tensor", count));
+        }
+        self.long(count as i64)
     }
     /// Words that a kernel takes by value, as a struct of its own.
     pub(super) fn block(self, words: &[u64]) -> Launch {

@@ -1,7 +1,8 @@
 //! Numbers to a GPU and back.
 //!
-//! They go through pinned memory, two halves in turn: while the GPU fetches one, the other is filled. Taking in returns as soon as
-//! the last part is in a half; bringing back is a read, the only thing that waits for the GPU.
+//! They go through pinned memory, its places in turn: while the GPU fetches one, the next is filled. Taking in returns as soon as
+//! the last part is in its place, and waits only where all places are still to be fetched: a loop that brings a few small tensors for each
+//! step stays ahead of the GPU. Bringing back is a read, which waits for all that was called before.
 
 use super::driver::{Address, Gpu, Moment};
 use super::{Cuda, lock, update};
@@ -10,48 +11,55 @@ use crate::device::{Value, on};
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
-/// Bytes of one half.
-const HALF: usize = 4 << 20;
+/// Bytes of one place.
+const PART: usize = 1 << 20;
+/// Places.
+const PLACES: usize = 8;
 
-/// Pinned memory in two halves.
+/// Pinned memory in places that are used in turn.
 pub(super) struct Staging {
-    halves: [Half; 2],
+    places: Vec<Place>,
+    next: Cell<usize>,
 }
 
-struct Half {
+struct Place {
     start: *mut u8,
     /// When the GPU is done with what was put here last.
     done: Moment,
 }
 
-// SAFETY: the memory is this half's own and is never given back.
-unsafe impl Send for Half {}
+// SAFETY: the memory is this place's own and is never given back.
+unsafe impl Send for Place {}
 
 impl Staging {
     fn new(gpu: &Gpu) -> Result<Staging, Fault> {
-        let half = || Ok::<Half, Fault>(Half { start: gpu.pinned(HALF)?, done: gpu.moment()? });
-        Ok(Staging { halves: [half()?, half()?] })
+        let place = |_| Ok(Place { start: gpu.pinned(PART)?, done: gpu.moment()? });
+        Ok(Staging { places: (0..PLACES).map(place).collect::<Result<_, Fault>>()?, next: Cell::new(0) })
     }
-    fn half(&self, part: usize) -> &Half {
-        &self.halves[part % 2]
+    /// The place that was used longest ago, once the GPU is done with it.
+    fn place(&self, gpu: &Gpu) -> Result<&Place, Fault> {
+        let place = &self.places[self.next.get()];
+        self.next.set((self.next.get() + 1) % PLACES);
+        gpu.wait_for(&place.done)?;
+        Ok(place)
     }
     /// Copies to the GPU; what stands in `from` may change after it returns.
     ///
     /// # Safety
     /// There is room for as many bytes at `to`, and nobody else uses it.
     unsafe fn take_in(&self, gpu: &Gpu, to: Address, from: &[u8]) -> Result<(), Fault> {
-        for (part, bytes) in from.chunks(HALF).enumerate() {
-            let half = self.half(part);
-            gpu.wait_for(&half.done)?;
-            let at = to + (part * HALF) as Address;
-            // SAFETY: a part is no longer than a half, and the GPU is done with it; as the caller vouches, there is room.
+        for (part, bytes) in from.chunks(PART).enumerate() {
+            let place = self.place(gpu)?;
+            let at = to + (part * PART) as Address;
+            // SAFETY: a part is no longer than a place, and the GPU is done with it; as the caller vouches, there is room.
             unsafe {
-                half.start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-                gpu.copy_in(at, half.start, bytes.len())?;
+                place.start.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                gpu.copy_in(at, place.start, bytes.len())?;
             }
-            gpu.mark(&half.done)?;
+            gpu.mark(&place.done)?;
         }
         Ok(())
     }
@@ -61,24 +69,21 @@ impl Staging {
     /// As many bytes stand at `from`.
     unsafe fn bring_back(&self, gpu: &Gpu, to: &mut [u8], from: Address) -> Result<(), Fault> {
         let fetch = |part: usize, length: usize| {
-            let half = self.half(part);
-            gpu.wait_for(&half.done)?;
-            // SAFETY: a part is no longer than a half, which is free; as the caller vouches, the bytes are there.
-            unsafe { gpu.copy_out(half.start, from + (part * HALF) as Address, length) }?;
-            gpu.mark(&half.done)
+            let place = self.place(gpu)?;
+            // SAFETY: a part is no longer than a place, which is free; as the caller vouches, the bytes are there.
+            unsafe { gpu.copy_out(place.start, from + (part * PART) as Address, length) }?;
+            gpu.mark(&place.done)?;
+            Ok::<&Place, Fault>(place)
         };
-        let lengths: Vec<usize> = to.chunks(HALF).map(<[u8]>::len).collect();
-        if let Some(&first) = lengths.first() {
-            fetch(0, first)?;
-        }
-        for (part, bytes) in to.chunks_mut(HALF).enumerate() {
-            if let Some(&next) = lengths.get(part + 1) {
-                fetch(part + 1, next)?;
+        let lengths: Vec<usize> = to.chunks(PART).map(<[u8]>::len).collect();
+        let mut ahead = lengths.first().map(|&first| fetch(0, first)).transpose()?;
+        for (part, bytes) in to.chunks_mut(PART).enumerate() {
+            let next = lengths.get(part + 1).map(|&next| fetch(part + 1, next)).transpose()?;
+            if let Some(place) = std::mem::replace(&mut ahead, next) {
+                gpu.wait_for(&place.done)?;
+                // SAFETY: the GPU has put so many bytes here, and is done.
+                unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(place.start, bytes.len()) };
             }
-            let half = self.half(part);
-            gpu.wait_for(&half.done)?;
-            // SAFETY: the GPU has put so many bytes here, and is done.
-            unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(half.start, bytes.len()) };
         }
         Ok(())
     }
