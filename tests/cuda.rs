@@ -409,20 +409,20 @@ fn a_model_trains_there_as_it_does_here() -> Result<()> {
     Ok(())
 }
 
-/// Larger hidden states than one block takes: a product and a kernel for each step.
+/// Larger hidden states than one block takes: a launch for each step, or with many sequences a product and a kernel.
 #[test]
 fn a_large_state_goes_step_by_step() -> Result<()> {
     let Some(device) = device("a_large_state_goes_step_by_step") else { return Ok(()) };
     const HIDDEN: usize = 66;
-    for (gates, kind) in [(1, "rnn_tanh"), (3, "gru"), (4, "lstm")] {
+    for (gates, kind, batch) in [(1, "rnn_tanh", 3), (3, "gru", 35), (4, "lstm", 3), (3, "gru", 130)] {
         let run = |device: Device| -> Result<Vec<Tensor>> {
             let mut random = Random::new(6);
             let mut made =
                 |sizes: &[usize], scale: f64| (Tensor::normal(sizes, 0.0, scale, &mut random).to(device)).variable();
             let all = [
-                made(&[2, 3, 2], 1.0),
-                made(&[3, HIDDEN], 1.0),
-                made(&[3, HIDDEN], 1.0),
+                made(&[2, batch, 2], 1.0),
+                made(&[batch, HIDDEN], 1.0),
+                made(&[batch, HIDDEN], 1.0),
                 made(&[gates * HIDDEN, 2], 0.5),
                 made(&[gates * HIDDEN, HIDDEN], 0.1),
                 made(&[gates * HIDDEN], 0.5),
@@ -430,7 +430,8 @@ fn a_large_state_goes_step_by_step() -> Result<()> {
             ];
             let [input, hidden, cell, weight_input, weight_hidden, bias, inner_bias] = &all;
             let weights = Recurrence::new(weight_input, weight_hidden).biases(bias, inner_bias);
-            let weights = weights.reversed(gates != 1).lengths(&[2, 0, 1]);
+            let weights =
+                weights.reversed(gates != 1).lengths(&(0..batch).map(|i| [2, 0, 1][i % 3]).collect::<Vec<_>>());
             let results: Vec<Tensor> = match kind {
                 "lstm" => input.lstm(hidden, cell, &weights).into(),
                 "gru" => input.gru(hidden, &weights).into(),

@@ -52,6 +52,7 @@ impl Run<'_> {
         };
         let [for_hidden, for_cell] = match self.is_small() {
             true => self.through_back(&kept, &written, arriving)?,
+            false if self.is_whole() => self.back_by_whole_step(&kept, &written, arriving)?,
             false => self.back_by_step(&kept, &written, arriving)?,
         };
         let (slopes, inner) = (&written.slopes, written.inner.as_ref().unwrap_or(&written.slopes));
@@ -106,6 +107,42 @@ impl Run<'_> {
         let call = call.option(start.as_ref()).option(start_cell.as_ref());
         self.launch_sequences(call.option(self.lengths.as_ref()))?;
         Ok([start, start_cell])
+    }
+
+    /// A launch for each step, which begins with the product of the one before it. Gives the gradients of hidden state and cell
+    /// at the beginning.
+    fn back_by_whole_step(
+        &self,
+        kept: &Kept<'_>,
+        to: &Written,
+        [output, hidden, cell]: [&Value; 3],
+    ) -> Result<[Option<Value>; 2], Fault> {
+        let cuda = self.cuda;
+        // Both are changed in place: what goes to the state before past the gates, and to the cell.
+        let direct = cuda.duplicate(hidden)?;
+        let for_cell = kept.cells.map(|_| cuda.duplicate(cell)).transpose()?;
+        let mut following: Option<Value> = None;
+        for time in self.order().rev() {
+            let [before, after] = self.around(time);
+            let part = |value: Option<&Value>, index: usize| value.map(|value| at(value, index)).transpose();
+            let (slopes, gates) = (at(&to.slopes, time)?, at(kept.gates, time)?);
+            let (inner, inner_slopes) = (part(kept.inner, time)?, part(to.inner.as_ref(), time)?);
+            let (cell, next_cell) = (part(kept.cells, before)?, part(kept.cells, after)?);
+            let call = self.kernel(&STEP, "whole_back", true)?.read(self.operands.weight_hidden);
+            let call = call.option(following.as_ref()).read(&gates).read(&at(kept.states, before)?);
+            let call = call.option(cell.as_ref()).option(next_cell.as_ref()).option(inner.as_ref());
+            let call = call.read(&at(output, time)?).option(for_cell.as_ref()).write(&slopes);
+            self.launch_whole(call.option(inner_slopes.as_ref()).write(&direct), time, None)?;
+            following = Some(inner_slopes.unwrap_or(slopes));
+        }
+        let state = match &following {
+            Some(slopes) => {
+                let joined = Joined { start: Some((&direct, 1.0)), ..Joined::default() };
+                cuda.matmul(slopes, self.operands.weight_hidden, joined)?
+            }
+            None => direct,
+        };
+        Ok([Some(state), for_cell])
     }
 
     /// A kernel and a product for each step. Gives the gradients of hidden state and cell at the beginning.

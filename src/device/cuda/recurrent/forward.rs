@@ -80,7 +80,7 @@ impl Run<'_> {
         Ok([end, cell])
     }
 
-    /// A product and a kernel for each step. Gives hidden state and cell at the end.
+    /// A launch or two for each step. Gives hidden state and cell at the end.
     fn step_by_step(&self, to: &Written, slots: usize, keep: bool) -> Result<[Option<Value>; 2], Fault> {
         let Sizes { steps, batch, hidden, out, .. } = self.sizes;
         let cuda: Cuda = self.cuda;
@@ -101,6 +101,13 @@ impl Run<'_> {
             let cell = |which: usize| to.cells.as_ref().map(|cells| slot(cells, which)).transpose();
             let (cell, next_cell) = (cell(before)?, cell(after)?);
             let inner = to.inner.as_ref().map(|inner| at(inner, time)).transpose()?;
+            if self.is_whole() {
+                let bias = bias.filter(|_| self.is(Gates::Gru));
+                let call = self.kernel(&STEP, "whole_step", true)?.read(self.operands.weight_hidden).option(bias);
+                let call = call.write(&gates).option(cell.as_ref()).option(next_cell.as_ref()).option(inner.as_ref());
+                self.launch_whole(call.read(&state).write(&next).write(&output), time, Some(keep))?;
+                continue;
+            }
             let joined = match self.operands.gates {
                 Gates::Gru => Joined { bias, ..Joined::default() },
                 _ => Joined { start: Some((&gates, 1.0)), ..Joined::default() },

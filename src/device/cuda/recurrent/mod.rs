@@ -1,8 +1,8 @@
 //! Recurrent layers: `kernels/recurrent.cu`, a step at a time, and `kernels/sequence.cu`, a whole sequence by one block.
 //!
 //! As on the processor the products with all inputs are one, and so are those for the gradients of weights and input. A step
-//! is the product with the hidden state's weights and a kernel for all its gates. Where the hidden state is small, one launch
-//! takes all steps.
+//! is one launch, the product with the hidden state's weights in it; with many sequences or a projection that is a product as
+//! all others are, and a kernel for all gates. Where the hidden state is small, one launch takes all steps.
 //!
 //! Kept for the way back: `0` the hidden states before the steps and after the last, in the order of time, so that a reversed run
 //! finds the one before a step behind it; `1` the values of the gates, or the results where there is one gate; `2` for LSTM the cells, as
@@ -12,7 +12,7 @@ mod backward;
 mod forward;
 
 use super::Cuda;
-use super::launch::Launch;
+use super::launch::{Launch, THREADS};
 use super::module::Source;
 use crate::device::copy::Arrange;
 use crate::device::recurrent::{
@@ -27,6 +27,8 @@ const SEQUENCE: Source = Source { name: "sequence", text: include_str!("../../..
 
 /// The largest hidden state whose weights the threads of a block hold in registers.
 const SMALL: usize = 64;
+/// Up to so many sequences a step is one launch with a sum of few columns for each block; with more, tiles read weights less often.
+const WHOLE: usize = 128;
 /// So many sequences for each multiprocessor, and it is better to share the weights of a product among them.
 const FEW: usize = 16;
 
@@ -83,6 +85,26 @@ impl Run<'_> {
     fn is_small(&self) -> bool {
         let few = self.sizes.batch <= FEW * self.cuda.0.multiprocessors;
         few && (1..=SMALL).contains(&self.sizes.hidden) && self.operands.projection.is_none()
+    }
+    /// Is a step one launch?
+    fn is_whole(&self) -> bool {
+        self.dtype == DType::F32
+            && self.sizes.batch <= WHOLE
+            && self.sizes.hidden > 0
+            && self.operands.projection.is_none()
+    }
+    /// Launches a whole step, whose last arguments these are; on the way forward it is told what to keep.
+    fn launch_whole(&self, call: Launch, time: usize, keep: Option<bool>) -> Result<(), Fault> {
+        let Sizes { batch, hidden, gates, .. } = self.sizes;
+        // Rows of 132 numbers: of 32 sequences, and of the weights of four numbers of the hidden state.
+        let columns = if keep.is_some() { 4 * (gates / hidden) } else { 4 };
+        let shared = 3 * (32 + columns) * 132 * self.dtype.size();
+        let call = call.option(self.lengths.as_ref()).long(batch as i64).long(hidden as i64).long(time as i64);
+        let call = match keep {
+            Some(keep) => call.int(keep as i32),
+            None => call,
+        };
+        call.grid([hidden.div_ceil(4), batch.div_ceil(32), 1], THREADS, shared)
     }
     /// Threads of a block that takes a whole sequence: one for each number of each gate.
     fn threads(&self) -> usize {
