@@ -1,6 +1,5 @@
 // count.cu - where something stands, and how often.
 //
-//   listed_i64(marks, sums, y, i64 count)                  y[sums[i] - 1] = i where marks[i] (u8) is not 0; sums: running sums of the marks
 //   coordinates_i64(positions, y, i64 count, int rank, Sizes)          y [count, rank]: the coordinates of flat positions
 //   histogram_f64(x, y, i64 count, i64 bins, double low, double high, double width)      y i64, zeros before: how many fall in each bin
 //   search_{f32,f64,i64}(rows, x, y, i64 count, i64 size, i64 each, int right)
@@ -12,10 +11,6 @@
 // read the same lines.
 #include "keys.cuh"
 #include "view.cuh"
-
-KERNEL(listed_i64, const u8* marks, const i64* sums, i64* y, i64 count) {
-    for (i64 i = first_of_grid(); i < count; i += step_of_grid()) if (marks[i]) y[sums[i] - 1] = i;
-}
 
 struct Sizes { i64 items[8]; };
 KERNEL(coordinates_i64, const i64* positions, i64* y, i64 count, int rank, Sizes sizes) {

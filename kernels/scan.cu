@@ -1,6 +1,6 @@
 // scan.cu - running sums and their relatives: each place along an axis gets what was folded up to it.
 //
-//   running_sum_T(x, y, parts, Lines)               T of f32 f64 bf16 f16 i64 u8; y is T for floats, else i64. parts: 8 bytes each
+//   running_sum_T(x, y, parts, Lines)               T of f32 f64 bf16 f16 i64. parts: 8 bytes each
 //   running_product_T(x, y, parts, Lines)           T of f32 f64 i64. parts: 16 bytes (i64: 8)
 //   running_logsumexp_T(x, y, parts, Lines)         T of f32 f64, as all that follow. parts: 16 bytes
 //   running_extreme_T(x, y, parts, Lines, places, int greatest)      also i64: of equals the last, NaN above all; places i64. parts: 16 bytes
@@ -11,6 +11,8 @@
 //   add_at_places_T(x, y, parts, Lines, places)     y is zeros before; places never fall along a line. parts: 24 bytes
 //   sum_runs_T(x, y, parts, Lines, goals, order, i64 skip, int include)       y[goals[i]] = Σ x[i] (and what stood there, where `include`) over one line whose
 //        elements `order` (u32) takes by their goals, ascending; not for the goal `skip`. parts: 24 bytes
+//   list_marks_u8(x, y, parts, Lines, order, inverse)         one line of marks; y i64: the places of those that are not 0. inverse (not null) i64: which of
+//        the groups that begin with marks each place belongs to, at order[place] (u32; null: the place itself). parts: 8 bytes each
 //   ..._parts_T(the same parameters)                what each piece holds goes to parts[line · pieces + piece]
 //   join_{sum,wholes,whole_product,product,exponentials,extreme_f32,extreme_f64,extreme_i64,recurrence,decay,meeting}(parts, int pieces)
 //        parts become what stands before each of them: sum of floats, wholes of integers; recurrence of product_gradient, decay of
@@ -47,12 +49,22 @@ INLINE double number_of(const Scaled& a) { return scalbn(a.mantissa, int(a.expon
 template <class T> struct RunningSum {
     using State = Total<T>;
     static constexpr int EACH = 4;
-    const T* x; State* wide; T* y;
+    const T* x; T* y;
     INLINE State nothing() const { return State(0); }
     INLINE State join(State a, State b) const { return plus(a, b); }
     INLINE State at(const Spot& spot) const { return State(widen(x[spot.at])); }
-    INLINE void write(const Spot& spot, State, State through) const {
-        if constexpr (Kind<T>::is_float) y[spot.at] = narrow<T>(Real<T>(through)); else wide[spot.at] = through;
+    INLINE void write(const Spot& spot, State, State through) const { y[spot.at] = narrow<T>(Real<T>(through)); }
+};
+struct ListMarks {
+    using State = i64;
+    static constexpr int EACH = 4;
+    const u8* x; i64* y; const u32* order; i64* inverse;
+    INLINE State nothing() const { return 0; }
+    INLINE State join(State a, State b) const { return a + b; }
+    INLINE State at(const Spot& spot) const { return x[spot.at] != 0; }
+    INLINE void write(const Spot& spot, State before, State through) const {
+        if (through > before) y[before] = spot.along;
+        if (inverse) inverse[order ? i64(order[spot.along]) : spot.along] = through - 1;
     }
 };
 struct WholeProduct {
@@ -119,9 +131,7 @@ template <class T> struct ProductGradient {
     static constexpr int EACH = 1;
     const T *x, *g; const double* earlier; T* y;
     INLINE State nothing() const { return {{1.0, 0}, 0.0}; }
-    INLINE State join(const State& a, const State& b) const {
-        return {times(a.factor, b.factor), b.sum + (a.sum == 0 && b.factor.exponent > 1000 ? 0.0 : number_of(times(b.factor, scaled(a.sum))))};
-    }
+    INLINE State join(const State& a, const State& b) const { return {times(a.factor, b.factor), b.sum + number_of(times(b.factor, scaled(a.sum)))}; }
     // What it hands on: its own number times all that arrives here.
     INLINE State at(const Spot& spot) const { double number = double(x[spot.at]); return {scaled(number), number * double(g[spot.at])}; }
     INLINE void write(const Spot& spot, const State& before, const State&) const { y[spot.at] = T(earlier[spot.at] * (double(g[spot.at]) + before.sum)); }
@@ -177,10 +187,9 @@ template <class T> struct SumRuns : AddAtPlaces<T> {
     KERNEL(name##_parts_##t, const X* x, Y* y, STATE* parts, Lines lines, ##__VA_ARGS__) { walk<false>(SCAN, parts, lines); }
 #define JOINED(name, STATE, SCAN) KERNEL(join_##name, STATE* parts, int pieces) { join_parts(SCAN, parts, pieces); }
 
-#define SUMS(t, T) RUNNING(running_sum, t, T, T, Total<T>, (RunningSum<T>{x, nullptr, y}))
-FLOATS(SUMS)
-RUNNING(running_sum, i64, i64, i64, i64, (RunningSum<i64>{x, y, nullptr}))
-RUNNING(running_sum, u8, u8, i64, i64, (RunningSum<u8>{x, y, nullptr}))
+#define SUMS(t, T) RUNNING(running_sum, t, T, T, Total<T>, (RunningSum<T>{x, y}))
+FLOATS(SUMS) SUMS(i64, i64)
+RUNNING(list_marks, u8, u8, i64, i64, (ListMarks{x, y, order, inverse}), const u32* order, i64* inverse)
 RUNNING(running_product, i64, i64, i64, i64, (WholeProduct{x, y}))
 
 #define EXTREMES(t, T) RUNNING(running_extreme, t, T, T, RunningExtreme<T>::State, (RunningExtreme<T>{x, y, places, greatest}), i64* places, int greatest)

@@ -21,7 +21,6 @@
 //   links_K(sorted, order, next, i64 count)               i64, as chains_i64 of index.cu: which position comes next with the same key, or count; the sign
 //        bit where an earlier one has it
 //   count_up_u32(y, i64 count)                            y[i] = i
-//   spread_i64(sums, order, y, i64 count)                 y[order[i]] = sums[i] - 1: which of the different ones each is; order null: its own place
 //   gaps_i64(begins, y, i64 count, i64 end)               y[i] = begins[i + 1] - begins[i]
 //
 // nan: the key that NaN has, which equals nothing, where there may be any (nans). Launch, where no grid is named: 256 threads, grid
@@ -255,9 +254,6 @@ BY_KEY(4, u32) BY_KEY(8, u64)
 
 KERNEL(count_up_u32, u32* y, i64 count) {
     for (i64 i = first_of_grid(); i < count; i += step_of_grid()) y[i] = u32(i);
-}
-KERNEL(spread_i64, const i64* sums, const u32* order, i64* y, i64 count) {
-    for (i64 i = first_of_grid(); i < count; i += step_of_grid()) y[order ? i64(order[i]) : i] = sums[i] - 1;
 }
 KERNEL(gaps_i64, const i64* begins, i64* y, i64 count, i64 end) {
     for (i64 i = first_of_grid(); i < count; i += step_of_grid()) y[i] = (i + 1 < count ? begins[i + 1] : end) - begins[i];

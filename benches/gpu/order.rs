@@ -35,7 +35,7 @@ fn ordered(bench: &Bench) -> Result<()> {
         let row = rows.reshape(-1);
         bench.run(&format!("sort_of_all_{kind}"), elements(count), || row.sort(0, false).0.checked())?;
     }
-    let (height, width) = (64, bench.size(50257, 3000));
+    let (height, width) = (bench.size(64, 2), bench.size(50257, 3000));
     let scores = normal(bench, &[height, width], DType::F32)?;
     bench.run("topk_50_f32", Work::Bytes(4 * height * width), || scores.topk(50, 1, true).0.checked())?;
     let (weights, mut random) = (scores.softmax(-1), Random::new(1));

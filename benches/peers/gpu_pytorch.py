@@ -344,7 +344,7 @@ def order():
         lines = normal(size(16384, 8), size(1024, 100), dtype=dtype)
         run(f"sort_rows_{kind}", lambda: lines.sort(1, stable=True)[0], items=(lines.numel(), "elements"))
         run(f"sort_of_all_{kind}", lambda: lines.view(-1).sort(0, stable=True)[0], items=(lines.numel(), "elements"))
-    height, width = 64, size(50257, 3000)
+    height, width = size(64, 2), size(50257, 3000)
     scores = normal(height, width)
     weights = scores.softmax(-1)
     run("topk_50_f32", lambda: scores.topk(50, 1)[0], bytes=4 * height * width)

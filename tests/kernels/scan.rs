@@ -119,13 +119,9 @@ fn sums<T: Number>() {
         let add = running(|sum, x| sum + x, 0.0);
         let expected = lines.mapped(&wide(&x), |row| if lines.reversed == 1 { backwards(&add)(row) } else { add(row) });
         let what = format!("running_sum_{}, lines of {}", T::NAME, lines.size);
-        if T::WHOLE {
-            let (found, _) = along::<i64>(["running_sum", T::NAME, "wholes"], &lines, &from, &[], &[], false).unwrap();
-            near(&what, &found, &expected);
-        } else {
-            let (found, _) = along::<T>(["running_sum", T::NAME, "sum"], &lines, &from, &[], &[], false).unwrap();
-            near(&what, &found, &expected);
-        }
+        let join = if T::WHOLE { "wholes" } else { "sum" };
+        let (found, _) = along::<T>(["running_sum", T::NAME, join], &lines, &from, &[], &[], false).unwrap();
+        near(&what, &found, &expected);
     }
 }
 
@@ -136,7 +132,6 @@ fn sums_run_in_both_directions() {
     sums::<bf16>();
     sums::<f16>();
     sums::<i64>();
-    sums::<u8>();
 }
 
 #[test]
@@ -348,6 +343,41 @@ fn runs_are_summed_at_their_goals() {
                 if skip == place as i64 { base[place] } else { kept + own.iter().sum::<f64>() }
             };
             near("sum_runs_f64", &found[0].read::<f64>(), &(0..places).map(sum).collect::<Vec<f64>>());
+        }
+    }
+}
+
+#[test]
+fn marks_are_listed_and_grouped() {
+    for (size, pieces, lanes) in [(1, 1, 1), (900, 1, 64), (2500, 3, 256)] {
+        let mut random = Random(75);
+        let marks: Vec<u8> = (0..size).map(|i| (i == 0) as u8 | random.word().is_multiple_of(3) as u8).collect();
+        let order: Vec<u32> = (0..size).map(|i| ((i + 1) * 7 % size) as u32).collect();
+        let places: Vec<i64> = (0..size as i64).filter(|&i| marks[i as usize] == 1).collect();
+        let (Some(from), Some(by)) = (given(&marks), given(&order)) else { return };
+        let lines = Lines { count: 1, size: size as i64, inner: 1, pieces, lanes, adjacent: 1, reversed: 0 };
+        for (ordered, grouped) in [(true, true), (false, true), (false, false)] {
+            let found = in_every_order(|emulator| {
+                let (y, inverse) = (emulator.unwritten::<i64>(places.len()), emulator.buffer(&vec![-1i64; size]));
+                let parts = emulator.unwritten::<i64>(pieces as usize);
+                let or_nothing = |there: bool, argument| if there { argument } else { bytes(0u64) };
+                let mut arguments = vec![from.argument(), y.argument(), parts.argument(), bytes(lines)];
+                arguments.extend([or_nothing(ordered, by.argument()), or_nothing(grouped, inverse.argument())]);
+                if pieces > 1 {
+                    run(emulator, "list_marks_parts_u8", [1, pieces as usize, 1], &arguments);
+                    run(emulator, "join_wholes", [1, 1, 1], &[parts.argument(), bytes(pieces)]);
+                }
+                run(emulator, "list_marks_u8", [1, pieces as usize, 1], &arguments);
+                vec![y, inverse]
+            })
+            .unwrap();
+            assert_eq!(found[0].read::<i64>(), places);
+            let inverse: Vec<i64> = found[1].read();
+            for (i, &goal) in order.iter().enumerate() {
+                let group = places.iter().filter(|&&place| place <= i as i64).count() as i64 - 1;
+                let at = if ordered { goal as usize } else { i };
+                assert_eq!(inverse[at], if grouped { group } else { -1 });
+            }
         }
     }
 }

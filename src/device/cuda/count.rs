@@ -9,6 +9,7 @@ use super::module::Source;
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::index::{Assembly, Combine, Index, Searched, check_bins, check_row, check_search, negative};
+use crate::device::reduce::Reduce;
 use crate::error::Fault;
 use crate::layout::{DType, Layout, MAX_RANK, Shape};
 
@@ -18,27 +19,17 @@ impl Cuda {
     fn count_kernel(self, name: &str) -> Result<Launch, Fault> {
         Ok(self.call(self.kernel(&COUNT, name)?))
     }
-    /// The flat positions of marks (u8 or bool, a dense row), and the running counts of marks. A read: how many there are.
-    pub(super) fn marked(self, marks: &Value) -> Result<(Value, Value), Fault> {
-        let sums = self.running_marks(marks)?;
-        let total = match marks.count() {
-            0 => 0,
-            count => {
-                let last = Layout::from_parts(Shape::new(&[])?, &[], sums.layout().offset() + count - 1);
-                let total = self.bring_back(&sums.with_layout(last)?)?;
-                total.dense::<i64>()?.first().copied().unwrap_or(0) as usize
-            }
-        };
-        let out = self.blank(Shape::new(&[total])?, DType::I64)?;
-        let call = self.count_kernel("listed_i64")?.read(marks).read(&sums).write(&out);
-        call.long(marks.count() as i64).over(marks.count())?;
-        Ok((out, sums))
+    /// How many marks (u8 or bool) there are: a read.
+    pub(super) fn marks(self, marks: &Value) -> Result<usize, Fault> {
+        let total = self.bring_back(&self.count_nonzero(marks, &[0], false)?)?;
+        Ok(total.dense::<i64>()?.first().map_or(0, |&total| total as usize))
     }
     /// The flat positions of what is not zero.
     pub(super) fn not_zero(self, x: &Value) -> Result<Value, Fault> {
         let marks = self.contiguous(&self.cast(x, DType::Bool)?)?;
         let row = Layout::from_parts(Shape::new(&[x.count()])?, &[1], marks.layout().offset());
-        Ok(self.marked(&marks.with_layout(row)?)?.0)
+        let marks = marks.with_layout(row)?;
+        self.list_marks(&marks, self.marks(&marks)?, None, None)
     }
     /// The coordinates of what is not zero.
     pub(super) fn coordinates_of(self, x: &Value) -> Result<Value, Fault> {

@@ -149,11 +149,18 @@ impl Cuda {
         order.iter().enumerate().for_each(|(position, &axis)| back[axis] = position);
         others.with_layout(others.layout().permuted(&back))
     }
-    /// Running counts of marks (u8 or bool), as i64.
-    pub(super) fn running_marks(self, marks: &Value) -> Result<Value, Fault> {
-        let out = self.blank(*marks.shape(), DType::I64)?;
-        let how = Running { name: "running_sum", dtype: DType::U8, join: "wholes", axis: 0, reversed: false };
-        self.run_along(&how, marks, &out, |call| call, |call| call)?;
+    /// The places of marks (u8 or bool, a dense row), of which there are `total`; and into `inverse`, for each place which of the groups that begin with
+    /// marks it belongs to, put where `order` says.
+    pub(super) fn list_marks(
+        self,
+        marks: &Value,
+        total: usize,
+        order: Option<&Value>,
+        inverse: Option<&Value>,
+    ) -> Result<Value, Fault> {
+        let out = self.blank(Shape::new(&[total])?, DType::I64)?;
+        let how = Running { name: "list_marks", dtype: DType::U8, join: "wholes", axis: 0, reversed: false };
+        self.run_along(&how, marks, &out, |call| call.option(order).option(inverse), |call| call)?;
         Ok(out)
     }
     /// Numbers of a dense row of f32 or f64 added up at their goals in `out`, taken by `order`, in which those with one goal stand together.

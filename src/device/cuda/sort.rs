@@ -247,9 +247,7 @@ impl Cuda {
     /// to (at its own position), how many each has. A read: how many groups there are.
     fn groups(self, marks: &Value, order: Option<&Value>, shape: Shape) -> Result<[Value; 3], Fault> {
         let (count, inverse) = (marks.count(), self.blank(shape, DType::I64)?);
-        let (begins, sums) = self.marked(marks)?;
-        let call = self.sort_kernel("spread_i64")?.read(&sums).option(order).write(&inverse);
-        call.long(count as i64).over(count)?;
+        let begins = self.list_marks(marks, self.marks(marks)?, order, Some(&inverse))?;
         let counts = self.blank(*begins.shape(), DType::I64)?;
         let call = self.sort_kernel("gaps_i64")?.read(&begins).write(&counts).long(begins.count() as i64);
         call.long(count as i64).over(begins.count())?;
