@@ -7,7 +7,7 @@ mod emulator;
 mod training;
 
 use chainrule::nn::{Dropout, Embedding, Init, Layer, Linear};
-use chainrule::optim::{Adam, AdamW, Optimizer};
+use chainrule::optim::{Adafactor, Adam, AdamW, Lamb, Muon, Optimizer, Sgd};
 use chainrule::{
     Combine, DType, Device, ErrorKind, Random, Recurrence, Result, Tensor, cross_entropy, module, mse_loss,
 };
@@ -341,6 +341,36 @@ fn a_step_of_training_reads_nothing() -> Result<()> {
     assert!(losses[2] < losses[0] && norms.iter().all(|&norm| norm > 0.5), "{losses:?} {norms:?}");
     for (a, b) in losses.iter().zip(&here).chain(norms.iter().zip(&expected)) {
         assert!((a - b).abs() < 1e-5, "{losses:?} {norms:?}, on the CPU {here:?} {expected:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_optimizer_reads() -> Result<()> {
+    let Some(device) = device("no_optimizer_reads") else { return Ok(()) };
+    type Make = fn() -> Box<dyn Optimizer>;
+    let optimizers: [(&str, Make); 4] = [
+        ("lamb", || Box::new(Lamb::new(0.1))),
+        ("muon", || Box::new(Muon::new(0.1))),
+        ("adafactor", || Box::new(Adafactor::new(0.1))),
+        ("sgd", || Box::new(Sgd::new(0.1))),
+    ];
+    for (name, make) in optimizers {
+        let run = |device: Device| -> Result<Vec<f64>> {
+            let mut layer = Linear::new(5, 3, &mut Init::on(&device).seed(4));
+            let x = Tensor::arange(10).to_dtype(DType::F32).reshape([2, 5]).sin().to(device);
+            let mut optimizer = make();
+            let reads = device.reads();
+            for _ in 0..3 {
+                let loss = layer.forward(&x).square().mean();
+                optimizer.step(&mut layer, &loss.backward()?)?;
+            }
+            assert_eq!(device.reads(), reads, "{name}");
+            Ok(layer.weight.to_vec().unwrap_or_else(|error| panic!("{name}: {error}")))
+        };
+        for (there, here) in run(device)?.iter().zip(run(Device::Cpu)?) {
+            assert!((there - here).abs() < 1e-5, "{name}: {there}, on the CPU {here}");
+        }
     }
     Ok(())
 }

@@ -113,7 +113,8 @@ impl Value {
         match device {
             Device::Cpu => Value::blank(shape, dtype),
             #[cfg(feature = "cuda-unversioned")]
-            Device::Cuda(cuda) => cuda.blank(shape, dtype),
+            // Kernels of steps load states that they only write, and nothing may be read that nobody wrote.
+            Device::Cuda(cuda) => cuda.full(shape, dtype, 0.0),
         }
     }
     /// A new value of one number everywhere, on a device.

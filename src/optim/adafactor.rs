@@ -87,8 +87,9 @@ fn folded(shape: &Shape, from_end: usize) -> Shape {
     Shape::new(&sizes).unwrap_or(*shape)
 }
 
-fn root_mean_square(x: &Tensor) -> Result<f64> {
-    Ok(x.square().mean().item()?.sqrt())
+/// It stays a tensor: nobody waits for it.
+fn root_mean_square(x: &Tensor) -> Tensor {
+    x.square().mean().sqrt()
 }
 
 impl Rule for Adafactor {
@@ -115,7 +116,7 @@ impl Rule for Adafactor {
         let step = target.steps as f64;
         let take = step.powf(number(Setting::SlowDown));
         let rate = number(Setting::Rate).min(1.0 / step.sqrt());
-        let scale = root_mean_square(&parameter)?.max(number(Setting::LeastScale)) * rate;
+        let scale = root_mean_square(&parameter).clamp_min(number(Setting::LeastScale)) * rate;
         let square = gradient.square();
         let follow = |state: &Tensor, new: Tensor| state + (new - state) * take;
         let (states, variance) = match &states[..] {
@@ -132,7 +133,7 @@ impl Rule for Adafactor {
             }
         };
         let change = variance.clamp_min(epsilon * epsilon).rsqrt() * gradient;
-        let shorten = (root_mean_square(&change)? / number(Setting::Threshold)).max(1.0);
+        let shorten = (root_mean_square(&change) / number(Setting::Threshold)).clamp_min(1.0);
         target.prepared(&(change * (scale / shorten)), &states)
     }
     fn update(&self, settings: &Settings, target: &mut Target<'_>) -> Result<(), Fault> {

@@ -3,10 +3,11 @@
 use super::core::{builders, has_core};
 use super::{Core, Prepared, Remember, Rule, Setting, Settings, Target, adam};
 use crate::device::accumulate::Accumulate;
+use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
-use crate::device::{Device, Value, on};
+use crate::device::{Value, on};
 use crate::error::{Error, Fault, Result};
-use crate::update_formula;
+use crate::{formula_struct, update_formula};
 
 /// [`AdamW`](super::AdamW) whose step is scaled, for each parameter, to the parameter's own norm: for very large batches.
 ///
@@ -40,6 +41,11 @@ update_formula! {
         parameter = parameter - rate * direction;
     }
 }
+
+formula_struct!([] Ratio ratio(parameter, direction)() {
+    select(gt(parameter, 0.0), select(gt(direction, 0.0), sqrt(parameter) / sqrt(direction), 1.0), 1.0)
+});
+formula_struct!([] Longer longer(direction, ratio)() { direction * ratio });
 
 impl Lamb {
     /// The usual one: betas 0.9 and 0.999, epsilon 1e-6, weight decay 0.01. A usual rate is 1e-3.
@@ -86,13 +92,12 @@ impl Rule for Lamb {
             return Err(Fault::defect("LAMB has two states and a scratch"));
         };
         on!(device, update(&aim, target.parameter, target.gradient, [mean, square, direction]))?;
-        let norm = |x: &Value| -> Result<f64, Fault> {
-            let squares = on!(device, sum_of_squares(&[x]))?.to(Device::Cpu)?;
-            Ok(squares.dense::<f64>()?.iter().sum::<f64>().sqrt())
-        };
-        let (length, step) = (norm(target.parameter)?, norm(direction)?);
-        let ratio = if length > 0.0 && step > 0.0 { length / step } else { 1.0 };
-        let go = Go { rate: number(Setting::Rate) * ratio };
+        // The ratio of both norms stays on the device: nobody waits for it.
+        let squares = |x: &Value| on!(device, sum_of_squares(&[x]));
+        let ratio = on!(device, formula(&Ratio {}, [&squares(target.parameter)?, &squares(direction)?]))?;
+        let ratio = on!(device, cast(&ratio, direction.dtype()))?;
+        *direction = on!(device, formula(&Longer {}, [&*direction, &ratio]))?;
+        let go = Go { rate: number(Setting::Rate) };
         on!(device, update(&go, target.parameter, target.gradient, [direction]))
     }
 }

@@ -86,8 +86,7 @@ fn orthogonal(matrix: &Tensor, rounds: usize) -> Result<Tensor> {
     const C: f64 = 2.0315;
     let [rows, columns] = matrix.dims()?;
     let mut x = if rows > columns { matrix.t() } else { matrix.clone() };
-    let norm = x.square().sum().item()?.sqrt();
-    x = x / norm.max(1e-7);
+    x = &x / x.square().sum().sqrt().clamp_min(1e-7);
     for _ in 0..rounds {
         let product = x.matmul(&x.t());
         let mixed = &product * B + product.matmul(&product) * C;

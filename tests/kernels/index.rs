@@ -185,6 +185,14 @@ fn lines_are_scattered_along_an_axis() {
 }
 
 #[test]
+fn means_of_whole_numbers_round_down() {
+    let (sums, counts) = ([7i64, -7, 6, -1, i64::MIN, 0], [2i64, 2, 3, 4, 1, 5]);
+    let (Some(from), Some(by)) = (given(&sums), given(&counts)) else { return };
+    let found: Vec<i64> = launch("mean_i64", blocks(6), &[from.argument(), by.argument()], 6, &[bytes(6i64)]).unwrap();
+    assert_eq!(found, [3, -4, 2, -1, i64::MIN, 0]);
+}
+
+#[test]
 fn labels_are_marked_and_counted() {
     let labels = positions(700, 11, 51);
     let Some(at) = given(&labels) else { return };
