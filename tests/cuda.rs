@@ -560,3 +560,68 @@ fn long_rows_are_ordered_and_counted_as_here() -> Result<()> {
     assert!(error.to_string().contains("weights are finite and not negative"), "{error}");
     Ok(())
 }
+
+/// What a tensor holds, or what is wrong with it.
+fn said(x: Tensor) -> String {
+    match x.to(Device::Cpu).checked() {
+        Ok(x) => format!("{:?} {x}", x.shape()),
+        Err(error) => error.what().to_string(),
+    }
+}
+
+/// Rows of nothing, single numbers, NaN and both zeros: ordered, counted and summed as here, or refused in the same words.
+#[test]
+fn the_edges_of_order_are_those_of_the_processor() -> Result<()> {
+    let Some(device) = device("the_edges_of_order_are_those_of_the_processor") else { return Ok(()) };
+    let nan = f32::NAN;
+    let inputs = [
+        Tensor::zeros([0]),
+        Tensor::zeros([3, 0]),
+        Tensor::zeros([0, 3]),
+        Tensor::scalar(2.0),
+        Tensor::from([[5.0]]),
+        Tensor::from([[0.0, nan, -0.0, 2.0, nan, -f32::INFINITY], [1.0, 1.0, 0.0, -0.0, f32::INFINITY, 1.0]]),
+    ];
+    for x in &inputs {
+        let all = |x: &Tensor| -> Vec<String> {
+            let distinct = |found: Result<chainrule::Unique>| match found {
+                Ok(found) => [found.values, found.inverse, found.counts].map(said).join(" "),
+                Err(error) => error.what().to_string(),
+            };
+            let pair = |(values, places): (Tensor, Tensor)| said(values) + " " + &said(places);
+            vec![
+                pair(x.sort(-1, false)),
+                pair(x.sort(0, true)),
+                said(x.argsort(-1, false)),
+                pair(x.topk(0, -1, true)),
+                pair(x.topk(1, 0, false)),
+                pair(x.kth_value(1, -1)),
+                pair(x.median_over(-1)),
+                pair(x.mode(-1)),
+                said(x.quantile(0.5, -1)),
+                distinct(x.unique()),
+                distinct(x.unique_consecutive()),
+                distinct(x.unique_along(0)),
+                distinct(x.unique_along(-1)),
+                said(x.nonzero()),
+                said(x.cumulative_sum(-1)),
+                said(x.cumulative_prod(0)),
+                said(x.cumulative_logsumexp(-1)),
+                pair(x.cumulative_max(-1)),
+                pair(x.cumulative_min(0)),
+                said(x.histogram(3, -1.0, 1.0)),
+                said(x.is_in(x)),
+                said(x.reshape(-1).to_dtype(DType::U8).bincount(2)),
+                said(x.masked_select(&x.greater(0.5))),
+                said(x.bucketize(&x.reshape(-1).sort(0, false).0, true)),
+                said(x.multinomial(1, &mut Random::new(1))),
+                said(x.multinomial_repeated(0, &mut Random::new(1))),
+            ]
+        };
+        let (here, there) = (all(x), all(&x.to(device)));
+        for (number, (here, there)) in here.iter().zip(&there).enumerate() {
+            assert_eq!(there, here, "operation {number} of {x}");
+        }
+    }
+    Ok(())
+}
