@@ -75,6 +75,23 @@ INLINE f16 to_f16(float x) {
     u16 y; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x)); return {y};
 #endif
 }
+INLINE u32 pack_f16(float low, float high) {
+#ifdef EMULATED
+    return to_f16(low).bits | u32(to_f16(high).bits) << 16;
+#else
+    u32 y; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low)); return y;
+#endif
+}
+
+// ------------------------------------------------------------------------------------------ mathematics
+// 2^x within two units of f32; what is smaller than the smallest normal number is 0.
+INLINE float power_of_two(float x) {
+#ifdef EMULATED
+    float y = exp2f(x); return y < 1.17549435e-38f ? 0.0f : y;
+#else
+    float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y;
+#endif
+}
 
 // ------------------------------------------------------------------------------------------ floats to whole numbers
 // By truncation, saturating at the ends; NaN becomes 0. The instruction saturates by itself, and knows NaN only from f32 to i32.
@@ -148,13 +165,13 @@ template <int PENDING> INLINE void copy_async_wait() {
 // sum += a · b by a warp: 16 x 8 x 16, numbers of bf16 (two in a register, the lower first), sums in f32.
 // With g = lane / 4, q = lane % 4: a holds rows g and g + 8 at columns 2q, 2q + 1 and 2q + 8, 2q + 9;
 // b holds the same rows of column g; sum holds rows g, g + 8 at columns 2q, 2q + 1.
-INLINE void mma_16_8_16_bf16(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
 #ifdef EMULATED
+template <class T> void emulated_mma_16(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
     u32 mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
     const unsigned char* slots = emulator::exchange(EVERYONE, mine, sizeof mine, HERE);
     auto number = [&](int lane, int word, int half) {
         u32 bits; memcpy(&bits, slots + lane * emulator::SLOT + 4 * word, 4);
-        return __uint_as_float(half ? bits & 0xffff0000u : bits << 16);
+        return to_f32(T{u16(bits >> 16 * half)});
     };
     int g = int(emulator::current->lane) / 4, q = int(emulator::current->lane) % 4;
     for (int i = 0; i < 4; i++) {
@@ -162,9 +179,42 @@ INLINE void mma_16_8_16_bf16(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[
         for (int k = 0; k < 16; k++) s += number(g * 4 + k % 8 / 2, lower + k / 8 * 2, k % 2) * number(column * 4 + k % 8 / 2, 4 + k / 8, k % 2);
         sum[i] += s;
     }
+}
+#endif
+INLINE void mma_16_8_16_bf16(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+#ifdef EMULATED
+    emulated_mma_16<bf16>(sum, a, b);
 #else
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
                  : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+// The same for f16.
+INLINE void mma_16_8_16_f16(float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+#ifdef EMULATED
+    emulated_mma_16<f16>(sum, a, b);
+#else
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+// Four matrices of 8 lines of 16 bytes from shared memory, by a warp: `line` of lane l is line l mod 8 of matrix l / 8, aligned to 16. With
+// g = lane / 4, q = lane % 4, word m is of matrix m: numbers 2q, 2q + 1 (of 16 bits) of line g; or, `TURNED`, number g of lines 2q, 2q + 1.
+template <bool TURNED> INLINE void read_matrices(u32 (&words)[4], const void* line) {
+#ifdef EMULATED
+    if (u64(line) % 16) emulator::fail(emulator::MISALIGNED, "a line of a matrix that is not aligned to 16 bytes");
+    const unsigned char* slots = emulator::exchange(EVERYONE, &line, sizeof line, HERE);
+    const u16* lines[32];
+    for (int l = 0; l < 32; l++) memcpy(&lines[l], slots + l * emulator::SLOT, sizeof line);
+    int g = int(emulator::current->lane) / 4, q = int(emulator::current->lane) % 4;
+    for (int m = 0; m < 4; m++) {
+        const u16* const* eight = lines + 8 * m;
+        words[m] = TURNED ? eight[2 * q][g] | u32(eight[2 * q + 1][g]) << 16 : eight[g][2 * q] | u32(eight[g][2 * q + 1]) << 16;
+    }
+#else
+    u32 at = u32(__cvta_generic_to_shared(line));
+    if (TURNED) asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3},[%4];" : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(at) : "memory");
+    else asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3},[%4];" : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3]) : "r"(at) : "memory");
 #endif
 }
 // sum += a · b by a warp: 16 x 8 x 8, numbers of tf32 (f32 whose last 13 bits do not count), sums in f32.

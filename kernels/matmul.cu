@@ -1,28 +1,28 @@
 // matmul.cu - products of matrices on the ordinary arithmetic units, exact in the type they compute in.
 //
-//   matmul_T(a, b, out, start, bias, Product, View a_batch, View b_batch, View start_batch)      T of f32 f64 bf16 f16 i64 i32 u8
+//   matmul_T(a, b, out, start, bias, Product, View a_batch, View b_batch, View start_batch)      T of f32 f64 i64 i32 u8
 //   matmul_small_f32(... the same)
 //        out[z][i][j] = alpha · Σ_k a[z][i][k] · b[z][k][j] + beta · start[z][i][j] + bias[j]
 //        out dense [batches, m, n]; start (T) and bias (T) may be null; the views give where batch z of each operand begins
 //
-//   struct Product { i64 first, m, n, k, a_row, a_step, b_step, b_column, start_row, start_column; double alpha, beta; } (96 bytes)
+//   struct Product { i64 first, m, n, k, a_row, a_step, b_step, b_column, start_row, start_column, pieces, share; double alpha, beta; } (112 bytes)
 //        strides in elements, any: a transposed operand is one whose strides are exchanged, a broadcast one has strides of 0
+//        pieces, share: the shared axis may be cut (product.cuh, matmul_pieces.cu)
 //
-// Launch: 256 threads, grid (ceil(n / TILE), ceil(m / TILE), batches), at most 65535 of them
-// in a launch, from `first` on. TILE: matmul_f32 128, all others 64. With
-// fewer than about two blocks of 128 for each multiprocessor matmul_small_f32 fills the device better. bf16 and f16 compute in f32.
+// Launch: 256 threads, grid (ceil(m / TILE) · ceil(n / TILE), 1, batches · pieces), at most 65535 along the third axis, batches from `first` on.
+// TILE: matmul_f32 128, all others 64. With fewer than about two blocks of 128 for each multiprocessor matmul_small_f32 fills the device better.
 //
 // m, n, k: rows of a, columns of b, what they share. The idea, for f32 (TILE 128, DEPTH 8, 8 x 8 results for each thread):
 //   1. A block computes 128 x 128 results, so each number of a and b is read m n k / 128 times in all from the caches and
 //      memory: 32 multiply-adds for each byte, above the 20 of H100's f32 units over its memory (67 TFLOP/s, 3.35 TB/s).
 //   2. A thread holds 8 x 8 results in registers: for each k it reads 16 numbers from shared memory, as four words of 16 bytes, and
-//      does 64 multiply-adds; shared memory gives 128 bytes a cycle, the units take 128 multiply-adds: 4 words x 256 threads
-//      at 16 bytes need 128 cycles of the 128 that the arithmetic takes, half of them reads that a warp shares (broadcast).
+//      does 64 multiply-adds. A warp is 4 threads high and 8 wide, so that of its 4 x 32 words 24 differ: 384 bytes for 2048 multiply-adds, of
+//      shared memory's time (128 bytes a cycle) three quarters of a cycle for each of the 16 that the units of the multiprocessor take.
 //   3. The next panel is on its way from memory into the other half of shared memory while this one is computed on (cp.async: no
 //      registers): one barrier for each panel, and its latency (some 600 cycles) hides behind 8 x 64 multiply-adds of 8 warps.
 //   4. Operands may lie either way: threads go along whichever axis is dense (or has the smaller stride), and rows of a panel are 4 longer than
 //      the tile, so that storing eight k of four rows meets every bank once.
-// Registers (ptxas 13.0, sm_90): about 180, so one block (8 warps) on a multiprocessor; the 64 independent sums have to hide what is waited for.
+// Registers: kernels/README.md; two blocks (16 warps) on a multiprocessor hide each other's barriers.
 #include "product.cuh"
 
 template <class A, class B> constexpr bool same = false;
@@ -34,7 +34,7 @@ template <class T, int TILE, int DEPTH> struct Panel {
     static constexpr int LINE = TILE + 4, COUNT = TILE * DEPTH / BLOCK;
     static constexpr bool BY_ITSELF = same<T, float>;
     const T* from;                                           // this thread's first number of the panel
-    i64 next, jump;                                          // to its next number; to the next panel
+    i64 next, step;                                          // to its next number; along the shared axis
     int left, k_next;                                        // shared positions from its first on, and to its next
     u32 inside;                                              // a bit for each of its numbers: is it on a line that there is?
     int slot, slot_next;
@@ -46,7 +46,7 @@ template <class T, int TILE, int DEPTH> struct Panel {
         if (along_k) { k = t % DEPTH; i = t / DEPTH; k_next = 0; line_next = BLOCK / DEPTH; }
         else { i = t % TILE; k = t / TILE; k_next = BLOCK / TILE; line_next = 0; }
         from = matrix + (first + i) * line_step + k * k_step;
-        next = line_next * line_step + k_next * k_step; jump = DEPTH * k_step;
+        next = line_next * line_step + k_next * k_step; step = k_step;
         slot = k * LINE + i; slot_next = k_next * LINE + line_next;
         left = int(depth) - k; inside = 0;
 #pragma unroll
@@ -57,10 +57,10 @@ template <class T, int TILE, int DEPTH> struct Panel {
 #pragma unroll
         for (int e = 0; e < COUNT; e++) {
             bool there = (inside >> e & 1) && e * k_next < left;
-            if constexpr (BY_ITSELF) copy_async_4(&panel[slot + e * slot_next], there ? from + e * next : from, there);
+            if constexpr (BY_ITSELF) copy_async_4(&panel[slot + e * slot_next], from + e * next, there);
             else held[e] = there ? R(widen(from[e * next])) : R(0);
         }
-        from += jump; left -= DEPTH;
+        from += DEPTH * step; left -= DEPTH;
         if constexpr (BY_ITSELF) copy_async_commit();
     }
     // The panel that was set out for stands in shared memory, as far as this thread is concerned.
@@ -77,32 +77,34 @@ INLINE float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
 INLINE double multiply_add(double a, double b, double c) { return fma(a, b, c); }
 INLINE i64 multiply_add(i64 a, i64 b, i64 c) { return plus(times(a, b), c); }
 
-// A thread's results stand in squares of 4 x 4, 64 apart: neighbours in a square are read as one word.
+// A thread's results stand in squares of 4 x 4: neighbours in a square are read as one word. Eight warps stand four high and two wide, the lanes of
+// one four high and eight wide.
 template <class T, int EACH, int DEPTH>
 INLINE void multiply(const T* a, const T* b, T* out, const T* start, const T* bias, const Product& p, const View& a_batch, const View& b_batch, const View& start_batch) {
     using R = Real<T>;
     constexpr int TILE = 16 * EACH, LINE = TILE + 4;
     SHARED(R, a_panels, [2][DEPTH * LINE]);
     SHARED(R, b_panels, [2][DEPTH * LINE]);
-    int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-    i64 i0 = i64(blockIdx.y) * TILE, j0 = i64(blockIdx.x) * TILE;
-    i64 z = p.first + blockIdx.z;
-    Panel<T, TILE, DEPTH> left(a + place_of(a_batch, z), i0, p.m, p.k, p.a_row, p.a_step), right(b + place_of(b_batch, z), j0, p.n, p.k, p.b_column, p.b_step);
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, high = lane / 8, wide = lane % 8;
+    int row = warp / 2 * 4 * EACH + high * 4, column = warp % 2 * 8 * EACH + wide * 4;
+    Part<TILE, TILE> part(p, blockIdx.x, blockIdx.z);
+    a += place_of(a_batch, part.batch) + part.from * p.a_step; b += place_of(b_batch, part.batch) + part.from * p.b_step;
+    Panel<T, TILE, DEPTH> left(a, part.row, p.m, part.depth, p.a_row, p.a_step), right(b, part.column, p.n, part.depth, p.b_column, p.b_step);
     R sum[EACH][EACH] = {};
     left.read(a_panels[0]); right.read(b_panels[0]);
     left.arrive(a_panels[0]); right.arrive(b_panels[0]);
     __syncthreads();
     int now = 0;
-    for (int k0 = 0; k0 < int(p.k); k0 += DEPTH) {
-        bool more = int(p.k) - k0 > DEPTH;
+    for (int k0 = 0; k0 < part.depth; k0 += DEPTH) {
+        bool more = part.depth - k0 > DEPTH;
         if (more) { left.read(a_panels[now ^ 1]); right.read(b_panels[now ^ 1]); }
-#pragma unroll 4
+#pragma unroll 2
         for (int k = 0; k < DEPTH; k++) {
             R x[EACH], y[EACH];
 #pragma unroll
             for (int e = 0; e < EACH; e += 4) {
-                Pack<R, 4> four = *reinterpret_cast<const Pack<R, 4>*>(&a_panels[now][k * LINE + e * 16 + ty * 4]);
-                Pack<R, 4> other = *reinterpret_cast<const Pack<R, 4>*>(&b_panels[now][k * LINE + e * 16 + tx * 4]);
+                Pack<R, 4> four = *reinterpret_cast<const Pack<R, 4>*>(&a_panels[now][k * LINE + e * 4 + row]);
+                Pack<R, 4> other = *reinterpret_cast<const Pack<R, 4>*>(&b_panels[now][k * LINE + e * 8 + column]);
 #pragma unroll
                 for (int f = 0; f < 4; f++) { x[e + f] = four.items[f]; y[e + f] = other.items[f]; }
             }
@@ -116,22 +118,18 @@ INLINE void multiply(const T* a, const T* b, T* out, const T* start, const T* bi
         __syncthreads();
     }
     // Sixteen rows at a time go through shared memory, so that whole lines are written and start is read by whole lines.
-    const T* begin = start ? start + place_of(start_batch, z) : nullptr;
+    if (start) start += place_of(start_batch, part.batch);
     R* rows = a_panels[0];
     static_assert(2 * DEPTH >= 16, "sixteen rows fit");
 #pragma unroll
     for (int e = 0; e < EACH; e++) {
 #pragma unroll
-        for (int f = 0; f < EACH; f++) rows[ty * LINE + f / 4 * 64 + tx * 4 + f % 4] = sum[e][f];
+        for (int f = 0; f < EACH; f++) rows[(warp / 2 * 4 + high) * LINE + f / 4 * 32 + column + f % 4] = sum[e][f];
         __syncthreads();
 #pragma unroll 1
-        for (int c = threadIdx.x; c < 16 * TILE; c += BLOCK) {
-            i64 i = i0 + e / 4 * 64 + c / TILE * 4 + e % 4, j = j0 + c % TILE;
-            if (i >= p.m || j >= p.n) continue;
-            R result = times(R(p.alpha), rows[c / TILE * LINE + c % TILE]);
-            if (begin) result = plus(result, times(R(p.beta), R(widen(begin[i * p.start_row + j * p.start_column]))));
-            if (bias) result = plus(result, R(widen(bias[j])));
-            out[(z * p.m + i) * p.n + j] = narrow<T>(result);
+        for (int c = threadIdx.x; c < 16 * TILE / 4; c += BLOCK) {
+            int line = c / (TILE / 4), at = c % (TILE / 4) * 4, to = line / 4 * 4 * EACH + e / 4 * 16 + line % 4 * 4 + e % 4;
+            put_four(out, start, bias, p, part, part.row + to, part.column + at, *reinterpret_cast<const Pack<R, 4>*>(&rows[line * LINE + at]));
         }
         __syncthreads();
     }
@@ -141,10 +139,8 @@ INLINE void multiply(const T* a, const T* b, T* out, const T* start, const T* bi
     KIND(name, const T* a, const T* b, T* out, const T* start, const T* bias, Product product, View a_batch, View b_batch, View start_batch) {            \
         multiply<T, EACH, DEPTH>(a, b, out, start, bias, product, a_batch, b_batch, start_batch);                                                           \
     }
-MATMUL(KERNEL, matmul_f32, float, 8, 8)
+MATMUL(KERNEL_IN_PAIRS, matmul_f32, float, 8, 8)
 MATMUL(KERNEL_IN_PAIRS, matmul_small_f32, float, 4, 16)
-MATMUL(KERNEL_IN_PAIRS, matmul_bf16, bf16, 4, 16)
-MATMUL(KERNEL_IN_PAIRS, matmul_f16, f16, 4, 16)
 MATMUL(KERNEL, matmul_f64, double, 4, 16)
 MATMUL(KERNEL_IN_PAIRS, matmul_i64, i64, 4, 8)
 MATMUL(KERNEL_IN_PAIRS, matmul_i32, i32, 4, 8)

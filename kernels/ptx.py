@@ -22,8 +22,8 @@ import sys
 HOME = pathlib.Path(__file__).resolve().parent
 COMPILER = "nvidia-cuda-nvrtc-cu12==12.0.140"
 ASSEMBLERS = {"12.0": "nvidia-cuda-nvcc-cu12==12.0.140", "13.0": "nvidia-cuda-nvcc==13.0.88"}
-# What a file is compiled for: the end of its name says so, and without one it runs on every GPU since sm_80.
-TARGETS = {"90a": "compute_90a", "": "compute_80"}
+# What a file is compiled for: a name that ends in _hopper says so, and all others run on every GPU since sm_80.
+TARGETS = {True: "compute_90a", False: "compute_80"}
 # Where each is assembled: by the assembler of its release for validity, by a newer one for counts; with --every more of them.
 PROOFS = {
     "compute_80": [("12.0", "sm_80"), ("13.0", "sm_80"), ("13.0", "sm_90"), ("13.0", "sm_120")],
@@ -34,7 +34,7 @@ OPTIONS = ["--std=c++17", "--extra-device-vectorization"]
 
 
 def target(source):
-    return TARGETS["90a" if source.stem.endswith("_90a") else ""]
+    return TARGETS[source.stem.endswith("_hopper")]
 
 
 def digest(source):
@@ -115,7 +115,8 @@ def assemble(cache, release, architecture, file):
     log = remembered(cache, name, said_of_it)
     if log.endswith("error: it does not assemble"):
         return [], [f"{said}\n{log}"]
-    objections = [f"{said}: {line}" for line in log.splitlines() if "erformance" in line or "warning" in line]
+    # An assembler of 12.0 that takes products of four warps one after another is slow, not wrong.
+    objections = [f"{said}: {line}" for line in log.splitlines() if "warning" in line or ("erformance" in line and release == "13.0")]
     counts = []
     for name, body in re.findall(r"Compiling entry function '(\w+)'[^\n]*\n(.*?)(?=ptxas info +: Compiling|\Z)", log, re.S):
         spilled = int(re.search(r"(\d+) bytes spill stores", body)[1])

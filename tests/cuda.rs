@@ -3,6 +3,8 @@
 #![cfg(all(feature = "cuda-unversioned", target_os = "linux"))]
 
 mod emulator;
+#[path = "cuda/products.rs"]
+mod products;
 #[path = "cuda/training.rs"]
 mod training;
 

@@ -67,12 +67,10 @@ struct Context {
 #endif
 
 // ------------------------------------------------------------------------------------------ the state of a block
-// Time is counted by each thread for itself: a step for each meeting. A clock says how far of every thread's time is known.
-using Clock = std::vector<unsigned>;
-enum State { READY, AT_BARRIER, AT_MEETING, DONE };
+enum State { READY, AT_BARRIER, AT_MEETING, WAITING, DONE };
 struct Copy { void* to; const void* from; unsigned bytes, filled; const void* caller; };     // no `from`: it has landed
 struct Fiber : Lane {
-    Context context; State state; Place place;
+    Context context; State state; Place place; const void* waits_for;
     unsigned clock; std::shared_ptr<const Clock> met;        // what it knows beyond `everyone`
     std::vector<Copy> open; std::vector<std::vector<Copy>> groups;
 };
@@ -82,7 +80,7 @@ struct Warp { std::vector<std::unique_ptr<Meeting>> meetings; };
 struct Tally { bool all = true, any = false; int count = 0; };
 
 constexpr size_t STACK = 128 << 10;
-Fiber fibers[MOST_THREADS];
+Fiber fibers[MOST_THREADS + 1];                               // behind the threads, the unit that copies boxes
 char* stacks;
 Context scheduler;
 std::vector<Warp> warps;
@@ -97,7 +95,6 @@ bool is_running; int on_device;
 unsigned long long dice;
 
 Fiber& self() { return *static_cast<Fiber*>(current); }
-unsigned roll() { dice ^= dice << 13; dice ^= dice >> 7; dice ^= dice << 17; return unsigned(dice >> 32); }
 void yield() { Fiber& f = self(); f.context.leave_for(scheduler); }
 void land(const Copy& copy) {
     if (!copy.from) return;
@@ -106,9 +103,11 @@ void land(const Copy& copy) {
 void entry() {
     launched->run();
     copy_async_commit(); copy_async_wait(0);
+    thread_ends();
     self().state = DONE; yield();
     abort();
 }
+void unit_entry() { bring_a_box(); yield(); abort(); }
 bool same(Place a, Place b) { return a.line == b.line && !strcmp(a.file, b.file); }
 const char* file_name(const char* path) { const char* slash = strrchr(path, '/'); return slash ? slash + 1 : path; }
 
@@ -130,7 +129,7 @@ Meeting& meet(unsigned mask, const void* mine, unsigned bytes, Place place, bool
     unsigned first = f.warp * 32;
     for (unsigned t = first; orders && t < first + 32; t++) if (mask >> (t - first) & 1 && t < threads) {
         if (!all) all = std::make_shared<Clock>(everyone);
-        if (fibers[t].met) for (unsigned i = 0; i < threads; i++) (*all)[i] = std::max((*all)[i], (*fibers[t].met)[i]);
+        if (fibers[t].met) for (unsigned i = 0; i <= threads; i++) (*all)[i] = std::max((*all)[i], (*fibers[t].met)[i]);
         (*all)[t] = std::max((*all)[t], fibers[t].clock);
     }
     for (unsigned t = first; t < first + 32; t++) if (mask >> (t - first) & 1 && t < threads) {
@@ -145,6 +144,7 @@ void explain_standstill() {
     Fiber* first = nullptr; unsigned waiting = 0, done = 0;
     for (unsigned t = 0; t < threads; t++) {
         Fiber& f = fibers[t]; current = &f;
+        if (f.state == WAITING) return explain_wait(f.waits_for);
         if (f.state == AT_MEETING) { refuse(ILLEGAL_STATE, "a warp operation at %s:%d waits for lanes that never come", file_name(f.place.file), f.place.line); return; }
         if (f.state == DONE) done++;
         if (f.state != AT_BARRIER) continue;
@@ -165,13 +165,15 @@ void begin_block(Index at, Index size, unsigned dynamic) {
     shared_begins(shared, MOST_SHARED + PAGE);
     if (dynamic) shared_claimed(shared, dynamic);
     warps.clear(); warps.resize((threads + 31) / 32);
-    everyone.assign(threads, 0); tallies[0] = tallies[1] = Tally{}; barriers = 0;
+    everyone.assign(threads + 1, 0); units_begin(); tallies[0] = tallies[1] = Tally{}; barriers = 0;
     for (unsigned t = 0; t < threads; t++) {
         Fiber& f = fibers[t];
         f.index = {t % size.x, t / size.x % size.y, t / size.x / size.y}; f.linear = t; f.lane = t % 32; f.warp = t / 32;
         f.state = READY; f.clock = 1; f.met.reset(); f.open.clear(); f.groups.clear();
         f.context.begin(stacks + t * STACK + PAGE, STACK - PAGE, entry);
     }
+    Fiber& unit = fibers[threads];
+    unit.index = {0, 0, 0}; unit.linear = threads; unit.lane = 0; unit.warp = threads / 32; unit.clock = 0; unit.met.reset();
 }
 
 // True when all threads are done; else something failed.
@@ -183,13 +185,24 @@ bool run_block() {
             case READY: ready.push_back(t); break;
             case DONE: done++; break;
             case AT_BARRIER: if (waiting++) one_place &= same(place, fibers[t].place); else place = fibers[t].place; break;
-            case AT_MEETING: break;
+            case AT_MEETING: case WAITING: break;
         }
         if (ready.empty()) {
-            if (done == threads) return true;
+            if (done == threads && !boxes_wait()) return units_end();
+            if (boxes_wait()) {                              // nobody can go on without it
+                Fiber& unit = fibers[threads];
+                unit.context.begin(stacks + threads * STACK + PAGE, STACK - PAGE, unit_entry);
+                current = &unit; scheduler.leave_for(unit.context);
+                if (failed) return false;
+                continue;
+            }
             if (waiting != threads || !one_place) { explain_standstill(); return false; }
             barriers++; tallies[barriers & 1] = Tally{};
-            for (unsigned t = 0; t < threads; t++) { Fiber& f = fibers[t]; everyone[t] = f.clock++; f.met.reset(); f.state = READY; }
+            for (unsigned t = 0; t < threads; t++) {
+                Fiber& f = fibers[t];
+                if (f.met) everyone[threads] = std::max(everyone[threads], (*f.met)[threads]);
+                everyone[t] = f.clock++; f.met.reset(); f.state = READY;
+            }
             continue;
         }
         if (order.kind == Order::REVERSE) std::reverse(ready.begin(), ready.end());
@@ -208,7 +221,7 @@ bool run_block() {
 void on_fault(int signal, siginfo_t* info, void*) {
     if (!is_running || !current) { std::signal(signal, SIG_DFL); return; }
     const char* at = static_cast<const char*>(info->si_addr);
-    if (at >= stacks && at < stacks + MOST_THREADS * STACK) fail(ILLEGAL_ADDRESS, "a thread's stack overflows");
+    if (at >= stacks && at < stacks + (MOST_THREADS + 1) * STACK) fail(ILLEGAL_ADDRESS, "a thread's stack overflows");
     fail(ILLEGAL_ADDRESS, "%s", what_is_at(at).c_str());
 }
 struct Faults {                                              // caught while a launch runs, on a stack of their own
@@ -226,8 +239,8 @@ void install() {
     if (stacks) return;
     install_memory();
     auto map = [](size_t bytes) { return static_cast<char*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)); };
-    stacks = map(MOST_THREADS * STACK);
-    for (size_t t = 0; t < MOST_THREADS; t++) mprotect(stacks + t * STACK, PAGE, PROT_NONE);
+    stacks = map((MOST_THREADS + 1) * STACK);
+    for (size_t t = 0; t <= MOST_THREADS; t++) mprotect(stacks + t * STACK, PAGE, PROT_NONE);
     shared = reinterpret_cast<unsigned char*>(map(MOST_SHARED + 2 * PAGE));
     mprotect(shared + (MOST_SHARED + PAGE) / PAGE * PAGE, PAGE, PROT_NONE);
 }
@@ -244,6 +257,28 @@ bool knows(unsigned thread, unsigned clock) {
     const Fiber& f = self();
     return clock <= everyone[thread] || (f.met && clock <= (*f.met)[thread]);
 }
+Clock known() {
+    Fiber& f = self(); Clock all = f.met ? *f.met : everyone;
+    all[f.linear] = f.clock;
+    return all;
+}
+void learn(const Clock& more) {
+    Fiber& f = self(); auto all = std::make_shared<Clock>(f.met ? *f.met : everyone);
+    for (size_t i = 0; i < all->size(); i++) (*all)[i] = std::max((*all)[i], more[i]);
+    f.met = all;
+}
+void step() { self().clock++; }
+void wait_for(const void* what, Place place) { Fiber& f = self(); f.state = WAITING; f.waits_for = what; f.place = place; yield(); }
+void wake(const void* what) { for (unsigned t = 0; t < threads; t++) if (fibers[t].state == WAITING && fibers[t].waits_for == what) fibers[t].state = READY; }
+void as_unit(const Clock& known, const std::function<void()>& work) {
+    Fiber& unit = fibers[threads]; Lane* before = current;
+    unit.met = std::make_shared<Clock>(known); unit.clock++; current = &unit;
+    work();
+    current = before;
+}
+bool is_unit(unsigned thread) { return thread == threads; }
+unsigned roll() { dice ^= dice << 13; dice ^= dice >> 7; dice ^= dice << 17; return unsigned(dice >> 32); }
+unsigned char* shared_memory() { return shared; }
 std::map<std::string, Entered>& entered() { static std::map<std::string, Entered> all; return all; }
 static bool all_checked = true;
 bool judging() { return all_checked; }

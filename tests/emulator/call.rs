@@ -30,6 +30,21 @@ type Say = extern "C" fn(*mut c_char, usize) -> c_int;
 type Order = extern "C" fn(*const c_char) -> c_int;
 type Init = extern "C" fn(c_uint) -> c_int;
 type Count = extern "C" fn() -> c_int;
+/// `cuTensorMapEncodeTiled`.
+type Describe = extern "C" fn(
+    *mut c_void,
+    c_int,
+    c_uint,
+    *mut c_void,
+    *const u64,
+    *const u64,
+    *const c_uint,
+    *const c_uint,
+    c_int,
+    c_int,
+    c_int,
+    c_int,
+) -> c_int;
 type Reset = extern "C" fn() -> c_int;
 
 struct Calls {
@@ -44,6 +59,7 @@ struct Calls {
     names: Say,
     order: Order,
     reset: Reset,
+    describe: Describe,
 }
 
 /// The stand-in driver in this process; one test at a time has it.
@@ -175,6 +191,20 @@ impl Emulator {
             _ => Err(self.message()),
         }
     }
+    /// 16-bit floats as kernels copy boxes of 64 by `lines` of them, with the 128-byte swizzle: sizes from the innermost on, steps in
+    /// elements.
+    pub fn boxes(&self, from: &Buffer, is_bf16: bool, sizes: [usize; 3], steps: [usize; 2], lines: usize) -> Argument {
+        #[repr(align(64))]
+        struct Map([u8; 128]);
+        let mut map = Map([0; 128]);
+        let (sizes, steps) = (sizes.map(|size| size as u64), steps.map(|step| 2 * step as u64));
+        let (sides, kind) = ([64, lines as c_uint, 1], if is_bf16 { 9 } else { 6 });
+        let (to, sizes, steps) = (map.0.as_mut_ptr().cast(), sizes.as_ptr(), steps.as_ptr());
+        let ones = [1; 3];
+        let code = (self.calls.describe)(to, kind, 3, from.at, sizes, steps, sides.as_ptr(), ones.as_ptr(), 0, 3, 0, 0);
+        assert_eq!(code, 0, "{}", self.message());
+        map.0.to_vec()
+    }
     /// The names of all kernels.
     pub fn names(&self) -> Vec<String> {
         self.say(self.calls.names).lines().map(str::to_string).collect()
@@ -265,6 +295,7 @@ fn open() -> Option<Calls> {
             names: std::mem::transmute::<*mut c_void, Say>(find("emulator_names")),
             order: std::mem::transmute::<*mut c_void, Order>(find("emulator_order")),
             reset: std::mem::transmute::<*mut c_void, Reset>(find("emulator_reset")),
+            describe: std::mem::transmute::<*mut c_void, Describe>(find("cuTensorMapEncodeTiled")),
         }
     };
     Some(calls)

@@ -35,6 +35,20 @@ void copy_async(void* to, const void* from, unsigned bytes, unsigned filled, con
 void copy_async_commit();
 void copy_async_wait(unsigned pending);
 
+// What compute capability 9.0 has (hopper.cpp).
+unsigned place_in_shared(const void* at);
+void mbarrier_begin(void* at, unsigned arrivals, Place place);
+void mbarriers_begun();
+void mbarrier_arrive(void* at, unsigned bytes, Place place);
+void mbarrier_wait(void* at, unsigned parity, Place place);
+void copy_box(void* to, const void* map, int inner, int outer, int batch, void* barrier, Place place, const void* caller);
+void fence_async();
+void wgmma_fence(Place place);
+void wgmma(float* sums, unsigned count, unsigned long long a, unsigned long long b, bool a_turned, bool b_turned, unsigned size,
+           float (*number)(const void*), bool add, Place place, const void* caller);
+void wgmma_commit(Place place);
+void wgmma_wait(unsigned pending, Place place);
+
 // Shared memory: an array has one place in each block, which the first thread that reaches its line claims.
 struct Site {
     unsigned block; void* memory;

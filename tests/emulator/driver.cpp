@@ -4,6 +4,7 @@
 // here too. A kernel's failure stays, as on a GPU: every later call gives it back, until a test calls `emulator_reset`.
 //
 // EMULATOR_DEVICES, EMULATOR_MEMORY: how many devices (1; 0 is a driver without one), bytes of each.
+// EMULATOR_CAPABILITY: what the devices say they are, 90 for 9.0 (the default), 80 for 8.0.
 // EMULATOR_ORDER: forward, reverse, or a number that shuffles threads. EMULATOR_EAGER: work runs at once.
 #include "runtime.h"
 #include <algorithm>
@@ -52,6 +53,7 @@ thread_local Context* current_context;
 #define ENTER LOCK; if (!initialised) return NOT_INITIALIZED; if (sticky) return sticky
 
 int devices() { const char* n = getenv("EMULATOR_DEVICES"); return n ? std::min(atoi(n), MOST_DEVICES) : 1; }
+int capability() { const char* n = getenv("EMULATOR_CAPABILITY"); return n ? atoi(n) : 90; }
 int current_device() { return current_context ? current_context->device : 0; }
 Stream& stream_of(void* handle) { return uintptr_t(handle) > 2 ? *static_cast<Stream*>(handle) : default_streams[current_device()]; }
 bool is_pinned(const void* p) {
@@ -134,8 +136,9 @@ API cuDeviceGetAttribute(int* value, int attribute, int) {
     static const std::map<int, int> values = {
         {1, 1024}, {2, 1024}, {3, 1024}, {4, 64}, {5, 0x7fffffff}, {6, 65535}, {7, 65535},      // threads of a block, blocks of a grid
         {8, 48 << 10}, {10, 32}, {12, 65536}, {16, 4}, {39, 2048}, {41, 1},                   // shared memory, warp, registers, multiprocessors, threads of one, unified addresses
-        {75, 9}, {76, 0}, {81, 228 << 10}, {82, 65536}, {97, 227 << 10}, {115, 1},            // capability 9.0, shared memory again, memory pools
+        {81, 228 << 10}, {82, 65536}, {97, 227 << 10}, {115, 1},            // shared memory again, memory pools
     };
+    if (attribute == 75 || attribute == 76) { *value = attribute == 75 ? capability() / 10 : capability() % 10; return OK; }
     auto found = values.find(attribute); *value = found == values.end() ? 0 : found->second; return OK;
 }
 API cuGetErrorName(int code, const char** text) { auto found = SAYINGS.find(code); *text = found == SAYINGS.end() ? "CUDA_ERROR_UNKNOWN" : found->second.first; return OK; }
@@ -230,6 +233,19 @@ API cuMemPoolGetAttribute(void* pool, int attribute, void* value) {
 }
 API cuMemPoolTrimTo(void*, size_t) { return OK; }
 
+// A tensor of three axes and the box of it that copies bring. What real drivers refuse is refused.
+API cuTensorMapEncodeTiled(void* out, int type, unsigned rank, void* base, const unsigned long long* sizes, const unsigned long long* strides, const unsigned* box, const unsigned* steps, int interleave, int swizzle, int, int fill) {
+    static const unsigned bytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4};            // of u8 u16 u32 i32 u64 i64 f16 f32 f64 bf16 ...
+    if (rank != 3 || type < 0 || type > 12 || interleave || fill || (swizzle != 0 && swizzle != 3)) return emulator::refuse(INVALID_VALUE, "a tensor map that is not emulated");
+    emulator::Map map{}; map.magic = emulator::Map::MAGIC; map.base = uintptr_t(base); map.size = bytes[type]; map.swizzle = unsigned(swizzle);
+    bool fine = uintptr_t(base) % 16 == 0 && uintptr_t(out) % 64 == 0;
+    for (int axis = 0; axis < 3; axis++) { map.sizes[axis] = (long long)sizes[axis]; fine &= sizes[axis] >= 1 && sizes[axis] <= 1ull << 32 && box[axis] >= 1 && box[axis] <= 256 && steps[axis] == 1; }
+    for (int axis = 0; axis < 2; axis++) { map.strides[axis] = (long long)strides[axis]; map.box[axis] = box[axis]; fine &= strides[axis] % 16 == 0 && strides[axis] >= 1 && strides[axis] < 1ull << 40; }
+    fine &= box[2] == 1 && box[0] * map.size % 16 == 0 && (swizzle == 0 || box[0] * map.size <= 128);
+    if (!fine) return emulator::refuse(INVALID_VALUE, "a tensor map with sizes, steps or addresses that hardware does not take");
+    memcpy(out, &map, sizeof map); return OK;
+}
+
 // ------------------------------------------------------------------------------------------ modules, functions, launches
 static int load(void** module, const void* image, string& reason) {
     string text(static_cast<const char*>(image));
@@ -237,7 +253,9 @@ static int load(void** module, const void* image, string& reason) {
     if (at == string::npos || text.find(".target ") == string::npos) { reason = "no PTX: .version or .target is missing"; return INVALID_IMAGE; }
     double version = atof(text.c_str() + at + 9);
     if (version > 8.0) { reason = "PTX " + std::to_string(version) + " is newer than this driver, which reads 8.0"; return UNSUPPORTED_PTX_VERSION; }
-    if (atoi(text.c_str() + text.find(".target ") + 11) > 90) { reason = "the target is newer than this device, which is sm_90"; return NO_BINARY_FOR_GPU; }
+    string target = text.substr(text.find(".target ") + 11, 4); int made_for = atoi(target.c_str());
+    bool only_there = target.find('a') != string::npos;                      // sm_90a is no other's
+    if (made_for > capability() || (only_there && made_for != capability())) { reason = "the target is sm_" + target + ", this device is sm_" + std::to_string(capability()); return NO_BINARY_FOR_GPU; }
     *module = new Module{text}; return OK;
 }
 API cuModuleLoadDataEx(void** module, const void* image, unsigned count, int* options, void** values) {

@@ -43,6 +43,10 @@ bool end_is_untouched(unsigned char* at, const Allocation& a) {
     return true;
 }
 // File and line of a place in a kernel.
+std::string where(const void* caller);
+} // namespace
+std::string place_of_caller(const void* caller) { return where(caller); }
+namespace {
 std::string where(const void* caller) {
     Dl_info library;
     if (!caller || !dladdr(caller, &library)) return "";
@@ -66,8 +70,9 @@ const char* verb(Kind kind) { return kind == READ ? "read" : kind == WRITE ? "wr
     fail(ILLEGAL_ADDRESS, "out of bounds: a %s of %u bytes, %s%s", verb(kind), bytes, what_is_at(at).c_str(), where(caller).c_str());
 }
 [[noreturn]] void race(Kind kind, unsigned bytes, Stamp other, const char* did, const char* memory, const void* caller) {
-    fail(ILLEGAL_STATE, "a data race in %s memory: a %s of %u bytes by thread %u, and thread %u%s %s there with no barrier between%s", memory, verb(kind), bytes, current->linear,
-         thread_of(other), block_of(other) == block_number() ? "" : " of another block", did, where(caller).c_str());
+    auto who = [](unsigned thread) { return is_unit(thread) ? std::string("the unit that copies boxes") : "thread " + std::to_string(thread); };
+    fail(ILLEGAL_STATE, "a data race in %s memory: a %s of %u bytes by %s, and %s%s %s there with no barrier between%s", memory, verb(kind), bytes, who(current->linear).c_str(),
+         who(thread_of(other)).c_str(), block_of(other) == block_number() ? "" : " of another block", did, where(caller).c_str());
 }
 } // namespace
 
@@ -161,13 +166,22 @@ void shared_claimed(void* at, size_t bytes) {
     if (first + bytes > shared_dirty) shared_dirty = first + bytes;
 }
 
+bool written_for_units(const void* pointer, size_t bytes) {
+    const Stamps* times = shared_stamps + (static_cast<const unsigned char*>(pointer) - shared);
+    for (size_t i = 0; i < bytes; i++) {
+        Stamp s = times[i].write;
+        if (block_of(s) == block_number() && !is_unit(thread_of(s)) && time_of(s) > fenced_until(thread_of(s))) return false;
+    }
+    return true;
+}
+
 void access(const void* pointer, unsigned bytes, Kind kind, const void* caller) {
     if (!running() || !current) return;
     auto at = static_cast<const unsigned char*>(pointer);
     unsigned char* mark; Stamps* times; bool in_shared = false;
     if (at >= arena && at < arena + ARENA) { mark = marks + (at - arena); times = stamps + (at - arena); }
     else if (at >= shared && at < shared_end) { mark = shared_marks + (at - shared); times = shared_stamps + (at - shared); in_shared = true; }
-    else return;                                             // a thread's own: its stack, its arguments, constants
+    else return touch(at, caller);                           // a thread's own: its stack, its arguments, constants
     const char* memory = in_shared ? "shared" : "global";
 #ifdef UNJUDGED                                              // compiled kernels report nothing: what formulas read has no marks
     for (unsigned i = 0; i < bytes; i++) if (!(mark[i] & CLAIMED)) outside(at + i, bytes, kind, caller, in_shared);

@@ -41,6 +41,11 @@ const UNJUDGED: &[&str] = &["-O2", "-DUNJUDGED"];
 /// outer one asserts that the inner one passed, and gets false. `REQUIRE_CUDA=1` runs on the machine's own driver instead, where a GPU that
 /// is missing is a failure.
 pub fn inside(test: &str) -> bool {
+    inside_with(test, &[])
+}
+
+/// The same, with settings of the stand-in driver.
+pub fn inside_with(test: &str, settings: &[(&str, &str)]) -> bool {
     if env::var_os(INSIDE).is_some() || is_real() {
         return true;
     }
@@ -56,6 +61,7 @@ pub fn inside(test: &str) -> bool {
     let again = Command::new(env::current_exe().expect("a test has a program"))
         .args([test, "--exact", "--nocapture"])
         .env(INSIDE, "1")
+        .envs(settings.iter().copied())
         .env("LD_LIBRARY_PATH", env::join_paths(paths).expect("paths without colons"))
         .output()
         .expect("a test can be run again");

@@ -5,6 +5,7 @@
 #undef blockIdx
 #undef blockDim
 #undef gridDim
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -23,9 +24,38 @@ unsigned block_number(), first_block_of_launch();         // blocks are counted 
 unsigned clock_of(unsigned thread);                       // how often that thread has met others
 bool knows(unsigned thread, unsigned clock);              // has the current thread met that one since?
 
+// Time is counted by each thread for itself: a step for each meeting. A clock says how far of every thread's time is known; the last is that of
+// the unit that copies boxes.
+using Clock = std::vector<unsigned>;
+Clock known();                                            // to the current thread, its own time with it
+void learn(const Clock& more);                            // the current thread knows that too
+void step();                                              // the current thread's time goes on
+void wait_for(const void* what, Place place);             // the current thread, until somebody wakes those who wait for it
+void wake(const void* what);
+void as_unit(const Clock& known, const std::function<void()>& work);   // in the name of the unit that copies boxes, which knows so much
+bool is_unit(unsigned thread);                            // and no thread?
+unsigned roll();
+unsigned char* shared_memory();                           // of the block
+
 struct Entered { const Kernel* kernel; std::vector<unsigned> sizes; };
 std::map<std::string, Entered>& entered();
 bool judging();                                           // are all accesses of kernels reported?
+
+// ---- hopper.cpp
+// A tensor and the box of it that a copy brings, as cuTensorMapEncodeTiled writes it down.
+struct Map {
+    static constexpr unsigned long long MAGIC = 0x70616d726f736e74ull;
+    unsigned long long magic, base; long long sizes[3], strides[2]; unsigned box[2], size, swizzle; unsigned char rest[56];
+};
+static_assert(sizeof(Map) == 128, "as large as the driver's");
+void units_begin();                                       // with a block
+bool boxes_wait();
+void bring_a_box();
+void thread_ends();                                       // the current one
+bool units_end();                                         // false where something was left undone
+void explain_wait(const void* barrier);
+unsigned fenced_until(unsigned thread);                   // up to when its writes were made known to the units
+void touch(const void* at, const void* caller);           // the current thread's own memory
 
 // ---- memory.cpp
 constexpr size_t PAGE = 4096;
@@ -40,6 +70,8 @@ int check_ends();                                         // bytes behind alloca
 void shared_begins(unsigned char* memory, size_t bytes);  // a block's shared memory, nothing claimed
 void shared_claimed(void* at, size_t bytes);
 std::string what_is_at(const void* fault);
+std::string place_of_caller(const void* caller);          // file and line, from a new line on
+bool written_for_units(const void* at, size_t bytes);     // in shared memory: by the unit, or with a fence behind it
 void install_memory();
 
 // ---- ptx.cpp: kernels that exist as PTX text only

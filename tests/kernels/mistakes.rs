@@ -46,6 +46,20 @@ const MISTAKES: &[Mistake] = &[
     ("fine_copies", 1, 32, 0, &[(128, true), (128, true)], false, ""),
 ];
 
+/// Kernels of `bugs_hopper.cu`, and words of what must be said.
+const BOX_MISTAKES: &[(&str, &str)] = &[
+    ("bug_box_not_waited", "shared memory"),
+    ("bug_box_not_released", "shared memory"),
+    ("bug_box_released_early", "the unit that copies boxes"),
+    ("bug_sums_touched", "sums are touched while products of four warps"),
+    ("bug_sums_not_begun", "no wgmma.fence"),
+    ("bug_written_without_fence", "no fence.proxy.async"),
+    ("bug_barrier_not_known", "no fence.mbarrier_init"),
+    ("bug_too_few_bytes", "0 arrivals and 16 bytes are missing"),
+    ("fine_boxes", ""),
+    ("fine_written_with_fence", ""),
+];
+
 /// Nobody judges accesses in the fast build.
 fn is_judged() -> bool {
     std::env::var("EMULATOR").map_or(true, |kind| kind != "fast")
@@ -93,4 +107,30 @@ fn what_is_said_names_kernel_thread_and_line() {
     for words in ["bugs.cu:4", "in kernel bug_read_behind, block (0, 0, 0), thread (64, 0, 0)"] {
         assert!(said.contains(words), "{said}");
     }
+}
+
+#[test]
+fn mistakes_about_boxes_are_found_in_every_order() {
+    if !is_judged() {
+        return eprintln!("skipped: this build judges nothing");
+    }
+    let mut missed = Vec::new();
+    for order in ["forward", "reverse", "1", "2"] {
+        for &(name, expected) in BOX_MISTAKES {
+            let Some(emulator) = Emulator::new() else { return };
+            emulator.order(order);
+            let (a, b) = (emulator.buffer(&[half::bf16::ONE; 64 * 64]), emulator.buffer(&[half::bf16::ONE; 128 * 64]));
+            let y = emulator.unwritten::<f32>(64 * 128);
+            let map = |buffer, rows| emulator.boxes(buffer, true, [64, rows, 1], [64, 64 * rows], rows);
+            let arguments = [y.argument(), map(&a, 64), map(&b, 128)];
+            let shared = (64 + 128) * 128 + 16;
+            let said = emulator.launch(name, [1, 1, 1], 160, shared, &arguments).err().unwrap_or_default();
+            if !said.contains(expected) || said.is_empty() != expected.is_empty() {
+                missed.push(format!("{name}, threads {order}: wanted {expected:?}, got {said:?}"));
+            } else if said.is_empty() {
+                assert_eq!(y.read::<f32>(), vec![128.0; 64 * 128], "{name}, threads {order}");
+            }
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
 }

@@ -50,6 +50,7 @@ const FUNCTIONS: &[&str] = &[
     "cuModuleLoadDataEx",
     "cuStreamCreate",
     "cuStreamSynchronize",
+    "cuTensorMapEncodeTiled",
 ];
 
 /// What to do where there is no usable driver.
@@ -219,6 +220,15 @@ pub(super) struct Grid {
     pub(super) blocks: [u32; 3],
     pub(super) threads: [u32; 3],
     pub(super) shared: u32,
+}
+
+/// `[batches, outer, inner]` of 16-bit floats, from which boxes of 64 numbers by some lines are copied: sizes from the innermost on, steps
+/// in bytes.
+pub(super) struct Boxes {
+    pub(super) is_bf16: bool,
+    pub(super) sizes: [u64; 3],
+    pub(super) steps: [u64; 2],
+    pub(super) lines: u32,
 }
 
 impl Gpu {
@@ -444,6 +454,31 @@ impl Gpu {
         // SAFETY: the text ends in a zero; the module is never unloaded.
         unsafe { call!(cuModuleGetFunction(&mut function, module.0, text.as_ptr())) }?;
         Ok(Function(function))
+    }
+    /// What a kernel is told of an operand that it copies boxes of, stored with the 128-byte swizzle.
+    pub(super) fn describe_boxes(&self, from: Address, boxes: &Boxes) -> Result<[u64; 16], Fault> {
+        use sys::CUtensorMapDataType as Type;
+        let mut map = sys::CUtensorMap { opaque: [0; 16] };
+        let kind =
+            if boxes.is_bf16 { Type::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 } else { Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT16 };
+        // SAFETY: it writes the map, and reads three sizes, two steps, three sides of a box and three steps inside it.
+        unsafe {
+            call!(cuTensorMapEncodeTiled(
+                &mut map,
+                kind,
+                3,
+                without_provenance_mut(from as usize),
+                boxes.sizes.as_ptr(),
+                boxes.steps.as_ptr(),
+                [64, boxes.lines, 1].as_ptr(),
+                [1; 3].as_ptr(),
+                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            ))
+        }?;
+        Ok(map.opaque)
     }
     /// Lets a kernel's blocks ask for so much shared memory at its launch.
     pub(super) fn allow_shared(&self, function: Function, bytes: u32) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! A call of a kernel: its arguments, held against what the kernel takes, and its grid.
 
 use super::Cuda;
-use super::driver::Grid;
+use super::driver::{Boxes, Grid};
 use super::module::{Kernel, Parameter};
 use super::transfer::address;
 use super::update;
@@ -137,6 +137,15 @@ impl Launch {
     /// Words that a kernel takes by value, as a struct of its own.
     pub(super) fn block(self, words: &[u64]) -> Launch {
         self.push(words, Parameter::Block(size_of_val(words)))
+    }
+    /// A value as copies of boxes see it: `struct TensorMap` of `kernels/hopper.cuh`.
+    pub(super) fn boxes(mut self, value: &Value, boxes: &Boxes) -> Launch {
+        let words = self.cuda.holds(value).and_then(|()| self.cuda.0.gpu.describe_boxes(address(value), boxes));
+        let words = words.unwrap_or_else(|fault| {
+            self.fault.get_or_insert(fault);
+            [0; 16]
+        });
+        self.push(&words, Parameter::Block(size_of_val(&words)))
     }
     /// Launches it over `count` elements, [`EACH`] for a thread, in blocks of [`THREADS`]; with none, nothing happens. Where
     /// there are very many, each thread goes on to further ones.

@@ -21,6 +21,7 @@ mod index;
 mod lacking;
 mod launch;
 mod matmul;
+mod matmul_hopper;
 mod memory;
 mod module;
 mod random;
@@ -53,6 +54,8 @@ struct Opened {
     name: String,
     /// Multiprocessors, which run blocks at the same time.
     multiprocessors: usize,
+    /// Compute capability.
+    generation: (i32, i32),
     gpu: Gpu,
     pool: Mutex<memory::Pool>,
     staging: Mutex<Option<transfer::Staging>>,
@@ -87,6 +90,7 @@ impl Cuda {
             number,
             name: gpu.name()?,
             multiprocessors: gpu.multiprocessors()?,
+            generation: gpu.generation()?,
             pool: Mutex::new(memory::Pool::new(gpu.memory()?)),
             staging: Mutex::new(None),
             kernels: module::Kernels::default(),

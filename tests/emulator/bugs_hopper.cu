@@ -1,0 +1,50 @@
+// bugs_hopper.cu - one mistake in each kernel about barriers in shared memory, copies of boxes, products of four warps; tests/kernels/mistakes.rs says
+// what must be said. Four warps multiply 64 x 64 by 64 x 128 twice, a thread of a fifth brings the operands.
+#include "hopper.cuh"
+
+enum Mistake { NOTHING, NOT_WAITED, NOT_RELEASED, RELEASED_EARLY, TOUCHED, NOT_BEGUN, WRITTEN_WITHOUT_FENCE, WRITTEN_WITH_FENCE, NOT_KNOWN, TOO_FEW_BYTES };
+
+template <int MISTAKE> INLINE void multiply_boxes(float* y, const TensorMap& a, const TensorMap& b) {
+    PATTERNED_SHARED(memory);
+    constexpr int A = 64 * 128, B = 128 * 128;
+    u64 *full = reinterpret_cast<u64*>(memory + A + B), *free = full + 1;
+    int t = threadIdx.x;
+    if (t == 0) { barrier_begin(full, 1); barrier_begin(free, 4); if (MISTAKE != NOT_KNOWN) barriers_begun(); }
+    __syncthreads();
+    if (t == 128) {
+        for (int round = 0; round < 2; round++) {
+            if (round) barrier_wait(MISTAKE == NOT_RELEASED ? full : free, 0);
+            barrier_expect(full, A + B + (MISTAKE == TOO_FEW_BYTES ? 16 : 0));
+            copy_box(memory, a, 0, 0, 0, full);
+            copy_box(memory + A, b, 0, 0, 0, full);
+        }
+    }
+    if (t >= 128) return;
+    float sums[64];
+    for (int round = 0; round < 2; round++) {
+        if (MISTAKE != NOT_WAITED) barrier_wait(full, round);
+        if (MISTAKE == WRITTEN_WITHOUT_FENCE || MISTAKE == WRITTEN_WITH_FENCE) {
+            if (t % WARP == 0) { *reinterpret_cast<bf16*>(memory + t / WARP * 2048) = bf16{0x3f80}; if (MISTAKE == WRITTEN_WITH_FENCE) writes_for_units(); }
+            __syncwarp();
+        }
+        if (MISTAKE != NOT_BEGUN) products_begin();
+        for (int step = 0; step < 4; step++) products<bf16, false, false>(sums, operand_at(memory + 32 * step, 0, 1024), operand_at(memory + A + 32 * step, 0, 1024), round + step);
+        products_commit();
+        if (MISTAKE == RELEASED_EARLY && t % WARP == 0) barrier_arrive(free);
+        if (MISTAKE == TOUCHED) y[t] = sums[0];
+        products_wait<0>();
+        if (MISTAKE != RELEASED_EARLY && t % WARP == 0) barrier_arrive(free);
+    }
+    for (int i = 0; i < 64; i++) y[i * 128 + t] = sums[i];
+}
+#define BOXES(name, MISTAKE) KERNEL_OF((160), name, float* y, TENSOR_MAP a, TENSOR_MAP b) { multiply_boxes<MISTAKE>(y, a, b); }
+BOXES(bug_box_not_waited, NOT_WAITED)
+BOXES(bug_box_not_released, NOT_RELEASED)
+BOXES(bug_box_released_early, RELEASED_EARLY)
+BOXES(bug_sums_touched, TOUCHED)
+BOXES(bug_sums_not_begun, NOT_BEGUN)
+BOXES(bug_written_without_fence, WRITTEN_WITHOUT_FENCE)
+BOXES(bug_barrier_not_known, NOT_KNOWN)
+BOXES(bug_too_few_bytes, TOO_FEW_BYTES)
+BOXES(fine_boxes, NOTHING)
+BOXES(fine_written_with_fence, WRITTEN_WITH_FENCE)
