@@ -441,6 +441,35 @@ fn a_model_trains_there_as_it_does_here() -> Result<()> {
     Ok(())
 }
 
+/// What is wrong with lengths and symbols of a CTC loss is told as on the CPU, when it is read.
+#[test]
+fn a_bad_target_is_told() {
+    let Some(device) = device("a_bad_target_is_told") else { return };
+    let said = |device: Device, targets: [[i64; 2]; 2], inputs: [i64; 2], lengths: [i64; 2]| {
+        let [inputs, lengths] = [inputs, lengths].map(|list| Tensor::from(list).to(device));
+        let loss = chainrule::loss::ctc_loss(
+            &Tensor::zeros([4, 2, 3]).to(device),
+            &Tensor::from(targets).to(device),
+            &inputs,
+            &lengths,
+        );
+        loss.item().map_err(|error| error.what().to_string())
+    };
+    let right = [[1, 2], [2, 1]];
+    for (targets, inputs, lengths, words) in [
+        (right, [4, 5], [2, 2], "input length of example 1 is 5"),
+        (right, [4, 4], [-1, 2], "target length of example 0 is -1"),
+        ([[1, 2], [2, 7]], [4, 4], [2, 2], "target at [1, 1] is class 7"),
+        ([[0, 2], [2, 1]], [4, 4], [2, 2], "target at [0, 0] is class 0, the blank"),
+    ] {
+        let there = said(device, targets, inputs, lengths);
+        assert!(there.as_ref().is_err_and(|what| what.contains(words)), "{there:?}");
+        assert_eq!(there, said(Device::Cpu, targets, inputs, lengths));
+    }
+    // What does not count may be anything.
+    assert!(said(device, [[1, 9], [2, 1]], [4, 4], [1, 2]).is_ok());
+}
+
 /// Larger hidden states than one block takes: a launch for each step, or with many sequences a product and a kernel.
 #[test]
 fn a_large_state_goes_step_by_step() -> Result<()> {
