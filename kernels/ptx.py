@@ -4,6 +4,7 @@
     kernels/ptx.py build            writes kernels/ptx/*.ptx, after a kernel was changed
     kernels/ptx.py check            fails where a file is stale, does not assemble, spills, or loses performance
     kernels/ptx.py fresh            only whether files are stale, by the hash in their first line: needs no compiler
+    kernels/ptx.py fetch            only the compilers, so that they are there
 
 The compilers are NVIDIA's wheels on PyPI, fetched once into a cache, which also keeps what they said; where they cannot be
 fetched, `check` says so and does what `fresh` does. PTX of CUDA 12.0 is read by every driver since 525. The assembler of the
@@ -130,7 +131,7 @@ def assemble(cache, release, architecture, file):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["build", "check", "fresh"])
+    parser.add_argument("what", choices=["build", "check", "fresh", "fetch"])
     parser.add_argument("only", nargs="*", help="names of files, without their ending")
     parser.add_argument("--cache", default=str(pathlib.Path.home() / ".cache/cuda-wheels"))
     parser.add_argument("--every", action="store_true", help="for every architecture")
@@ -156,11 +157,11 @@ def main():
             for release in ASSEMBLERS.values():
                 fetch(release, asked.cache)
         except ConnectionError as error:
-            if asked.what == "build":
+            if asked.what in ["build", "fetch"]:
                 sys.exit(str(error))
             print(f"{error}: only hashes were compared")
             compiler = None
-    if compiler:
+    if compiler and asked.what != "fetch":
         work = []
         for source in chosen:
             file = folder / f"{source.stem}.ptx"
