@@ -1,5 +1,6 @@
 //! A register tile: the innermost step of a product, and which one the processor gets.
 
+use super::loops::even;
 use super::transpose;
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::layout::Element;
@@ -63,7 +64,17 @@ pub(super) struct Kernel<T> {
     pub(super) depth: usize,
     /// The most columns of a packed block of B: it stays in the second-level cache.
     pub(super) block: usize,
+    /// Has every number of rows its own code? Others are put together of some.
+    pub(super) every: bool,
     pub(super) compute: Compute<T>,
+}
+
+impl<T> Kernel<T> {
+    /// The rows of the tiles that so many rows are cut into, the last of which may have fewer: as even as can be, or as many as
+    /// the code is best for.
+    pub(super) fn rows_of(&self, total: usize) -> usize {
+        if self.every { even(total, self.rows) } else { self.rows.min(total).max(1) }
+    }
 }
 
 /// The two floats that products are computed in.
@@ -132,6 +143,7 @@ macro_rules! real {
             narrow: 256,
             depth: 256,
             block: 1024,
+            every: true,
             compute: {
                 unsafe fn compute(t: &Tile<$T>) {
                     let beta = if t.add { 1.0 } else { 0.0 };

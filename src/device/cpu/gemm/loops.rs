@@ -121,7 +121,7 @@ struct Right<'a, T> {
 impl<T: Real> Block<'_, T> {
     fn run(&self, packed: &mut [T], out: &Out<T>) {
         let Block { product, kernel, depth, columns, .. } = *self;
-        let rows = even(product.m, kernel.rows);
+        let rows = kernel.rows_of(product.m);
         let tiles = product.m.div_ceil(rows);
         let pack_b = !self.reads_b_in_place(tiles);
         let panels = columns.div_ceil(kernel.columns);

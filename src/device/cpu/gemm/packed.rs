@@ -65,7 +65,7 @@ impl<T: Real> Packed<T> {
         }
         let all = Lines::new(left, 0, [self.k as isize, 1], [rows, self.k])?;
         let panels = self.panels.elements::<T>();
-        let tall = even(rows, self.kernel.rows);
+        let tall = self.kernel.rows_of(rows);
         scratch::left(|scratch| {
             let packed_rows = scratch.elements::<T>(rows * self.depth);
             for position in (0..self.k).step_by(self.depth) {

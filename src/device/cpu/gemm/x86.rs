@@ -2,15 +2,28 @@
 //!
 //! For each shared position: V loads of B, R broadcasts of A, R·V fused multiply-adds. AVX-512 has 32 registers
 //! (14 · 2 sums, 2 of B, 1 of A), AVX2 has 16 (6 · 2, 2, 1). A tile of few rows is still faster than a padded one,
-//! so every number of rows has its own code.
+//! so every number of rows has its own code in f32. In f64 some have, of which others are put together: each is compiled by
+//! everybody, eight times over (two widths, packed or not, two instruction sets).
 
 use super::kernel::{Kernel, Tile};
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-/// One instantiation of `$tile<R, V>` per number of rows and vectors: `[V - 1][R - 1]`.
+/// One instantiation of `$tile<R, V>` per number of rows that has code, and of vectors.
 macro_rules! by_size {
     ($tile:ident; $($R:literal)*) => { [[$($tile::<$R, 1>),*], [$($tile::<$R, 2>),*]] };
+}
+
+/// For each number of rows, the place of the largest one not above it in a list that grows and begins with 1.
+const fn largest_within<const SIZES: usize, const LENGTH: usize>(sizes: [usize; SIZES]) -> [usize; LENGTH] {
+    let mut places = [0; LENGTH];
+    let mut rows = 1;
+    while rows < LENGTH {
+        let last = places[rows - 1];
+        places[rows] = if last + 1 < SIZES && sizes[last + 1] <= rows { last + 1 } else { last };
+        rows += 1;
+    }
+    places
 }
 
 /// Positions of B that are asked for before they are needed.
@@ -120,11 +133,25 @@ macro_rules! tile {
             narrow: $lanes,
             depth: $depth,
             block: $block,
+            every: [$($R as usize),*].len() == $rows,
             compute: {
                 unsafe fn compute(t: &Tile<$T>) {
-                    const SIZES: [[unsafe fn(&Tile<$T>); $rows]; 2] = by_size!($name; $($R)*);
-                    // SAFETY: the caller vouches for the tile and the instruction set.
-                    unsafe { SIZES[(t.columns > $lanes) as usize][t.rows - 1](t) }
+                    const ROWS: [usize; [$($R),*].len()] = [$($R),*];
+                    const TILES: [[unsafe fn(&Tile<$T>); ROWS.len()]; 2] = by_size!($name; $($R)*);
+                    const WITHIN: [usize; $rows + 1] = largest_within(ROWS);
+                    let tiles = &TILES[(t.columns > $lanes) as usize];
+                    if const { ROWS.len() == $rows } {
+                        // SAFETY: the caller vouches for the tile and the instruction set.
+                        return unsafe { tiles[t.rows - 1](t) };
+                    }
+                    let mut done = 0;
+                    while done < t.rows {
+                        let size = WITHIN[t.rows - done];
+                        let (rows, a) = (ROWS[size], t.a.wrapping_offset(done as isize * t.a_row));
+                        // SAFETY: as above; these rows are some of the tile's.
+                        unsafe { tiles[size](&Tile { rows, a, c: t.c.wrapping_add(done * t.c_row), ..*t }) };
+                        done += rows;
+                    }
                 }
                 compute
             },
@@ -153,7 +180,7 @@ tile! {
     depth 256, block 512, _mm512_setzero_pd _mm512_loadu_pd _mm512_set1_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd,
     store(pointer, value, left, t) { _mm512_mask_storeu_pd(pointer, mask(left, 8) as u8, value) },
     load_c(from, there) { _mm512_maskz_loadu_pd(mask(there, 8) as u8, from) },
-    sizes 1 2 3 4 5 6 7 8 9 10 11 12 13 14
+    sizes 1 2 4 14
 }
 
 tile! {
@@ -179,7 +206,7 @@ tile! {
     load_c(from, there) {
         if there >= 4 { _mm256_loadu_pd(from) } else { _mm256_maskload_pd(from, lanes_f64(there)) }
     },
-    sizes 1 2 3 4 5 6
+    sizes 1 2 4 6
 }
 
 /// The first `count` of 8 lanes.
