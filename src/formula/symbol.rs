@@ -10,6 +10,7 @@ use super::number::{Arithmetic, Number, functions};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::sync::OnceLock;
 
 /// Which earlier result an instruction reads: its position in the program.
 pub type Register = u32;
@@ -137,25 +138,18 @@ impl Program {
     /// The program of a formula, or of its gradient for an input: then the inputs are what the gradient reads, the formula's
     /// inputs or its result, and last what arrives. That of a rare formula is traced once and kept.
     pub(crate) fn of<P: Formula<N>, const N: usize>(formula: &P, gradient_of: Option<usize>) -> Cow<'static, Program> {
-        let traced = || match gradient_of {
-            None => Program::trace(|| formula.value(symbols::<N>())),
-            Some(which) => Program::of_gradient(formula, which),
-        };
-        match P::programs() {
-            Some(programs) => Cow::Borrowed(programs[gradient_of.map_or(0, |which| which + 1)].get_or_init(traced)),
-            None => Cow::Owned(traced()),
-        }
+        let place = P::programs().map(|programs| &programs[gradient_of.map_or(0, |which| which + 1)]);
+        Program::kept(place, &|| match gradient_of {
+            None => formula.value(symbols::<N>()),
+            Some(which) => gradient(formula, which),
+        })
     }
-    /// (Constants decide, so that each formula has the one program that it needs.)
-    fn of_gradient<P: Formula<N>, const N: usize>(formula: &P, which: usize) -> Program {
-        if const { matches!(P::SLOPE, Slope::Flat) } {
-            Program::trace(|| 0.0.into())
-        } else if const { matches!(P::SLOPE, Slope::Output) } {
-            Program::trace(|| formula.slope(Symbol::input(0)) * Symbol::input(1))
-        } else if const { matches!(P::SLOPE, Slope::Inputs) } {
-            Program::trace(|| formula.slopes(symbols::<N>())[which] * Symbol::input(N))
-        } else {
-            Program::trace(|| formula.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into()))
+    // It knows the formula by pointer, so that it is compiled once and not for each.
+    #[inline(never)]
+    fn kept(place: Option<&'static OnceLock<Program>>, formula: &dyn Fn() -> Symbol) -> Cow<'static, Program> {
+        match place {
+            Some(place) => Cow::Borrowed(place.get_or_init(|| Program::trace(formula))),
+            None => Cow::Owned(Program::trace(formula)),
         }
     }
     /// The program of an optimizer's step, and which of its steps are the results: inputs are parameter, gradient and states,
@@ -211,6 +205,19 @@ impl Program {
                 operator.apply(self.scalar(a, parameters), self.scalar(b, parameters))
             }
         }
+    }
+}
+
+/// The gradient of a formula for an input. (Constants decide, so that each formula has the one that it needs.)
+fn gradient<P: Formula<N>, const N: usize>(formula: &P, which: usize) -> Symbol {
+    if const { matches!(P::SLOPE, Slope::Flat) } {
+        0.0.into()
+    } else if const { matches!(P::SLOPE, Slope::Output) } {
+        formula.slope(Symbol::input(0)) * Symbol::input(1)
+    } else if const { matches!(P::SLOPE, Slope::Inputs) } {
+        formula.slopes(symbols::<N>())[which] * Symbol::input(N)
+    } else {
+        formula.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into())
     }
 }
 

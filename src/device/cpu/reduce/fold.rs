@@ -104,9 +104,12 @@ pub(super) fn by_fours<T: Element>(rows: &[&[T]], width: usize, held: &mut impl 
                 (row, ahead) = (row + 1, ahead - width);
             }
             let [a, b, c, d] = &mut room;
-            let [to_a, to_b, to_c, to_d] = rows.map(|row| &row[..width]);
-            let strips =
-                [strip_of(to_a, from, a), strip_of(to_b, from, b), strip_of(to_c, from, c), strip_of(to_d, from, d)];
+            let strips = [
+                strip_of(&rows[0][..width], from, a),
+                strip_of(&rows[1][..width], from, b),
+                strip_of(&rows[2][..width], from, c),
+                strip_of(&rows[3][..width], from, d),
+            ];
             held.four(strips, 4 * number, from);
         }
     }
