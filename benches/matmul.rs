@@ -3,9 +3,10 @@
 //! Throughput counts multiply-adds as two operations: Gelem/s is GFLOP/s.
 #![allow(missing_docs)]
 
+use chainrule::device::copy::Arrange;
 use chainrule::device::cpu::Cpu;
 use chainrule::device::matmul::{Joined, Matmul};
-use chainrule::{Shape, Value, threads};
+use chainrule::{DType, Shape, Value, threads};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -71,5 +72,18 @@ fn products(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, products);
+/// bf16: by pairs where the processor has instructions for them, widened to f32 elsewhere.
+fn products_of_bf16(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("matmul_bf16_one_thread");
+    for [m, k, n] in SIZES {
+        group.throughput(Throughput::Elements(2 * (m * k * n) as u64));
+        let [a, b] = [[m, k], [k, n]].map(|sizes| Cpu.cast(&numbers(sizes), DType::BF16).expect("bf16"));
+        group.bench_function(BenchmarkId::new("chainrule", format!("{m}x{k}x{n}")), |bencher| {
+            threads(1, || bencher.iter(|| Cpu.matmul(black_box(&a), black_box(&b), Joined::default())))
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, products, products_of_bf16);
 criterion_main!(benches);

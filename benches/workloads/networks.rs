@@ -4,6 +4,7 @@ use crate::Workloads;
 use chainrule::loss::{cross_entropy, mse_loss};
 use chainrule::nn::{
     BatchNorm2d, Conv2d, Embedding, Init, KvCache, Layer, LayerNorm, Linear, Lstm, Module, Relu, Sequential, Tanh,
+    in_turn,
 };
 use chainrule::optim::{Adam, AdamW, Optimizer, Sgd};
 use chainrule::{Attention, Random, Result, Tensor, module};
@@ -75,8 +76,7 @@ module!(Digits { c1, c2, f1, f2 });
 
 impl Layer for Digits {
     fn forward(&self, x: &Tensor) -> Tensor {
-        let x = self.c1.forward(x).relu();
-        let x = self.c2.forward(&x).relu().max_pool2d(2);
+        let x = in_turn(x, &[&self.c1, &Relu, &self.c2, &Relu]).max_pool2d(2);
         self.f2.forward(&self.f1.forward(&x.flatten_axes(1, -1)).relu())
     }
 }
@@ -111,7 +111,7 @@ module!(Block { conv, bn });
 
 impl Layer for Block {
     fn forward(&self, x: &Tensor) -> Tensor {
-        (self.bn.forward(&self.conv.forward(x)) + x).relu()
+        (in_turn(x, &[&self.conv, &self.bn]) + x).relu()
     }
 }
 

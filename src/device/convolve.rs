@@ -15,6 +15,19 @@ pub struct Manner {
     pub groups: usize,
     /// As the definition says: no faster way of adding up whose errors are larger.
     pub exact: bool,
+    /// The weight is not being learnt: what is made of it may be kept beside it until it changes.
+    pub at_rest: bool,
+}
+
+/// What happens to each channel of the results on their way out: `y · scale + shift`, and where it is rectified nothing below zero.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Finish<'a> {
+    /// A number for each channel.
+    pub scale: Option<&'a Value>,
+    /// The same; a bias, if nothing is scaled.
+    pub shift: Option<&'a Value>,
+    /// Is `max(y, 0)` taken at last?
+    pub rectified: bool,
 }
 
 /// The kernels of convolution. `x` is `[batch, channels, depth, height, width]`, `weight`
@@ -27,6 +40,15 @@ pub trait Convolve {
         x: &Value,
         weight: &Value,
         bias: Option<&Value>,
+        windows: &[Sliding; 3],
+        manner: Manner,
+    ) -> Result<Value, Fault>;
+    /// `y`, finished.
+    fn convolve_finished(
+        &self,
+        x: &Value,
+        weight: &Value,
+        finish: Finish<'_>,
         windows: &[Sliding; 3],
         manner: Manner,
     ) -> Result<Value, Fault>;

@@ -13,11 +13,13 @@ pub struct Joined<'a> {
     pub start: Option<(&'a Value, f64)>,
     /// One number for each column.
     pub bias: Option<&'a Value>,
+    /// `b` is a weight that is not being learnt: what is made of it for products may be kept beside it until it changes.
+    pub at_rest: bool,
 }
 
 impl Default for Joined<'_> {
     fn default() -> Self {
-        Joined { alpha: 1.0, start: None, bias: None }
+        Joined { alpha: 1.0, start: None, bias: None, at_rest: false }
     }
 }
 

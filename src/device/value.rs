@@ -141,7 +141,6 @@ impl Value {
         }
     }
     /// The buffer.
-    #[cfg(feature = "cuda-unversioned")]
     pub(in crate::device) fn buffer(&self) -> &Buffer {
         self.0.buffer()
     }

@@ -4,6 +4,7 @@ use super::{Init, Initial, Layer, Module, Running};
 use crate::device::Random;
 use crate::layout::Integer;
 use crate::module;
+use crate::ops::finish::Finish;
 use crate::tensor::{Parameter, Tensor};
 
 /// The example that every activation's documentation ends with.
@@ -24,7 +25,7 @@ macro_rules! example {
 }
 
 macro_rules! plain {
-    ($($(#[$doc:meta])* $Name:ident $x:literal => $y:literal, $method:ident;)*) => { $(
+    ($($(#[$doc:meta])* $Name:ident $x:literal => $y:literal, $method:ident $(, $finish:expr)?;)*) => { $(
         $(#[$doc])*
         #[doc = concat!("\n\nThe operation is [`", stringify!($method), "`](Tensor::", stringify!($method), ").")]
         #[doc = example!($Name, stringify!($Name), $x, $y)]
@@ -36,13 +37,16 @@ macro_rules! plain {
             fn forward(&self, input: &Tensor) -> Tensor {
                 input.$method()
             }
+            $(fn as_finish(&self) -> Option<Finish> {
+                Some($finish)
+            })?
         }
     )* };
 }
 
 plain! {
     /// The rectifier, `max(x, 0)`.
-    Relu "-1.0" => "0.0", relu;
+    Relu "-1.0" => "0.0", relu, Finish::rectifier();
     /// The rectifier up to 6, `min(max(x, 0), 6)`.
     Relu6 "7.0" => "6.0", relu6;
     /// [`Elu`] with the constants that keep mean 0 and variance 1.

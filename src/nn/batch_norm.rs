@@ -4,6 +4,7 @@ use super::{Init, Initial, Layer, Module, Running};
 use crate::error::{Fault, Result};
 use crate::layout::DType;
 use crate::module;
+use crate::ops::finish::Finish;
 use crate::tensor::{Parameter, Tensor, refused};
 use std::marker::PhantomData;
 
@@ -72,7 +73,7 @@ struct Parts {
 struct Norm<'a> {
     name: &'static str,
     /// The axes that the input may have, besides batch and channels.
-    inside: &'a [usize],
+    inside: &'static [usize],
     channels: usize,
     epsilon: f64,
     momentum: Option<f64>,
@@ -127,6 +128,11 @@ impl Norm<'_> {
     #[track_caller]
     fn by_running(&self, input: &Tensor, [mean, variance, _]: [&Running<Tensor>; 3]) -> Tensor {
         input.batch_norm_with(&mean.get(), &variance.get(), self.weight, self.bias, self.epsilon)
+    }
+    /// The norm as one factor and one number to add for each channel, where its statistics stay as they are.
+    fn as_finish(&self) -> Option<Finish> {
+        let [mean, variance, _] = self.running.filter(|_| self.evaluates())?;
+        Some(Finish::norm([&mean.get(), &variance.get()], [self.weight, self.bias], self.epsilon, self.inside))
     }
     /// Moves the running statistics toward those of a batch: all of them, or on an error none.
     fn update(&self, mean: &Tensor, variance: &Tensor, count: bool) -> Result<()> {
@@ -279,6 +285,9 @@ macro_rules! norms {
             #[track_caller]
             fn forward(&self, input: &Tensor) -> Tensor {
                 self.norm().$method(input)
+            }
+            fn as_finish(&self) -> Option<Finish> {
+                self.norm().as_finish()
             }
         }
     )* };

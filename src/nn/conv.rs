@@ -1,11 +1,14 @@
 //! Convolutions and transposed convolutions as layers, in one, two and three dimensions.
 
+use super::in_turn::{Behind, gathered};
 use super::{Init, Initial, Layer, Module};
 use crate::error::{Error, Fault};
 use crate::layout::{SizeList, Sizes};
 use crate::module;
+use crate::ops::conv::Convolution;
+use crate::ops::finish::convolve_finished;
 use crate::ops::{Conv, Pad};
-use crate::tensor::{Parameter, Tensor};
+use crate::tensor::{Parameter, Tensor, is_recording};
 use std::marker::PhantomData;
 
 /// The options of a convolution or transposed convolution that is about to be built: see [`Conv2d::options`],
@@ -149,6 +152,24 @@ impl Windows {
         }
         (input.pad(&borders, self.border), self.conv.padding(0))
     }
+    /// The convolution and what behind it can be done to its results on their way out: how many layers that are. Only where no
+    /// gradient is wanted.
+    #[track_caller]
+    fn along(
+        &self,
+        axes: usize,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        input: &Tensor,
+        behind: Behind<'_>,
+    ) -> Option<(Tensor, usize)> {
+        if is_recording() && (input.is_tracked() || weight.is_tracked() || bias.is_some_and(Tensor::is_tracked)) {
+            return None;
+        }
+        let (finish, count) = gathered(behind)?;
+        let (input, conv) = self.bordered(input, axes);
+        Some((convolve_finished(Convolution::new(axes, conv), &input, weight, bias, &finish)?, count))
+    }
 }
 
 macro_rules! convolutions {
@@ -207,6 +228,14 @@ macro_rules! convolutions {
             fn forward(&self, input: &Tensor) -> Tensor {
                 let (input, conv) = self.windows.bordered(input, $axes);
                 input.$method(&self.weight, self.bias.as_deref(), conv)
+            }
+            #[track_caller]
+            fn forward_along(&self, input: &Tensor, behind: Behind<'_>) -> (Tensor, usize) {
+                // No closure: an error is to name the caller's place.
+                match self.windows.along($axes, &self.weight, self.bias.as_deref(), input, behind) {
+                    Some(along) => along,
+                    None => (self.forward(input), 0),
+                }
             }
         }
     )* };

@@ -15,6 +15,7 @@ mod conv;
 mod dropout;
 mod embedding;
 mod generate;
+mod in_turn;
 mod init;
 mod initial;
 mod linear;
@@ -51,6 +52,7 @@ pub use conv::{Conv1d, Conv2d, Conv3d, ConvOptions, ConvTranspose1d, ConvTranspo
 pub use dropout::{AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use embedding::{Bag, Embedding, EmbeddingBag, EmbeddingOptions, PositionalEncoding};
 pub use generate::Sampler;
+pub use in_turn::in_turn;
 pub use init::Init;
 pub use initial::{Fan, Initial, gain, leaky_gain};
 pub use linear::Linear;

@@ -1,9 +1,11 @@
 //! What a model is: a plain struct that owns its parameters, and can be visited.
 
+use super::in_turn::Behind;
 use super::{Load, Path, Running, Summary, load, path};
 use crate::device::{Device, Random};
 use crate::error::Result;
 use crate::layout::DType;
+use crate::ops::finish::Finish;
 use crate::tensor::{Parameter, State, Tensor};
 
 /// A model or a part of one. [`module!`](crate::module!) writes the implementation from the names of the fields; a
@@ -240,6 +242,19 @@ pub trait Layer: Module {
     /// The output for an input.
     #[track_caller]
     fn forward(&self, input: &Tensor) -> Tensor;
+    /// The output of this layer and of as many of those behind it as it can take along in the same pass, and how many they are:
+    /// see [`in_turn`](crate::nn::in_turn).
+    #[doc(hidden)]
+    #[track_caller]
+    fn forward_along(&self, input: &Tensor, behind: Behind<'_>) -> (Tensor, usize) {
+        let _ = behind;
+        (self.forward(input), 0)
+    }
+    /// What this layer does at this moment, if a layer before it can do that to its results on their way out.
+    #[doc(hidden)]
+    fn as_finish(&self) -> Option<Finish> {
+        None
+    }
     /// What happens to an input, as a table of layers, sizes and costs: see [`Summary`].
     ///
     /// ```
@@ -386,6 +401,13 @@ impl<L: Layer + ?Sized> Layer for Box<L> {
     #[track_caller]
     fn forward(&self, input: &Tensor) -> Tensor {
         (**self).forward(input)
+    }
+    #[track_caller]
+    fn forward_along(&self, input: &Tensor, behind: Behind<'_>) -> (Tensor, usize) {
+        (**self).forward_along(input, behind)
+    }
+    fn as_finish(&self) -> Option<Finish> {
+        (**self).as_finish()
     }
 }
 

@@ -1,12 +1,13 @@
 //! Layers one after another.
 
+use super::in_turn::each_in_turn;
 use super::{Layer, Module, Path, Visit, VisitMut};
 use crate::tensor::Tensor;
 use std::fmt;
 
 /// Layers one after another: each takes what the one before gave.
 ///
-/// Its layers are called `0`, `1`, ... in names, or by the names that [`then_named`](Sequential::then_named) gives.
+/// Convolutions take along what is behind them as [`in_turn`](super::in_turn) says. Its layers are called `0`, `1`, ... in names, or by the names that [`then_named`](Sequential::then_named) gives.
 ///
 /// ```
 /// use chainrule::nn::{Init, Layer, Linear, Module, Relu, Sequential};
@@ -116,11 +117,8 @@ impl Module for Sequential {
 impl Layer for Sequential {
     #[track_caller]
     fn forward(&self, input: &Tensor) -> Tensor {
-        let mut output = input.clone();
-        for (_, layer) in &self.layers {
-            output = layer.forward(&output);
-        }
-        output
+        let layer = |index: usize| self.layers.get(index).map(|(_, layer)| &**layer as &dyn Layer);
+        each_in_turn(input, self.layers.len(), &layer)
     }
 }
 

@@ -267,15 +267,19 @@ enum Plan {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Convolution {
+pub(crate) struct Convolution {
     factor: Factor,
-    axes: usize,
+    pub(super) axes: usize,
     plan: Plan,
 }
 
 impl Convolution {
+    /// A convolution over so many axes.
+    pub(crate) fn new(axes: usize, conv: Conv) -> Convolution {
+        Convolution { factor: Factor::Y, axes, plan: Plan::Asked(conv) }
+    }
     /// The windows and how channels meet, from the dims of the operands, which were checked when a caller asked.
-    fn plan(&self, first: &[usize], second: &[usize]) -> Result<([Sliding; 3], Manner), Fault> {
+    pub(super) fn plan(&self, first: &[usize], second: &[usize]) -> Result<([Sliding; 3], Manner), Fault> {
         let axes = self.axes;
         let conv = match self.plan {
             Plan::Known { windows, manner } => return Ok((windows, manner)),
@@ -306,7 +310,10 @@ impl Convolution {
                     "the weight's first size must equal the input's channels",
                 ));
             }
-            return Ok((conv.transposed_windows(axes, sizes, kernel)?, Manner { groups, exact: conv.exact }));
+            return Ok((
+                conv.transposed_windows(axes, sizes, kernel)?,
+                Manner { groups, exact: conv.exact, at_rest: false },
+            ));
         }
         let groups = conv.divide(second[0], "channels that the weight makes")?;
         if second[1].checked_mul(groups) != Some(channels) {
@@ -319,7 +326,7 @@ impl Convolution {
                 "the weight's second size times the groups must equal the input's channels",
             ));
         }
-        Ok((conv.windows(axes, sizes, kernel)?, Manner { groups, exact: conv.exact }))
+        Ok((conv.windows(axes, sizes, kernel)?, Manner { groups, exact: conv.exact, at_rest: false }))
     }
     fn known(&self, factor: Factor, call: &Call<'_>) -> Result<Convolution, Fault> {
         let (windows, manner) = self.plan(call.dims(0), call.dims(1))?;
@@ -346,11 +353,12 @@ impl Op for Convolution {
         };
         names[self.axes - 1]
     }
-    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
+    fn forward(&self, inputs: &[&Value], keep: &mut Keep) -> Result<Outputs, Fault> {
         let (axes, rank) = (self.axes, inputs[0].rank());
         let first = five(inputs[0], axes)?;
         same_floats(inputs)?;
         let (windows, manner) = self.plan(inputs[0].dims(), inputs[1].dims())?;
+        let manner = Manner { at_rest: self.factor == Factor::Y && !keep.wanted(), ..manner };
         let second = five(inputs[1], axes)?;
         let device = first.device();
         let result = match self.factor {

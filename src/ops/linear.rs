@@ -53,9 +53,9 @@ impl Op for Linear {
     fn name(&self) -> &'static str {
         "linear"
     }
-    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
+    fn forward(&self, inputs: &[&Value], keep: &mut Keep) -> Result<Outputs, Fault> {
         let (x, weight) = (inputs[0], Linear::weight(inputs)?);
-        let joined = Joined { bias: inputs.get(2).copied(), ..Joined::default() };
+        let joined = Joined { bias: inputs.get(2).copied(), at_rest: !keep.wanted(), ..Joined::default() };
         if let [size] = *x.dims() {
             let row = Layout::from_parts(
                 Shape::new(&[1, size])?,

@@ -147,7 +147,7 @@ impl Op for AddMatmul {
         }
         // Times zero it is not read: what is not a number in it does not matter.
         let started = if self.beta == 0.0 { None } else { Some((*start, self.beta)) };
-        let joined = Joined { alpha: self.alpha, start: started, bias: None };
+        let joined = Joined { alpha: self.alpha, start: started, ..Joined::default() };
         let product = on!(left.device(), matmul(left, right, joined))?;
         start.layout().expanded(product.shape())?;
         one(product)

@@ -37,7 +37,7 @@ pub use graph::live_nodes;
 pub use op::{Call, InputGradients, Keep, Op, Outputs, Saves, Tensors, Wanted, one};
 pub use parameter::{Parameter, shared_updates};
 pub use record::{Recording, Source, Step, record};
-pub(crate) use scopes::apart;
+pub(crate) use scopes::{apart, modes};
 pub use scopes::{detect_anomalies, evaluating, is_recording, is_training, no_grad, training};
 pub use state::State;
 pub use visits::Visit;

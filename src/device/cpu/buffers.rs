@@ -4,6 +4,7 @@
 //! that all threads share. Blocks are zeroed when they come from the system and keep old numbers after that, so memory
 //! is always initialised. What is held stays under the limit of [`memory`](mod@super::memory).
 
+use super::beside::Beside;
 use super::memory;
 use crate::device::Device;
 use crate::error::Fault;
@@ -29,6 +30,7 @@ struct Block {
     class: Class,
     /// Memory that is not ours.
     foreign: Option<Foreign>,
+    beside: Beside,
 }
 
 /// Memory from elsewhere: where it is, how long, and how it goes back.
@@ -254,7 +256,14 @@ impl Buffer {
     /// to 64; elsewhere `start` is an address on that device, which nobody follows here.
     pub(in crate::device) unsafe fn foreign(start: NonNull<u8>, bytes: usize, foreign: Foreign) -> Buffer {
         let foreign = Some(foreign);
-        let block = Block { base: start, space: Space::new::<()>(), start, class: Class::FOREIGN, foreign };
+        let block = Block {
+            base: start,
+            space: Space::new::<()>(),
+            start,
+            class: Class::FOREIGN,
+            foreign,
+            beside: Beside::default(),
+        };
         Buffer { block: ManuallyDrop::new(Arc::new(block)), bytes }
     }
     /// Where the block lives.
@@ -277,6 +286,22 @@ impl Buffer {
     #[inline]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+    /// What is kept beside the numbers until they change.
+    #[inline]
+    pub(in crate::device) fn beside(&self) -> &Beside {
+        &self.block.beside
+    }
+    /// Forgets what stands beside the block.
+    ///
+    /// # Safety
+    /// Nobody else holds it.
+    #[inline]
+    unsafe fn forget(block: &mut Arc<Block>) {
+        if !block.beside.is_clean() {
+            // SAFETY: as the caller vouches.
+            unsafe { &mut *Arc::as_ptr(block).cast_mut() }.beside.forget();
+        }
     }
     /// Are both the same block?
     #[inline]
@@ -310,6 +335,8 @@ impl Buffer {
         if !self.is_unshared() {
             return None;
         }
+        // SAFETY: nobody does, as was seen just now.
+        unsafe { Buffer::forget(&mut self.block) };
         if !self.is_here() {
             return Some(&mut []);
         }
@@ -349,11 +376,13 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let last = self.is_unshared();
         // SAFETY: taken once, here; `self` is not used again.
-        let block = unsafe { ManuallyDrop::take(&mut self.block) };
+        let mut block = unsafe { ManuallyDrop::take(&mut self.block) };
         // Where two clones are dropped at the same moment neither is the last: then the block goes to the system.
         if !last {
             return;
         }
+        // SAFETY: this was the last holder.
+        unsafe { Buffer::forget(&mut block) };
         let size = block.class.size as isize;
         let mut block = Some(block);
         // A value in another thread-local variable may be dropped after our desk is gone: `try_with`.
@@ -387,7 +416,7 @@ impl Block {
         // SAFETY: `skip` is at most `ALIGNMENT`, which was added to the size.
         let start = unsafe { base.add(skip) };
         count(class.size as isize);
-        Ok(Block { base, space, start, class, foreign: None })
+        Ok(Block { base, space, start, class, foreign: None, beside: Beside::default() })
     }
 }
 

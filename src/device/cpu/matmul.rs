@@ -1,7 +1,8 @@
 //! Products of strided, batched values: which operand lies how, and what is shared among threads.
 
-use super::gemm::{Epilogue, Lines, Nothing, PerColumn, Product, Real, Widen, multiply_integers};
-use super::{Cpu, parallel};
+use super::beside::Key;
+use super::gemm::{Epilogue, Lines, Nothing, PerColumn, Real, Widen, multiply_integers};
+use super::{Cpu, parallel, simd};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::matmul::{Joined, Matmul, Plan, differ};
@@ -97,6 +98,7 @@ impl Plan {
 
     /// Floats `S`, computed as `T`.
     fn floats<S: Widen<T>, T: Real>(&self, a: &Value, b: &Value, joined: Joined) -> Result<Value, Fault> {
+        let beside = (joined.at_rest && self.batch == 1).then(|| (b.buffer().beside(), self.name_of_right::<S>()));
         let (a, b) = (a.strided::<S>()?.data, b.strided::<S>()?.data);
         let bias = match joined.bias {
             Some(bias) => Some(widened::<S, T>(bias)?),
@@ -115,16 +117,24 @@ impl Plan {
             }
             self.each(out, |item, out, alone| {
                 let [left, right] = self.lines(a, b, item)?;
-                let mut product = Product::new([self.m, self.n, self.k], &left, &right)
-                    .alpha(T::from_f64(joined.alpha))
-                    .accumulate(joined.start.is_some())
-                    .epilogue(epilogue);
-                if alone {
-                    product = product.alone();
-                }
-                product.run(out, self.n)
+                S::multiply([self.m, self.n, self.k], left, right, &mut |product| {
+                    let product =
+                        product.alpha(T::from_f64(joined.alpha)).accumulate(joined.start.is_some()).epilogue(epilogue);
+                    let product = match beside {
+                        Some((beside, key)) => product.keep_right(beside, key),
+                        None => product,
+                    };
+                    if alone { product.alone() } else { product }.run(out, self.n)
+                })
             })
         })
+    }
+
+    /// What packed panels of the right operand are called.
+    fn name_of_right<S: Element>(&self) -> Key {
+        let ([_, start], [line, shared]) = (self.starts, self.right);
+        let [start, n, k] = [start, self.n, self.k].map(|number| number as isize);
+        Key { kind: "panels", numbers: [S::DTYPE as isize, simd::level() as isize, start, line, shared, n, k, 0] }
     }
 
     /// Integers; alpha and beta are taken as integers.

@@ -2,6 +2,7 @@
 
 pub(crate) mod accumulate;
 mod attention;
+pub(in crate::device) mod beside;
 mod bits;
 mod blocks;
 pub mod buffers;

@@ -5,7 +5,7 @@ use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
 use super::module::Source;
 use crate::device::Value;
-use crate::device::convolve::{Convolve, Manner};
+use crate::device::convolve::{Convolve, Finish, Manner};
 use crate::device::copy::Arrange;
 use crate::device::reduce::{Reduce, floats};
 use crate::device::window::Sliding;
@@ -91,6 +91,19 @@ impl Convolve for Cuda {
         let blocks = [columns.div_ceil(TILE), outputs.div_ceil(TILE), groups];
         call.block(&problem.words()?).grid(blocks, THREADS, 0)?;
         Ok(out)
+    }
+    fn convolve_finished(
+        &self,
+        x: &Value,
+        weight: &Value,
+        Finish { scale, shift, rectified }: Finish<'_>,
+        windows: &[Sliding; 3],
+        manner: Manner,
+    ) -> Result<Value, Fault> {
+        if scale.is_some() || rectified {
+            return Err(lacks("a convolution finished in the same pass"));
+        }
+        self.convolve(x, weight, shift, windows, manner)
     }
     fn convolve_transposed(
         &self,

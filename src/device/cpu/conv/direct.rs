@@ -1,5 +1,6 @@
 //! Convolutions with few channels in a group, element by element: no product is worth its packing there.
 
+use super::finish::Finish;
 use super::frame::Frame;
 use super::gather::Gather;
 use crate::device::cpu::gemm::Real;
@@ -9,13 +10,13 @@ use crate::device::cpu::simd::{Kernel, SimdLevel};
 /// Results that registers hold while all taps are added.
 const STRIP: usize = 32;
 
-/// One row of results: `out[position] = bias + Σ weights[(channel, tap)] · frame[channel, read]`.
+/// One row of results: `out[position] = Σ weights[(channel, tap)] · frame[channel, read]`, finished as the first channel is.
 pub(super) struct Direct<'a, T> {
     pub(super) frame: Frame<'a, T>,
     pub(super) gather: &'a Gather,
     pub(super) taps: &'a [usize],
     pub(super) weights: &'a [T],
-    pub(super) bias: T,
+    pub(super) finish: Finish<'a, T>,
     pub(super) out: &'a mut [T],
 }
 
@@ -24,7 +25,8 @@ impl<T: Real> Kernel for Direct<'_, T> {
     const WIDEST: SimdLevel = widest::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let Direct { frame, gather, taps, weights, bias, out } = self;
+        let Direct { frame, gather, taps, weights, finish, out } = self;
+        let bias = if finish.only_adds() { finish.shift(0) } else { T::default() };
         let step = gather.axes[2].step * frame.strides[2];
         gather.runs(0..out.len(), frame.strides, |offset, at, length| {
             let row = &mut out[at..at + length];
@@ -42,6 +44,9 @@ impl<T: Real> Kernel for Direct<'_, T> {
                     }
                 }
                 row.copy_from_slice(&sums[..row.len()]);
+                if !finish.only_adds() {
+                    finish.of_channel(0, row);
+                }
             }
         });
     }

@@ -1,11 +1,13 @@
 //! Convolution as an implicit matrix product: patches are packed as the product asks for them, columns are never stored.
 //!
+//! - `finish`: what happens to results on their way out.
 //! - `gather`: which elements of a source an output reads, for a convolution and for each phase of a transposed one.
 //! - `frame`: the source laid out so that nothing asks where the edge is.
 //! - `patches`: frames as operands of a product.
 //! - `product`, `weight`: the products; `direct`: few channels, without one; `winograd`: fewer multiplications for 3 × 3.
 
 mod direct;
+mod finish;
 mod frame;
 mod gather;
 mod patches;
@@ -18,7 +20,7 @@ mod winograd;
 use super::Cpu;
 use super::gemm::Real;
 use crate::device::Value;
-use crate::device::convolve::{Convolve, Manner};
+use crate::device::convolve::{Convolve, Finish, Manner};
 use crate::device::copy::Arrange;
 use crate::device::window::Sliding;
 use crate::error::Fault;
@@ -48,19 +50,22 @@ impl Failure {
 
 /// Runs `compute` on the operands in f32 where they are narrower, and rounds its result once.
 fn in_float<const N: usize>(
-    operands: [&Value; N],
-    bias: Option<&Value>,
-    compute: impl FnOnce([Value; N], Option<Value>) -> Result<Value, Fault>,
+    operands: [&Value; 2],
+    of_channels: [Option<&Value>; N],
+    compute: impl FnOnce([Value; 2], [Option<Value>; N]) -> Result<Value, Fault>,
 ) -> Result<Value, Fault> {
     let dtype = operands[0].dtype();
     let wide = if dtype.is_half() { DType::F32 } else { dtype };
     let widen = |x: &Value| Cpu.cast(x, wide);
-    let bias = bias.map(|bias| Cpu.contiguous(&widen(bias)?)).transpose()?;
+    let mut numbers = [const { None }; N];
+    for (numbers, given) in numbers.iter_mut().zip(of_channels) {
+        *numbers = given.map(|given| Cpu.contiguous(&widen(given)?)).transpose()?;
+    }
     let mut all = operands.map(Clone::clone);
     for operand in &mut all {
         *operand = widen(operand)?;
     }
-    Cpu.cast(&compute(all, bias)?, dtype)
+    Cpu.cast(&compute(all, numbers)?, dtype)
 }
 
 fn no_float(dtype: DType) -> Fault {
@@ -81,8 +86,21 @@ impl Convolve for Cpu {
         windows: &[Sliding; 3],
         manner: Manner,
     ) -> Result<Value, Fault> {
-        in_float([x, weight], bias, |[x, weight], bias| {
-            dispatch_float!(x.dtype(), T => forward::<T>(&x, &weight, bias.as_ref(), windows, manner),
+        self.convolve_finished(x, weight, Finish { shift: bias, ..Finish::default() }, windows, manner)
+    }
+
+    fn convolve_finished(
+        &self,
+        x: &Value,
+        weight: &Value,
+        finish: Finish<'_>,
+        windows: &[Sliding; 3],
+        manner: Manner,
+    ) -> Result<Value, Fault> {
+        let Finish { scale, shift, rectified } = finish;
+        in_float([x, weight], [scale, shift], |[x, weight], [scale, shift]| {
+            let finish = Finish { scale: scale.as_ref(), shift: shift.as_ref(), rectified };
+            dispatch_float!(x.dtype(), T => forward::<T>(&x, &weight, finish, windows, manner),
                 else Err(no_float(x.dtype())))
         })
     }
@@ -95,14 +113,14 @@ impl Convolve for Cpu {
         windows: &[Sliding; 3],
         manner: Manner,
     ) -> Result<Value, Fault> {
-        in_float([y, weight], bias, |[y, weight], bias| {
+        in_float([y, weight], [bias], |[y, weight], [bias]| {
             dispatch_float!(y.dtype(), T => transposed::<T>(&y, &weight, bias.as_ref(), windows, manner),
                 else Err(no_float(y.dtype())))
         })
     }
 
     fn convolve_weight(&self, x: &Value, y: &Value, windows: &[Sliding; 3], manner: Manner) -> Result<Value, Fault> {
-        in_float([x, y], None, |[x, y], _| {
+        in_float([x, y], [], |[x, y], []| {
             dispatch_float!(x.dtype(), T => weight_gradient::<T>(&x, &y, windows, manner),
                 else Err(no_float(x.dtype())))
         })
@@ -112,9 +130,9 @@ impl Convolve for Cpu {
 fn forward<T: Real>(
     x: &Value,
     weight: &Value,
-    bias: Option<&Value>,
+    Finish { scale, shift, rectified }: Finish<'_>,
     windows: &[Sliding; 3],
-    Manner { groups, exact }: Manner,
+    Manner { groups, exact, at_rest }: Manner,
 ) -> Result<Value, Fault> {
     let weight = Cpu.contiguous(weight)?;
     let (outputs, channels) = (weight.dims()[0], weight.dims()[1]);
@@ -123,11 +141,16 @@ fn forward<T: Real>(
         source: x.strided()?,
         gather: &gather,
         weights: weight.dense()?,
-        bias: bias.map(Value::dense).transpose()?,
+        finish: finish::Finish {
+            scale: scale.map(Value::dense).transpose()?,
+            shift: shift.map(Value::dense).transpose()?,
+            rectified,
+        },
         groups,
         rows: outputs / groups,
         channels,
         exact,
+        beside: at_rest.then(|| weight.buffer().beside()),
     };
     Value::try_build::<T>(sizes(windows, |axis| axis.count, [x.dims()[0], outputs])?, |out| job.run(out))
 }
@@ -137,7 +160,7 @@ fn transposed<T: Real>(
     weight: &Value,
     bias: Option<&Value>,
     windows: &[Sliding; 3],
-    Manner { groups, exact }: Manner,
+    Manner { groups, exact, .. }: Manner,
 ) -> Result<Value, Fault> {
     let weight = Cpu.contiguous(weight)?;
     let (outputs, channels) = (weight.dims()[0], weight.dims()[1]);
@@ -149,11 +172,12 @@ fn transposed<T: Real>(
             source: y.strided()?,
             gather: &gather,
             weights: &weights,
-            bias,
+            finish: finish::Finish::bias(bias),
             groups,
             rows: channels,
             channels: outputs / groups,
             exact,
+            beside: None,
         };
         job.run(out)
     };
@@ -234,7 +258,7 @@ fn weight_gradient<T: Real>(
     x: &Value,
     y: &Value,
     windows: &[Sliding; 3],
-    Manner { groups, exact }: Manner,
+    Manner { groups, exact, .. }: Manner,
 ) -> Result<Value, Fault> {
     let y = Cpu.contiguous(y)?;
     let (channels, outputs) = (x.dims()[1] / groups, y.dims()[1]);

@@ -1,11 +1,13 @@
 //! A convolution as one product for each image and group: weights times patches.
 
 use super::direct::Direct;
+use super::finish::Finish;
 use super::frame::{Frame, Order, Part};
 use super::gather::Gather;
 use super::patches::Positions;
 use super::{Failure, MANY, winograd};
-use crate::device::cpu::gemm::{Epilogue, Lines, Nothing, Operand, PerRow, Product, Real};
+use crate::device::cpu::beside::Beside;
+use crate::device::cpu::gemm::{Lines, Operand, Product, Real};
 use crate::device::cpu::parallel;
 use crate::device::cpu::simd;
 use crate::device::{Buffer, Strided};
@@ -18,13 +20,13 @@ const WIDE: usize = 256;
 /// With fewer rows than this, packing costs more than it brings.
 const FEW_ROWS: usize = 4;
 
-/// `out[n, g, row, position] = bias[g, row] + Σ weights[g, row, (channel, tap)] · source[n, (g, channel), read]`.
+/// `out[n, g, row, position] = Σ weights[g, row, (channel, tap)] · source[n, (g, channel), read]`, finished as row `(g, row)` is.
 pub(super) struct Job<'a, T> {
     pub(super) source: Strided<'a, T>,
     pub(super) gather: &'a Gather,
     /// Dense.
     pub(super) weights: &'a [T],
-    pub(super) bias: Option<&'a [T]>,
+    pub(super) finish: Finish<'a, T>,
     pub(super) groups: usize,
     /// Rows of a group.
     pub(super) rows: usize,
@@ -32,6 +34,8 @@ pub(super) struct Job<'a, T> {
     pub(super) channels: usize,
     /// As the definition adds up, no faster way whose errors are larger.
     pub(super) exact: bool,
+    /// Where transformed weights may be kept.
+    pub(super) beside: Option<&'a Beside>,
 }
 
 impl<T: Real> Job<'_, T> {
@@ -78,10 +82,11 @@ impl<T: Real> Job<'_, T> {
         failure.result()
     }
 
-    /// Nothing is read: only the bias remains.
+    /// Nothing is read: sums of nothing are finished.
     fn without_taps(&self, out: &mut [T], outputs: usize) {
         for (row, out) in out.chunks_mut(outputs).enumerate() {
-            out.fill(self.bias.map_or(T::default(), |bias| bias[row % bias.len()]));
+            out.fill(T::default());
+            self.finish.of_channel(row % (self.groups * self.rows), out);
         }
     }
 
@@ -144,12 +149,8 @@ impl<T: Real> Job<'_, T> {
         let depth = self.channels * self.gather.taps();
         let first = group * self.rows * depth;
         let weights = Lines::new(self.weights, first, [depth as isize, 1], [self.rows, depth])?;
-        let bias = self.bias.map(|bias| PerRow(&bias[group * self.rows..(group + 1) * self.rows]));
-        let epilogue: &dyn Epilogue<T> = match &bias {
-            Some(bias) => bias,
-            None => &Nothing,
-        };
-        let product = Product::new([self.rows, columns, depth], &weights, patches).epilogue(epilogue);
+        let finish = self.finish.after(group * self.rows);
+        let product = Product::new([self.rows, columns, depth], &weights, patches).epilogue(&finish);
         if alone { product.alone() } else { product }.run(out, columns)
     }
 
@@ -170,7 +171,7 @@ impl<T: Real> Job<'_, T> {
                 gather: self.gather,
                 taps: &taps,
                 weights: &self.weights[row * depth..(row + 1) * depth],
-                bias: self.bias.map_or(T::default(), |bias| bias[row]),
+                finish: self.finish.after(row),
                 out,
             });
         }

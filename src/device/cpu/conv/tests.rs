@@ -21,7 +21,7 @@ struct Case {
 
 impl Case {
     fn manner(&self) -> Manner {
-        Manner { groups: self.groups, exact: false }
+        Manner { groups: self.groups, exact: false, at_rest: false }
     }
 }
 
@@ -223,13 +223,14 @@ fn winograd_is_as_accurate_as_the_exact_sum() {
     let wide = operands(&case);
     let narrow = wide.each_ref().map(|value| Cpu.cast(value, DType::F32).unwrap());
     let forward = |[x, weight, _]: &[Value; 3], exact| {
-        Cpu.convolve(x, weight, None, &case.windows, Manner { groups: 1, exact }).unwrap()
+        Cpu.convolve(x, weight, None, &case.windows, Manner { groups: 1, exact, at_rest: false }).unwrap()
     };
     let back = |[_, weight, y]: &[Value; 3], exact| {
-        Cpu.convolve_transposed(y, weight, None, &case.windows, Manner { groups: 1, exact }).unwrap()
+        Cpu.convolve_transposed(y, weight, None, &case.windows, Manner { groups: 1, exact, at_rest: false }).unwrap()
     };
-    let weight =
-        |[x, _, y]: &[Value; 3], exact| Cpu.convolve_weight(x, y, &case.windows, Manner { groups: 1, exact }).unwrap();
+    let weight = |[x, _, y]: &[Value; 3], exact| {
+        Cpu.convolve_weight(x, y, &case.windows, Manner { groups: 1, exact, at_rest: false }).unwrap()
+    };
     let runs: [(Way, f64); 3] = [(&forward, 2.0), (&back, 2.0), (&weight, 4.0)];
     for (run, most) in runs {
         let (wanted, direct, faster) = (run(&wide, true), run(&narrow, true), run(&narrow, false));

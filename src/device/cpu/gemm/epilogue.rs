@@ -40,15 +40,3 @@ impl<T: Element + Add<Output = T>> Epilogue<T> for PerColumn<'_, T> {
         Some(self.0)
     }
 }
-
-/// Adds one number per row: the bias of a convolution, whose rows are channels.
-pub(crate) struct PerRow<'a, T>(pub(crate) &'a [T]);
-
-impl<T: Element + Add<Output = T>> Epilogue<T> for PerRow<'_, T> {
-    fn finish(&self, row: usize, _: usize, values: &mut [T]) {
-        let bias = self.0[row];
-        for value in values {
-            *value = *value + bias;
-        }
-    }
-}

@@ -82,6 +82,11 @@ pub(crate) trait Real: Element + Add<Output = Self> + Sub<Output = Self> + Mul<O
     /// The tile for the instruction set in use.
     #[allow(private_interfaces)]
     fn kernel() -> Kernel<Self>;
+    /// The tile for elements that are pairs of bf16, where there is one.
+    #[allow(private_interfaces)]
+    fn kernel_of_pairs() -> Kernel<Self> {
+        Self::kernel()
+    }
     /// Dot products with many lines for the instruction set in use, where they are spelt out.
     #[cfg(target_arch = "x86_64")]
     #[allow(private_interfaces)]
@@ -100,9 +105,14 @@ pub(crate) trait Real: Element + Add<Output = Self> + Sub<Output = Self> + Mul<O
 }
 
 macro_rules! real {
-    ($T:ident, $avx512:ident, $avx2:ident, $portable:ident, $multiply:path, $turn:path, $turn_at:path $(, $dots_512:ident $dots_256:ident)?) => {
+    ($T:ident, $avx512:ident, $avx2:ident, $portable:ident, $multiply:path, $turn:path, $turn_at:path $(, $pairs:ident $dots_512:ident $dots_256:ident)?) => {
         impl Real for $T {
             $(
+                #[cfg(target_arch = "x86_64")]
+                #[allow(private_interfaces)]
+                fn kernel_of_pairs() -> Kernel<$T> {
+                    super::x86::$pairs
+                }
                 #[cfg(target_arch = "x86_64")]
                 #[allow(private_interfaces)]
                 fn dots() -> Option<super::dots::Dots<$T>> {
@@ -176,6 +186,6 @@ macro_rules! real {
 
 real!(
     f32, AVX512_F32, AVX2_F32, PORTABLE_F32, matrixmultiply::sgemm, transpose::turn_f32, transpose::turn_f32_at,
-    dots_512 dots_256
+    PAIRS_512 dots_512 dots_256
 );
 real!(f64, AVX512_F64, AVX2_F64, PORTABLE_F64, matrixmultiply::dgemm, transpose::turn_f64, transpose::turn_f64_at);

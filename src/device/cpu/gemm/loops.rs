@@ -44,39 +44,83 @@ const PART: usize = 1 << 18;
 /// Elements of a packed block of B that a thread keeps room for.
 const SMALL: usize = 1 << 14;
 
-pub(super) fn run<T: Real>(product: &Product<T>, out: &mut [T], row_stride: usize) -> Result<(), Fault> {
-    let kernel = T::kernel();
+/// With more rows of A than this, packing B takes less than a twentieth of the time.
+const KEPT_ROWS: usize = 512;
+
+/// All of B packed, if it is kept beside its numbers.
+pub(super) fn kept<'a, T: Real>(product: &Product<'a, T>) -> Option<&'a Buffer> {
+    let (beside, key) = product.beside?;
+    let side_by_side = product.right.in_place().is_some_and(|right| right.line == 1);
+    if side_by_side || product.k == 0 || product.m > KEPT_ROWS {
+        return None;
+    }
+    let blocks = Blocks::new(product);
+    let count = blocks.room * product.n.div_ceil(blocks.width) * product.k.div_ceil(blocks.depth);
+    beside.kept(key, size_of::<T>() * count, |buffer| {
+        let packed = buffer.fresh::<T>(count)?;
+        blocks.each(|block, index| {
+            block.pack(&mut packed[index * blocks.room..][..blocks.room]);
+        });
+        Ok(())
+    })
+}
+
+pub(super) fn run<T: Real>(
+    product: &Product<T>,
+    kept: Option<&Buffer>,
+    out: &mut [T],
+    row_stride: usize,
+) -> Result<(), Fault> {
     if product.k == 0 {
         return without_depth(product, out, row_stride);
     }
     let out = Out { start: out.as_mut_ptr(), row_stride };
-    let depth = even(product.k, kernel.depth);
-    let width = even(product.n, kernel.block).next_multiple_of(kernel.columns);
-    let room = depth * width.min(product.n.next_multiple_of(kernel.narrow));
-    if room <= SMALL {
-        scratch::right(|scratch| columns_of_blocks(product, kernel, depth, width, scratch.elements(room), &out));
+    let blocks = Blocks::new(product);
+    let room = blocks.room;
+    if let Some(kept) = kept {
+        let packed = kept.elements::<T>();
+        blocks.each(|block, index| block.multiply(Right { packed: &packed[index * room..][..room], all: true }, &out));
         return Ok(());
     }
-    let mut packed = Buffer::new(size_of::<T>() * room)?;
-    columns_of_blocks(product, kernel, depth, width, packed.fresh(room)?, &out);
+    let each = |packed: &mut [T]| blocks.each(|block, _| block.multiply(block.pack_where_worth(packed), &out));
+    if room <= SMALL {
+        scratch::right(|scratch| each(scratch.elements(room)));
+        return Ok(());
+    }
+    each(Buffer::new(size_of::<T>() * room)?.fresh(room)?);
     Ok(())
 }
 
-fn columns_of_blocks<T: Real>(
-    product: &Product<T>,
+/// How B is cut into blocks: so many shared positions and columns each, which take `room` elements packed.
+struct Blocks<'a, T> {
+    product: &'a Product<'a, T>,
     kernel: Kernel<T>,
     depth: usize,
     width: usize,
-    packed: &mut [T],
-    out: &Out<T>,
-) {
-    // LOOP 5: the columns of C.
-    for column in (0..product.n).step_by(width) {
-        let columns = width.min(product.n - column);
-        // LOOP 4: the shared size.
-        for position in (0..product.k).step_by(depth) {
-            let depth = depth.min(product.k - position);
-            Block { product, kernel, column, columns, position, depth }.run(packed, out);
+    room: usize,
+}
+
+impl<'a, T: Real> Blocks<'a, T> {
+    fn new(product: &'a Product<'a, T>) -> Blocks<'a, T> {
+        let kernel = if product.pairs { T::kernel_of_pairs() } else { T::kernel() };
+        let depth = even(product.k, kernel.depth);
+        let width = even(product.n, kernel.block).next_multiple_of(kernel.columns);
+        let room = depth * width.min(product.n.next_multiple_of(kernel.narrow));
+        Blocks { product, kernel, depth, width, room }
+    }
+    /// One block after another, with its number.
+    fn each(&self, mut work: impl FnMut(Block<'a, T>, usize)) {
+        let &Blocks { product, kernel, depth, width, .. } = self;
+        let mut index = 0;
+        // LOOP 5: the columns of C.
+        for column in (0..product.n).step_by(width) {
+            let columns = width.min(product.n - column);
+            // LOOP 4: the shared size.
+            for position in (0..product.k).step_by(depth) {
+                let depth = depth.min(product.k - position);
+                work(Block { product, kernel, column, columns, position, depth }, index);
+                index += 1;
+            }
         }
     }
 }
@@ -119,19 +163,30 @@ struct Right<'a, T> {
 }
 
 impl<T: Real> Block<'_, T> {
-    fn run(&self, packed: &mut [T], out: &Out<T>) {
+    /// Packs all panels of B.
+    fn pack<'p>(&self, packed: &'p mut [T]) -> Right<'p, T> {
+        self.share(packed, self.kernel.columns * self.depth, |panel, to| self.pack_b(panel, to));
+        Right { packed, all: true }
+    }
+
+    /// The same where it is worth it; elsewhere only the last panel, if it is ragged: a tile reads as far as its panel is wide.
+    fn pack_where_worth<'p>(&self, packed: &'p mut [T]) -> Right<'p, T> {
+        let Block { product, kernel, depth, columns, .. } = *self;
+        if !self.reads_b_in_place(product.m.div_ceil(even(product.m, kernel.rows))) {
+            return self.pack(packed);
+        }
+        let panels = columns.div_ceil(kernel.columns);
+        if self.panel_width(panels - 1) != columns - (panels - 1) * kernel.columns {
+            self.pack_b(panels - 1, &mut packed[..self.panel_width(panels - 1) * depth]);
+        }
+        Right { packed, all: false }
+    }
+
+    fn multiply(&self, right: Right<T>, out: &Out<T>) {
         let Block { product, kernel, depth, columns, .. } = *self;
         let rows = kernel.rows_of(product.m);
         let tiles = product.m.div_ceil(rows);
-        let pack_b = !self.reads_b_in_place(tiles);
         let panels = columns.div_ceil(kernel.columns);
-        if pack_b {
-            self.share(packed, kernel.columns * depth, |panel, to| self.pack_b(panel, to));
-        } else if self.panel_width(panels - 1) != columns - (panels - 1) * kernel.columns {
-            // Only the last, ragged panel: a tile reads as far as its panel is wide.
-            self.pack_b(panels - 1, &mut packed[..self.panel_width(panels - 1) * depth]);
-        }
-        let right = Right { packed, all: pack_b };
         // LOOP 3: the rows of C; few rows are cut along the columns too.
         let across = even(
             panels,

@@ -4,6 +4,7 @@
 //!
 //! - [`Operand`]: how a matrix is read: strided, transposed, widened from 16 bits, gathered for a convolution.
 //! - [`Epilogue`]: what happens to a finished piece of C while it is still in the first-level cache.
+//! - [`Pairs`](pairs::Pairs): two bf16 in the place of one f32.
 //! - [`Product`]: the two, put together. It chooses between the paths by shape and strides alone.
 //!
 //! Every element of C is summed over `k` in an order that only the shape decides, never by several threads, so the
@@ -17,6 +18,7 @@ mod kernel;
 mod loops;
 mod operand;
 mod packed;
+mod pairs;
 mod scratch;
 mod small;
 #[cfg(test)]
@@ -27,7 +29,7 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use epilogue::{Epilogue, Nothing, PerColumn, PerRow};
+pub(crate) use epilogue::{Epilogue, Nothing, PerColumn};
 pub(crate) use integer::{Wrapping, multiply_integers};
 pub(crate) use kernel::Real;
 pub(crate) use operand::{Lines, Operand, Widen};
@@ -35,6 +37,7 @@ pub(crate) use packed::Packed;
 #[cfg(target_arch = "x86_64")]
 pub(super) use transpose::{transpose_4, transpose_8, transpose_16};
 
+use crate::device::cpu::beside::{Beside, Key};
 use crate::error::Fault;
 
 /// `C = alpha · A · B`: its sizes, its operands, and what to do with the result.
@@ -55,13 +58,29 @@ pub(crate) struct Product<'a, T> {
     alpha: T,
     accumulate: bool,
     alone: bool,
+    /// Each element is a pair of bf16, which only the tile looks into.
+    pairs: bool,
+    /// Where packed panels of B may be kept, and what they are called.
+    beside: Option<(&'a Beside, Key)>,
     epilogue: &'a dyn Epilogue<T>,
 }
 
 impl<'a, T: Real> Product<'a, T> {
     /// The product of an `m × k` and a `k × n` operand.
     pub(crate) fn new([m, n, k]: [usize; 3], left: &'a dyn Operand<T>, right: &'a dyn Operand<T>) -> Product<'a, T> {
-        Product { m, n, k, left, right, alpha: T::from_f64(1.0), accumulate: false, alone: false, epilogue: &Nothing }
+        Product {
+            m,
+            n,
+            k,
+            left,
+            right,
+            alpha: T::from_f64(1.0),
+            accumulate: false,
+            alone: false,
+            pairs: false,
+            beside: None,
+            epilogue: &Nothing,
+        }
     }
     /// Multiplies the product by a number.
     pub(crate) fn alpha(self, alpha: T) -> Self {
@@ -74,6 +93,10 @@ impl<'a, T: Real> Product<'a, T> {
     /// What happens to each finished piece of C.
     pub(crate) fn epilogue(self, epilogue: &'a dyn Epilogue<T>) -> Self {
         Product { epilogue, ..self }
+    }
+    /// B is a weight at rest: what is packed of it may be kept beside its numbers.
+    pub(in crate::device) fn keep_right(self, beside: &'a Beside, key: Key) -> Self {
+        Product { beside: Some((beside, key)), ..self }
     }
     /// Stays on this thread: for a product that is one of many, which are shared out themselves.
     pub(crate) fn alone(self) -> Self {
@@ -93,12 +116,13 @@ impl<'a, T: Real> Product<'a, T> {
                 out.len()
             )));
         }
-        if small::run(&self, out, row_stride)
-            || vector::run(&self, out, row_stride)
-            || turned::run(&self, out, row_stride)?
-        {
+        if small::run(&self, out, row_stride) || vector::run(&self, out, row_stride) {
             return Ok(());
         }
-        loops::run(&self, out, row_stride)
+        let kept = loops::kept(&self);
+        if kept.is_none() && turned::run(&self, out, row_stride)? {
+            return Ok(());
+        }
+        loops::run(&self, kept, out, row_stride)
     }
 }

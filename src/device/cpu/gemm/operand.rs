@@ -1,6 +1,8 @@
 //! How a product reads its operands: in place, or packed into panels.
 
+use super::Product;
 use super::kernel::Real;
+use super::pairs::Pairs;
 use crate::device::cpu::simd;
 use crate::error::Fault;
 use crate::layout::Element;
@@ -47,10 +49,10 @@ impl<T> InPlace<'_, T> {
 /// Lines with strides: a matrix, its transpose, any view of it; 16-bit floats are widened while packing.
 #[derive(Clone, Copy)]
 pub(crate) struct Lines<'a, S> {
-    data: &'a [S],
+    pub(super) data: &'a [S],
     offset: usize,
-    line: isize,
-    shared: isize,
+    pub(super) line: isize,
+    pub(super) shared: isize,
 }
 
 impl<'a, S: Element> Lines<'a, S> {
@@ -77,7 +79,7 @@ impl<'a, S: Element> Lines<'a, S> {
     }
     /// The position of an element.
     #[inline(always)]
-    fn position(&self, line: usize, shared: usize) -> usize {
+    pub(super) fn position(&self, line: usize, shared: usize) -> usize {
         (self.offset as isize + line as isize * self.line + shared as isize * self.shared) as usize
     }
 }
@@ -89,6 +91,18 @@ pub(crate) trait Widen<T>: Element {
     /// Elements that need no widening.
     fn same(_: &[Self]) -> Option<&[T]> {
         None
+    }
+    /// The product of an `m × k` and a `k × n` operand, as `run` completes it.
+    fn multiply(
+        sizes: [usize; 3],
+        left: Lines<'_, Self>,
+        right: Lines<'_, Self>,
+        run: &mut dyn FnMut(Product<'_, T>) -> Result<(), Fault>,
+    ) -> Result<(), Fault>
+    where
+        T: Real,
+    {
+        run(Product::new(sizes, &left, &right))
     }
 }
 
@@ -106,6 +120,17 @@ impl Widen<f32> for bf16 {
     #[inline(always)]
     fn widen(self) -> f32 {
         self.to_f32()
+    }
+    fn multiply(
+        sizes: [usize; 3],
+        left: Lines<'_, bf16>,
+        right: Lines<'_, bf16>,
+        run: &mut dyn FnMut(Product<'_, f32>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        match (Pairs::of(left, sizes[2]), Pairs::of(right, sizes[2])) {
+            (Some(left), Some(right)) => run(Pairs::product(sizes, &left, &right)),
+            _ => run(Product::new(sizes, &left, &right)),
+        }
     }
 }
 

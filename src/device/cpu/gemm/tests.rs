@@ -1,6 +1,7 @@
 //! Products against the definition, over random shapes, strides and epilogues.
 
-use super::{Epilogue, Lines, Nothing, Packed, PerColumn, PerRow, Product, Real};
+use super::{Epilogue, Lines, Nothing, Packed, PerColumn, Product, Real, Widen};
+use half::bf16;
 
 /// A small generator, so that shapes and numbers repeat.
 struct Dice(u64);
@@ -12,6 +13,15 @@ impl Dice {
     }
     fn numbers<T: Real>(&mut self, count: usize) -> Vec<T> {
         (0..count).map(|_| T::from_f64(self.roll(2001) as f64 / 1000.0 - 1.0)).collect()
+    }
+}
+
+/// Adds one number per row.
+struct PerRow<'a, T>(&'a [T]);
+
+impl<T: Real> Epilogue<T> for PerRow<'_, T> {
+    fn finish(&self, row: usize, _: usize, values: &mut [T]) {
+        values.iter_mut().for_each(|value| *value = *value + self.0[row]);
     }
 }
 
@@ -155,6 +165,44 @@ fn check_packed<T: Real>(tolerance: f64) {
 fn what_is_packed_once_multiplies_many_times() {
     check_packed::<f32>(1e-6);
     check_packed::<f64>(1e-14);
+}
+
+/// bf16 with sums in f32, by pairs where the processor has them: the sums of the definition, at infinity and without numbers too.
+#[test]
+fn products_of_bf16_are_sums_in_f32() {
+    let mut dice = Dice(5);
+    for round in 0..200 {
+        let sizes = [1, 2, 3, 13, 15, 16, 17, 31, 33, 64, 97];
+        let mut size = || sizes[dice.roll(sizes.len())];
+        let [m, n, mut k] = [size(), size(), size()];
+        if round % 20 == 0 {
+            k = 769 + k * 7;
+        }
+        let (at_a, steps_a, count_a) = form(&mut dice, m, k);
+        let (at_b, steps_b, count_b) = form(&mut dice, n, k);
+        let mut numbers = |count: usize| dice.numbers::<f32>(count).into_iter().map(bf16::from_f32).collect::<Vec<_>>();
+        let (a, mut b) = (numbers(count_a), numbers(count_b));
+        if round % 10 == 1 {
+            b[at_b] = [bf16::INFINITY, bf16::NAN][round / 10 % 2];
+        }
+        let (start, bias): (Vec<f32>, Vec<f32>) = (dice.numbers(m * n), dice.numbers(n));
+        let left = Lines::new(&a, at_a, steps_a, [m, k]).unwrap();
+        let right = Lines::new(&b, at_b, steps_b, [n, k]).unwrap();
+        let add = round % 3 == 0;
+        let mut out = start.clone();
+        bf16::multiply([m, n, k], left, right, &mut |product| {
+            product.alpha(0.5).accumulate(add).epilogue(&PerColumn(&bias)).run(&mut out, n)
+        })
+        .unwrap();
+        for (at, (&got, &before)) in out.iter().zip(&start).enumerate() {
+            let (i, j) = (at / n, at % n);
+            let sum: f64 = (0..k).map(|p| left.at(i, p).to_f64() * right.at(j, p).to_f64()).sum();
+            let wanted = 0.5 * sum + f64::from(bias[j]) + if add { f64::from(before) } else { 0.0 };
+            let (got, tolerance) = (f64::from(got), 1e-6 * (k as f64 + 4.0));
+            let same = got == wanted || got.is_nan() && wanted.is_nan() || (got - wanted).abs() <= tolerance;
+            assert!(same, "{m}×{k}×{n} at {i},{j}: {got} instead of {wanted}; steps {steps_a:?} {steps_b:?}");
+        }
+    }
 }
 
 #[test]

@@ -24,9 +24,20 @@ pub(super) fn run<T: Real>(product: &Product<T>, out: &mut [T], row_stride: usiz
     }
     let mut buffer = Buffer::new(size_of::<T>() * m * n)?;
     let results = buffer.fresh::<T>(m * n)?;
-    let turned =
-        Product { m: n, n: m, k, left: right, right: left, alpha, accumulate: false, alone, epilogue: &Nothing };
-    loops::run(&turned, results, m)?;
+    let turned = Product {
+        m: n,
+        n: m,
+        k,
+        left: right,
+        right: left,
+        alpha,
+        accumulate: false,
+        alone,
+        pairs: false,
+        beside: None,
+        epilogue: &Nothing,
+    };
+    loops::run(&turned, None, results, m)?;
     let out = &mut out[..m * n];
     T::transpose(results, 0, m as isize, n, out, n);
     if !product.epilogue.is_nothing() {

@@ -209,6 +209,24 @@ tile! {
     sizes 1 2 4 6
 }
 
+/// Pairs of bf16: both products of each are added to the sum of its lane.
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn add_products_of_pairs(a: __m512, b: __m512, sum: __m512) -> __m512 {
+    // SAFETY: 32 numbers of 16 bits, whichever they are.
+    let [a, b] = [a, b].map(|pairs| unsafe { std::mem::transmute::<__m512, __m512bh>(pairs) });
+    _mm512_dpbf16_ps(sum, a, b)
+}
+
+tile! {
+    /// 14 × 32 sums of f32, from pairs of bf16.
+    tile_512_pairs, sum_512_pairs, PAIRS_512: f32 in __m512 of 16, "avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,avx2,fma", rows 14,
+    depth 384, block 1024, _mm512_setzero_ps _mm512_loadu_ps _mm512_set1_ps add_products_of_pairs _mm512_mul_ps _mm512_add_ps,
+    store(pointer, value, left, t) { _mm512_mask_storeu_ps(pointer, mask(left, 16) as u16, value) },
+    load_c(from, there) { _mm512_maskz_loadu_ps(mask(there, 16) as u16, from) },
+    sizes 1 2 3 4 5 6 7 8 9 10 11 12 13 14
+}
+
 /// The first `count` of 8 lanes.
 #[target_feature(enable = "avx2")]
 #[inline]

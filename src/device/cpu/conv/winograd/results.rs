@@ -4,6 +4,7 @@ use super::tiles::{Block, Planes, Tiling};
 use super::transforms::{Inputs, Outputs, Places, Source, Weights};
 use super::{LANES, padded, parts, place};
 use crate::device::Buffer;
+use crate::device::cpu::beside::Key;
 use crate::device::cpu::conv::Failure;
 use crate::device::cpu::conv::product::Job;
 use crate::device::cpu::gemm::{Lines, Product, Real};
@@ -17,6 +18,9 @@ const ROWS: usize = 64;
 /// Elements of a block in one of its 16 places, all channels, and how many tiles it has at least and at most.
 const BLOCK: usize = 7 << 10;
 const TILES: [usize; 2] = [56, 112];
+
+/// With more tiles than this in all images, to transform weights takes less than a fiftieth of the time.
+const KEPT_TILES: usize = 1024;
 
 /// C, of which each part writes its own places.
 struct Out<T>(*mut T);
@@ -32,8 +36,16 @@ impl<T: Real> Job<'_, T> {
             Some(planes) => planes,
             None => Planes::copied(&self.source, self.gather, [images, self.groups * self.channels], &mut buffer)?,
         };
-        let weights = self.transformed_weights()?;
+        let mut room;
         let tiling = Tiling::new(images, self.gather, (BLOCK / self.channels).clamp(TILES[0], TILES[1]));
+        let weights = match self.kept_weights(tiling.all()) {
+            Some(kept) => kept,
+            None => {
+                room = Buffer::new(self.transformed_bytes())?;
+                self.transform_weights(&mut room)?;
+                &room
+            }
+        };
         let blocks = tiling.blocks();
         let cost = 2 * tiling.tiles() * (self.rows + self.channels) + tiling.tiles() * self.rows * self.channels;
         let batch = Batch { job: self, planes, tiling, weights: weights.elements::<T>(), out: Out(out.as_mut_ptr()) };
@@ -49,10 +61,22 @@ impl<T: Real> Job<'_, T> {
         failure.result()
     }
 
+    /// Transformed weights that are kept beside the weights.
+    fn kept_weights(&self, tiles: usize) -> Option<&Buffer> {
+        let beside = self.beside.filter(|_| tiles <= KEPT_TILES)?;
+        let start = self.weights.as_ptr().addr() as isize;
+        let [groups, rows, channels] = [self.groups, self.rows, self.channels].map(|count| count as isize);
+        let key = Key { kind: "tiles", numbers: [start, groups, rows, channels, 0, 0, 0, 0] };
+        beside.kept(key, self.transformed_bytes(), |buffer| self.transform_weights(buffer))
+    }
+
+    fn transformed_bytes(&self) -> usize {
+        self.groups * 16 * self.weight_steps().place * size_of::<T>()
+    }
+
     /// `G w Gᵀ` as `[group, place, some rows, channel, row]`.
-    fn transformed_weights(&self) -> Result<Buffer, Fault> {
+    fn transform_weights(&self, buffer: &mut Buffer) -> Result<(), Fault> {
         let Steps { line, some, place } = self.weight_steps();
-        let mut buffer = Buffer::new(self.groups * 16 * place * size_of::<T>())?;
         let out = Out(buffer.fresh::<T>(self.groups * 16 * place)?.as_mut_ptr());
         let [_, high, wide] = &self.gather.axes;
         // The tap that reads at an offset: those of a transposed convolution stand the other way round.
@@ -79,8 +103,7 @@ impl<T: Real> Job<'_, T> {
                 failure.note(done);
             },
         );
-        failure.result()?;
-        Ok(buffer)
+        failure.result()
     }
 
     fn weight_steps(&self) -> Steps {
@@ -141,7 +164,7 @@ impl<T: Real> Batch<'_, T> {
                         from: &products[index * block.of_image() * most + vector..],
                         tile: most,
                         place: output,
-                        bias: job.bias.map(|bias| &bias[row..]),
+                        finish: job.finish.after(row),
                         block,
                         results: tiling.results,
                         frame,

@@ -41,6 +41,10 @@ impl Tiling {
         let blocks = [images.div_ceil(each[0]), rows.div_ceil(each[1]), columns.div_ceil(each[2])];
         Tiling { images, results, each, blocks }
     }
+    /// Tiles of all images.
+    pub(super) fn all(&self) -> usize {
+        self.images * self.results.iter().map(|count| count.div_ceil(2)).product::<usize>()
+    }
     /// How many blocks there are.
     pub(super) fn blocks(&self) -> usize {
         self.blocks.iter().product()

@@ -4,6 +4,7 @@
 
 use super::LANES;
 use super::tiles::{Block, Planes};
+use crate::device::cpu::conv::finish::{Finish, rectified};
 use crate::device::cpu::gemm::Real;
 use crate::device::cpu::simd::Kernel;
 
@@ -235,13 +236,13 @@ fn spread<T: Real>([a, b]: [Lanes<T>; 2]) -> [Lanes<T>; 4] {
     [a, plus(a, b), less(a, b), less(zeros(), b)]
 }
 
-/// `Aᵀ m A + bias` of up to 16 outputs of an image.
+/// `Aᵀ m A` of up to 16 outputs of an image, finished.
 pub(super) struct Outputs<'a, T> {
     /// From the first tile's outputs on.
     pub(super) from: &'a [T],
     pub(super) tile: usize,
     pub(super) place: usize,
-    pub(super) bias: Option<&'a [T]>,
+    pub(super) finish: Finish<'a, T>,
     pub(super) block: &'a Block,
     /// Rows and columns of results of an image.
     pub(super) results: [usize; 2],
@@ -256,11 +257,8 @@ impl<T: Real> Kernel for Outputs<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let Outputs { from, tile, place, bias, block, results: [high, wide], frame, out, count } = self;
-        let mut each = zeros();
-        if let Some(bias) = bias {
-            each[..count].copy_from_slice(&bias[..count]);
-        }
+        let Outputs { from, tile, place, finish, block, results: [high, wide], frame, out, count } = self;
+        let finish = Finished::of(&finish, count);
         let (top, left) = (2 * block.rows.start, 2 * block.columns.start);
         let width = (2 * block.columns.end).min(wide) - left;
         assert!(15 * place + (block.of_image() - 1) * tile + LANES <= from.len());
@@ -283,9 +281,9 @@ impl<T: Real> Kernel for Outputs<'_, T> {
                     // SAFETY: there is room for two rows of each row of tiles, as was checked above.
                     unsafe {
                         let to = line.add((below * width + 2 * column) * LANES);
-                        put(to, plus(plus(plus(a, b), c), each));
+                        put(to, finish.apply(plus(plus(a, b), c)));
                         if 2 * column + 1 < width {
-                            put(to.add(LANES), plus(less(less(b, c), d), each));
+                            put(to.add(LANES), finish.apply(less(less(b, c), d)));
                         }
                     }
                 }
@@ -303,6 +301,41 @@ impl<T: Real> Kernel for Outputs<'_, T> {
                 T::turn(frame.as_ptr().add(row * run * LANES), LANES as isize, run, count, to, high * wide);
             }
         }
+    }
+}
+
+/// How the results of up to 16 outputs are finished.
+struct Finished<T> {
+    scale: Option<Lanes<T>>,
+    shift: Lanes<T>,
+    rectified: bool,
+}
+
+impl<T: Real> Finished<T> {
+    #[inline(always)]
+    fn of(finish: &Finish<'_, T>, count: usize) -> Finished<T> {
+        let lanes = |numbers: &[T]| {
+            let mut lanes = zeros();
+            lanes[..count].copy_from_slice(&numbers[..count]);
+            lanes
+        };
+        let shift = finish.shift.map_or(zeros(), lanes);
+        Finished { scale: finish.scale.map(lanes), shift, rectified: finish.rectified }
+    }
+    #[inline(always)]
+    fn apply(&self, mut lanes: Lanes<T>) -> Lanes<T> {
+        if let Some(scale) = self.scale {
+            for lane in 0..LANES {
+                lanes[lane] = lanes[lane] * scale[lane];
+            }
+        }
+        lanes = plus(lanes, self.shift);
+        if self.rectified {
+            for lane in &mut lanes {
+                *lane = rectified(*lane);
+            }
+        }
+        lanes
     }
 }
 
