@@ -4,7 +4,7 @@
 //! wait for it (`positions`, `coordinates`, `count`). Histograms and searches do not wait.
 
 use super::Cuda;
-use super::launch::Launch;
+use super::launch::{Launch, too_many};
 use super::module::Source;
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -33,6 +33,9 @@ impl Cuda {
     }
     /// The coordinates of what is not zero.
     pub(super) fn coordinates_of(self, x: &Value) -> Result<Value, Fault> {
+        if x.count() > u32::MAX as usize {
+            return Err(too_many("a tensor", x.count()));
+        }
         let places = self.not_zero(x)?;
         let out = self.blank(Shape::new(&[places.count(), x.rank()])?, DType::I64)?;
         let mut sizes = [1; MAX_RANK];
@@ -78,7 +81,7 @@ impl Cuda {
         let rows = self.contiguous(&self.cast(sorted, compared)?)?;
         let (x, out) = (self.contiguous(&self.cast(values, compared)?)?, self.blank(*values.shape(), DType::I64)?);
         let call = self.count_kernel(&format!("search_{compared}"))?.read(&rows).read(&x).write(&out);
-        let call = call.long(out.count() as i64).long(length as i64).long(width as i64);
+        let call = call.divided(out.count()).long(length as i64).long(width as i64);
         call.int(right as i32).over(out.count())?;
         Ok(out)
     }

@@ -43,7 +43,7 @@ pub(super) fn joined(layout: &Layout) -> SmallVec<[(i64, i64); MAX_RANK]> {
 
 /// A fault: kernels divide positions in 32 bits.
 #[cold]
-fn too_many(what: &str, count: usize) -> Fault {
+pub(super) fn too_many(what: &str, count: usize) -> Fault {
     Fault::device(
         format!("{what} of {count} elements: a CUDA kernel that divides positions takes up to 4294967295"),
         "cut it into parts along an axis with narrow",

@@ -130,7 +130,7 @@ impl Generate for Cuda {
         call.long(choices as i64).long(stretches as i64).over(rows * stretches)?;
         let call = self.random_kernel("stretches_before_f64")?.write(&sums).long(rows as i64);
         call.long(stretches as i64).over(rows)?;
-        let call = self.random_kernel("choose_f64")?.read(&weights).read(&sums).write(&out).long(out.count() as i64);
+        let call = self.random_kernel("choose_f64")?.read(&weights).read(&sums).write(&out).divided(out.count());
         let call = call.long(count as i64).long(choices as i64).long(stretches as i64);
         call.block(&words(draw)).over(out.count())?;
         Ok(out)

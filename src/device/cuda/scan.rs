@@ -1,7 +1,7 @@
 //! Running sums and their relatives: `kernels/scan.cu`.
 
 use super::Cuda;
-use super::launch::{Launch, THREADS};
+use super::launch::{Launch, THREADS, too_many};
 use super::module::Source;
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -88,6 +88,9 @@ impl Cuda {
         join: impl Fn(Launch) -> Launch,
     ) -> Result<(), Fault> {
         let lines = self.lines(x, how.axis, how.reversed);
+        if lines.count > u32::MAX as usize {
+            return Err(too_many("a tensor", x.count()));
+        }
         let parts = match lines.pieces {
             1 => None,
             pieces => Some(self.blank(Shape::new(&[lines.count * pieces * STATE])?, DType::U8)?),
@@ -242,7 +245,7 @@ impl Scan for Cuda {
         let (x, places) = (self.contiguous(x)?, self.contiguous(places)?);
         let (out, Around { size, inner, .. }) = (self.blank(*x.shape(), x.dtype())?, Around::of(&x, axis));
         let call = self.call(self.kernel(&SCAN, &format!("take_places_{}", x.dtype().size()))?);
-        let call = call.read(&x).write(&out).read(&places).long(out.count() as i64);
+        let call = call.read(&x).write(&out).read(&places).divided(out.count());
         call.long(size as i64).long(inner as i64).over(out.count())?;
         Ok(out)
     }
