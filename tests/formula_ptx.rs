@@ -93,16 +93,17 @@ fn every_formula_assembles() {
         }
     }
     let (program, results) = Program::of_update(&Moments { rate: 0.1, keep: 0.9, root: 1e-8 });
-    for dtype in [DType::F64, DType::F32, DType::BF16, DType::F16] {
+    let types = [DType::F64, DType::F32, DType::BF16, DType::F16];
+    for (dtype, remote) in types.into_iter().flat_map(|dtype| [(dtype, false), (dtype, true)]) {
         let state = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
         let signature = Signature {
             inputs: vec![dtype, dtype, state, state, state],
             compute: state,
             results: vec![dtype, state, state, state],
             through: None,
-            paths: Paths::InPlace { tensors: 64 },
+            paths: Paths::InPlace { tensors: 64, remote },
         };
-        add(format!("a step in {dtype}"), Kernel::write("a step", &program, &results, &signature).unwrap());
+        add(format!("a step in {dtype}, {remote}"), Kernel::write("a step", &program, &results, &signature).unwrap());
     }
     let Some(assembler) = assembler() else {
         eprintln!("skipped: there is no ptxas (CHAINRULE_PTXAS names one)");

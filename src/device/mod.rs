@@ -6,8 +6,10 @@
 pub mod accumulate;
 pub mod attention;
 pub mod bits;
+pub(crate) mod capture;
 pub mod convolve;
 pub mod copy;
+mod counter;
 pub mod cpu;
 pub mod cross_entropy;
 pub mod ctc;
@@ -31,6 +33,7 @@ mod stored;
 mod value;
 pub mod window;
 
+pub(crate) use counter::Counter;
 pub use cpu::buffers::Buffer;
 pub use cpu::mapped::Mapped;
 pub use cpu::memory::{Memory, memory, release_cached, reset_peak, set_memory_limit};
@@ -40,6 +43,8 @@ pub use cross_entropy::Reduction;
 #[cfg(feature = "cuda-unversioned")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cuda")))]
 pub use cuda::Cuda;
+#[cfg(feature = "cuda-unversioned")]
+pub(crate) use cuda::Graph;
 pub use index::Combine;
 pub use precision::{MatmulPrecision, matmul_precision, with_matmul_precision};
 pub use profile::{OperationProfile, Profile, profile};

@@ -5,7 +5,7 @@
 //! counter of 128 bits under a key of 64 bits in ten rounds. The key is the seed; the counter says which stream, which
 //! draw of it, and which block of four words of the draw.
 
-use super::Value;
+use super::{Counter, Value, capture};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
@@ -36,7 +36,10 @@ pub struct Draw {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Random {
-    next: Draw,
+    seed: u64,
+    stream: u32,
+    /// The number of the next draw.
+    number: Counter,
 }
 
 impl Random {
@@ -47,7 +50,7 @@ impl Random {
     /// assert_eq!(Random::new(7).draw().seed, 7);
     /// ```
     pub fn new(seed: u64) -> Random {
-        Random { next: Draw { seed, stream: 0, number: 0 } }
+        Random { seed, stream: 0, number: Counter::new(0) }
     }
     /// The stream of this number under the same seed, from its beginning.
     ///
@@ -57,7 +60,7 @@ impl Random {
     /// assert_ne!(data.below(1 << 60), weights.below(1 << 60));
     /// ```
     pub fn stream(&self, stream: u32) -> Random {
-        Random { next: Draw { seed: self.next.seed, stream, number: 0 } }
+        Random { seed: self.seed, stream, number: Counter::new(0) }
     }
     /// Goes on at a draw: what [`position`](Random::position) said before the program ended.
     ///
@@ -69,7 +72,8 @@ impl Random {
     /// assert_eq!(random.uniform(), resumed.uniform());
     /// ```
     pub fn resume(position: Draw) -> Random {
-        Random { next: position }
+        let Draw { seed, stream, number } = position;
+        Random { seed, stream, number: Counter::new(number) }
     }
     /// The next draw, which stays the next.
     ///
@@ -79,7 +83,7 @@ impl Random {
     /// assert_eq!(random.position(), random.draw());
     /// ```
     pub fn position(&self) -> Draw {
-        self.next
+        Draw { seed: self.seed, stream: self.stream, number: self.number.get() }
     }
     /// Takes the next draw: what a random operation is given.
     ///
@@ -89,9 +93,22 @@ impl Random {
     /// assert_eq!((random.draw().number, random.draw().number), (0, 1));
     /// ```
     pub fn draw(&mut self) -> Draw {
-        let draw = self.next;
-        self.next.number = self.next.number.wrapping_add(1);
+        let draw = self.position();
+        if capture::is_recording() {
+            capture::draws(draw, self.number.shared());
+        }
+        self.number.advance();
         draw
+    }
+    /// The next draw, for a number that is wanted here and now.
+    fn look(&mut self) -> Draw {
+        if capture::is_recording() {
+            capture::refuse(Fault::value(
+                "a captured step draws a number that the program itself looks at: every replay would have the same",
+                "draw it before the step, or draw tensors: uniform_like, dropout, ...",
+            ));
+        }
+        self.draw()
     }
     /// A generator with a seed of its own, taken from this one.
     ///
@@ -101,7 +118,7 @@ impl Random {
     /// assert_ne!(random.split().uniform(), random.split().uniform());
     /// ```
     pub fn split(&mut self) -> Random {
-        Random::new(self.draw().word(0, 0))
+        Random::new(self.look().word(0, 0))
     }
     /// A number between 0 and 1, 1 excluded.
     ///
@@ -110,7 +127,7 @@ impl Random {
     /// assert!((0.0..1.0).contains(&Random::new(7).uniform()));
     /// ```
     pub fn uniform(&mut self) -> f64 {
-        (self.draw().word(0, 0) >> 11) as f64 * UNIT
+        (self.look().word(0, 0) >> 11) as f64 * UNIT
     }
     /// A whole number below `bound`, each as likely as any other; 0 where `bound` is 0.
     ///
@@ -120,7 +137,7 @@ impl Random {
     /// assert!((0..100).all(|_| random.below(6) < 6));
     /// ```
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.draw().below(0, bound)
+        self.look().below(0, bound)
     }
 }
 

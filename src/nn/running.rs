@@ -1,6 +1,6 @@
 //! What a forward pass may change: running statistics and the draws of random layers, behind the only lock in a model.
 
-use crate::device::{Draw, Random};
+use crate::device::{Draw, Random, capture};
 use crate::error::Result;
 use crate::tensor::{Tensor, is_training};
 use std::fmt;
@@ -72,7 +72,9 @@ impl Running<Tensor> {
     pub fn update(&self, next: impl FnOnce(&Tensor) -> Tensor) -> Result<()> {
         if self.is_training() {
             let mut value = self.lock();
-            *value = next(&value).checked()?.detach();
+            let new = next(&value).checked()?.detach();
+            capture::carry(value.value()?, new.value()?);
+            *value = new;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Averages of a model over its training: often better than its last step.
 
 use crate::device::elementwise::Elementwise;
-use crate::device::{Device, Value, on};
+use crate::device::{Device, Value, capture, on};
 use crate::error::{Error, Fault, Result};
 use crate::nn::{Module, Path, Running, Visit, VisitMut};
 use crate::tensor::{Parameter, State, Tensor};
@@ -65,6 +65,10 @@ impl<M: Module + Clone> Average<M> {
     /// Moves by a share of the way. All that can fail comes first.
     #[track_caller]
     fn follow(&mut self, model: &M, weight: f64) -> Result<()> {
+        if capture::is_recording() {
+            let help = "take the average after the step, outside of what is captured";
+            return Err(Error::new("average", Fault::value("an average follows a model in a captured step", help)));
+        }
         let mut new = Contents::default();
         model.visit(&Path::ROOT, &mut new);
         let mut values = Vec::with_capacity(new.parameters.len());

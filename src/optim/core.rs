@@ -1,9 +1,11 @@
 //! What all optimizers share: settings, groups, what is remembered of each parameter, and how a step is taken.
 
+use super::replay::{Dials, Member, Operands, Twin, family, refuse_setting};
+use super::setting::{resolved, set_momentum_of, set_rates_of};
 use super::{Group, Optimizer, Prepared, Remember, Rule, Setting, Settings, Target};
 use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
-use crate::device::{Value, on};
+use crate::device::{Value, capture, on};
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::layout::DType;
 use crate::nn::{Module, Path, VisitMut};
@@ -11,6 +13,7 @@ use crate::tensor::{Gradients, Parameter, State};
 use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::panic::Location;
+use std::sync::{Arc, Mutex};
 
 /// Settings, groups and memory of an optimizer: what a [`Rule`] holds and [`Optimizer`] works with.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +24,8 @@ pub struct Core {
     pub(super) slots: Slots,
     /// All groups were seen to match something.
     begun: bool,
+    /// What a captured step counts.
+    pub(super) twin: Option<Arc<Mutex<Twin>>>,
 }
 
 /// What is remembered of the parameters, by identity.
@@ -66,6 +71,13 @@ impl Slots {
         }
         place
     }
+    pub(super) fn get_mut(&mut self, id: u64) -> Option<&mut Slot> {
+        let place = self.find(id, usize::MAX)?;
+        self.list.get_mut(place)
+    }
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.list.iter()
+    }
     pub(super) fn forget(&mut self, forgotten: impl Fn(u64) -> bool) {
         self.list.retain(|slot| !forgotten(slot.id));
         self.places = self.list.iter().enumerate().map(|(place, slot)| (slot.id, place)).collect();
@@ -85,6 +97,15 @@ impl Slot {
         }
         for (at, (name, shape, start)) in remember.into_iter().flat_map(|remember| remember.states).enumerate() {
             if self.names.get(at) != Some(&name) {
+                if capture::is_recording() {
+                    capture::refuse(Fault::value(
+                        format!(
+                            "the state {name} of {} begins in a captured step: every replay would begin it anew",
+                            self.name
+                        ),
+                        "run the step once more before it is captured",
+                    ));
+                }
                 self.names.truncate(at);
                 self.states.truncate(at);
                 self.states.push(Value::full_on(parameter.device(), shape, dtype, start)?);
@@ -93,18 +114,24 @@ impl Slot {
         }
         for state in &mut self.states {
             if state.dtype() != dtype {
-                *state = on!(state.device(), cast(state, dtype))?;
+                put(state, on!(state.device(), cast(state, dtype))?);
             }
             if state.device() != parameter.device() {
-                *state = state.to(parameter.device())?;
+                put(state, state.to(parameter.device())?);
             }
             if !state.is_writable() {
-                *state = on!(state.device(), duplicate(state))?;
+                put(state, on!(state.device(), duplicate(state))?);
             }
         }
         self.stale = false;
         Ok(())
     }
+}
+
+/// Puts another value in the place of a state.
+fn put(state: &mut Value, new: Value) {
+    capture::carry(state, &new);
+    *state = new;
 }
 
 /// The element type of the states of a parameter.
@@ -119,11 +146,13 @@ impl Core {
     }
     /// Sets one of the optimizer's settings.
     pub fn set(&mut self, setting: Setting, number: f64) {
+        self.catch_up();
         self.settings.set(setting, number);
         self.refresh();
     }
     /// One more group of parameters with settings of their own.
     pub fn add_group(&mut self, group: Group) {
+        self.catch_up();
         self.groups.push(group);
         for slot in &mut self.slots.list {
             slot.group = group_of(&self.groups, &slot.name);
@@ -144,29 +173,6 @@ impl Core {
             slot.stale = true;
         }
     }
-    /// The settings of each group, those of no group first; checked.
-    pub(super) fn resolved<R: Rule>(&self, rule: &R) -> Result<SmallVec<[Settings; 2]>, Fault> {
-        let mut all = SmallVec::new();
-        for own in std::iter::once(None).chain(self.groups.iter().map(Some)) {
-            let settings = match own {
-                None => self.settings,
-                Some(group) => {
-                    if let Some((setting, _)) = group.own().iter().find(|(s, _)| self.settings.get(*s).is_none()) {
-                        let names: Vec<&str> = self.settings.iter().map(|(setting, _)| setting.name()).collect();
-                        let what = format!("group {:?} sets {}, which there is not", group.pattern(), setting.name());
-                        return Err(Fault::value(what, format!("the settings are {}", names.join(", "))));
-                    }
-                    self.settings.with(group.own())
-                }
-            };
-            settings.check().and_then(|()| rule.check(&settings)).map_err(|fault| match own {
-                Some(group) => fault.saying(format!("group {:?}: {}", group.pattern(), fault.what())),
-                None => fault,
-            })?;
-            all.push(settings);
-        }
-        Ok(all)
-    }
 
     fn step<R: Rule>(
         &mut self,
@@ -176,7 +182,8 @@ impl Core {
         at: &'static Location<'static>,
     ) -> Result<()> {
         let fail = |fault| Error::with(R::NAME, fault, Vec::new(), at);
-        let settings = self.resolved(rule).map_err(fail)?;
+        self.catch_up();
+        let settings = resolved(rule, &self.settings, &self.groups).map_err(fail)?;
         let mut walk =
             Walk { core: self, gradients, found: SmallVec::new(), missing: Vec::new(), matched: 0, wrong: None };
         model.visit_mut(&Path::ROOT, &mut walk);
@@ -223,24 +230,40 @@ impl Core {
         }
         self.begun = true;
         let Some(device) = ready.first().map(|ready| ready.gradient.value().device()) else { return Ok(()) };
+        let (number, mut members) = (capture::next_rule(), Vec::new());
         let mut outcome = Ok(());
-        let step = || outcome = ready.into_iter().try_for_each(|ready| self.take(rule, &settings, ready, at));
+        let step = || {
+            outcome = ready.into_iter().try_for_each(|ready| {
+                members.extend(self.take(rule, &settings, number, ready, at)?);
+                Ok(())
+            });
+        };
         on!(device, updates(step)).map_err(fail)?;
-        outcome
+        outcome?;
+        if capture::is_recording() {
+            let speakers = capture::speakers(number);
+            for member in &mut members {
+                member.operands.take_if(|_| !speakers.contains(&member.place));
+            }
+            self.repeat(rule.clone(), number, members);
+        }
+        Ok(())
     }
 
-    /// The step of one parameter.
+    /// The step of one parameter; where it is recorded, what a replay needs of it.
     fn take<R: Rule>(
         &mut self,
         rule: &R,
         settings: &[Settings],
+        number: usize,
         Ready { parameter, place, gradient, prepared }: Ready<'_, '_>,
         at: &'static Location<'static>,
-    ) -> Result<()> {
+    ) -> Result<Option<Member>> {
         let slot = &mut self.slots.list[place];
         for (state, new) in slot.states.iter_mut().zip(prepared.states) {
-            *state = new;
+            put(state, new);
         }
+        let family = if capture::is_plain() { 0 } else { family(slot.group, slot.steps, slot.number) };
         slot.steps += 1;
         let mut target = Target {
             parameter: parameter.owned()?,
@@ -250,7 +273,15 @@ impl Core {
             number: &mut slot.number,
             scratch: prepared.scratch,
         };
-        rule.update(&settings[slot.group], &mut target).map_err(|fault| Error::with(R::NAME, fault, Vec::new(), at))
+        let mut update = || rule.update(&settings[slot.group], &mut target);
+        let done = if capture::is_plain() { update() } else { capture::dialled(number, place, family, update) };
+        done.map_err(|fault| Error::with(R::NAME, fault, Vec::new(), at))?;
+        Ok(capture::is_recording().then(|| {
+            let Target { parameter, states, scratch, .. } = target;
+            let operands =
+                Some(Operands { parameter: parameter.clone(), states: states.iter().cloned().collect(), scratch });
+            Member { parameter: slot.id, place, group: slot.group, operands }
+        }))
     }
 }
 
@@ -362,36 +393,33 @@ impl<R: Rule> Optimizer for R {
         done
     }
     fn rates(&self) -> Vec<f64> {
-        let core = self.core();
+        let core = self.core().caught_up();
         let own = core.groups.iter().filter_map(|group| group.get(Setting::Rate));
         std::iter::once(core.settings.number(Setting::Rate)).chain(own).collect()
     }
     fn set_rates(&mut self, rates: &[f64]) {
         let core = self.core_mut();
-        let mut rates = rates.iter();
-        if let Some(&rate) = rates.next() {
-            core.settings.set(Setting::Rate, rate);
+        core.catch_up();
+        if !capture::is_allowed() {
+            refuse_setting();
         }
-        let own = core.groups.iter_mut().filter(|group| group.get(Setting::Rate).is_some());
-        for (group, &rate) in own.zip(rates) {
-            group.own_mut().set(Setting::Rate, rate);
-        }
+        set_rates_of(&mut core.settings, &mut core.groups, rates);
     }
     fn momentum(&self) -> Option<f64> {
-        let settings = &self.core().settings;
+        let settings = self.core().caught_up().settings;
         settings.get(Setting::Momentum).or(settings.get(Setting::Beta1))
     }
     fn set_momentum(&mut self, momentum: f64) {
         let core = self.core_mut();
-        let setting = match core.settings.get(Setting::Momentum) {
-            Some(_) => Setting::Momentum,
-            None if core.settings.get(Setting::Beta1).is_some() => Setting::Beta1,
-            None => return,
-        };
-        core.set(setting, momentum);
-        for group in core.groups.iter_mut().filter(|group| group.get(setting).is_some()) {
-            group.own_mut().set(setting, momentum);
+        core.catch_up();
+        if !capture::is_allowed() {
+            refuse_setting();
         }
+        set_momentum_of(&mut core.settings, &mut core.groups, momentum);
+        core.refresh();
+    }
+    fn dials(&mut self) -> Option<Dials> {
+        Some(self.core_mut().dials())
     }
     #[track_caller]
     fn state(&self, model: &dyn Module) -> Result<State> {

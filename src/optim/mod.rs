@@ -33,6 +33,7 @@ mod lion;
 mod muon;
 mod nadam;
 mod radam;
+mod replay;
 mod rmsprop;
 mod rule;
 mod saved;
@@ -54,6 +55,7 @@ pub use lion::Lion;
 pub use muon::Muon;
 pub use nadam::NAdam;
 pub use radam::RAdam;
+pub use replay::Dials;
 pub use rmsprop::RmsProp;
 pub use rule::{Prepared, Remember, Rule, Target};
 pub use setting::{Group, Setting, Settings};
@@ -98,6 +100,12 @@ pub trait Optimizer: Send + Sync {
     fn momentum(&self) -> Option<f64>;
     /// Sets the momentum, or the first beta, of all groups.
     fn set_momentum(&mut self, momentum: f64);
+
+    /// What a captured step sets of it at each replay; none where its steps cannot be captured.
+    #[doc(hidden)]
+    fn dials(&mut self) -> Option<Dials> {
+        None
+    }
 
     /// All it takes to go on exactly here: settings, and what is remembered of the model's parameters, by name.
     #[track_caller]

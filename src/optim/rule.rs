@@ -52,7 +52,7 @@ use smallvec::SmallVec;
 /// assert!((model.weight.to_vec::<f64>()?[0] - (before[0] - 0.5)).abs() < 1e-6);
 /// # Ok::<(), chainrule::Error>(())
 /// ```
-pub trait Rule: Send + Sync {
+pub trait Rule: Clone + Send + Sync + 'static {
     /// Its name, as in files and errors.
     const NAME: &'static str;
     /// What all optimizers have.

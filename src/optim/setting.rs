@@ -2,6 +2,8 @@
 
 use crate::error::Fault;
 use crate::nn::matches;
+use crate::optim::Rule;
+use smallvec::SmallVec;
 use std::ops::{Bound, RangeBounds};
 
 macro_rules! settings {
@@ -200,5 +202,58 @@ impl Group {
     }
     pub(super) fn takes(&self, name: &str) -> bool {
         matches(&self.pattern, name)
+    }
+}
+
+/// The settings of each group, those of no group first; checked.
+pub(super) fn resolved<R: Rule>(
+    rule: &R,
+    common: &Settings,
+    groups: &[Group],
+) -> Result<SmallVec<[Settings; 2]>, Fault> {
+    let mut all = SmallVec::new();
+    for own in std::iter::once(None).chain(groups.iter().map(Some)) {
+        let settings = match own {
+            None => *common,
+            Some(group) => {
+                if let Some((setting, _)) = group.own().iter().find(|(s, _)| common.get(*s).is_none()) {
+                    let names: Vec<&str> = common.iter().map(|(setting, _)| setting.name()).collect();
+                    let what = format!("group {:?} sets {}, which there is not", group.pattern(), setting.name());
+                    return Err(Fault::value(what, format!("the settings are {}", names.join(", "))));
+                }
+                common.with(group.own())
+            }
+        };
+        settings.check().and_then(|()| rule.check(&settings)).map_err(|fault| match own {
+            Some(group) => fault.saying(format!("group {:?}: {}", group.pattern(), fault.what())),
+            None => fault,
+        })?;
+        all.push(settings);
+    }
+    Ok(all)
+}
+
+/// Sets the rate, and those of the groups that have one of their own.
+pub(super) fn set_rates_of(settings: &mut Settings, groups: &mut [Group], rates: &[f64]) {
+    let mut rates = rates.iter();
+    if let Some(&rate) = rates.next() {
+        settings.set(Setting::Rate, rate);
+    }
+    let own = groups.iter_mut().filter(|group| group.get(Setting::Rate).is_some());
+    for (group, &rate) in own.zip(rates) {
+        group.own_mut().set(Setting::Rate, rate);
+    }
+}
+
+/// Sets the momentum, or the first beta, everywhere.
+pub(super) fn set_momentum_of(settings: &mut Settings, groups: &mut [Group], momentum: f64) {
+    let setting = match settings.get(Setting::Momentum) {
+        Some(_) => Setting::Momentum,
+        None if settings.get(Setting::Beta1).is_some() => Setting::Beta1,
+        None => return,
+    };
+    settings.set(setting, momentum);
+    for group in groups.iter_mut().filter(|group| group.get(setting).is_some()) {
+        group.own_mut().set(setting, momentum);
     }
 }

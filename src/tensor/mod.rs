@@ -6,6 +6,7 @@
 
 mod apply;
 mod backward;
+mod captured;
 mod checkpoint;
 mod create;
 mod display;
@@ -28,6 +29,7 @@ mod visits;
 pub use apply::{apply, apply_all, apply_many, apply_slice};
 pub(crate) use apply::{refused, refused_as};
 pub use backward::{KeepGraph, backward_all};
+pub use captured::{Captured, Input, Results};
 pub use checkpoint::checkpoint;
 pub use create::Array;
 pub use forward_mode::jvp;

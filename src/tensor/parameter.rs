@@ -3,7 +3,7 @@
 use super::Tensor;
 use super::graph::{History, Leaf, Node};
 use crate::device::copy::Arrange;
-use crate::device::{Value, on};
+use crate::device::{Value, capture, on};
 use crate::error::{Error, Fault, Result};
 use crate::layout::Element;
 use std::ops::Deref;
@@ -130,12 +130,16 @@ impl Parameter {
             let help = "give numbers of the same shape and element type; make a new parameter for others";
             return Err(self.tensor.refuse("set", Fault::shape(what, help), at));
         }
+        capture::carry(old, new);
         self.tensor.value = Ok(new.clone());
         Ok(())
     }
     /// Takes other numbers, of another element type or on another device perhaps; the identity stays.
     pub(crate) fn replace(&mut self, numbers: &Tensor) {
         let Ok(value) = numbers.value() else { return };
+        if let Ok(old) = self.tensor.value() {
+            capture::carry(old, value);
+        }
         let leaf = match &self.leaf {
             Some(old) if old.results().first().is_some_and(|result| result.1 == value.dtype()) => old.clone(),
             Some(old) => old.leaf_again(value),
@@ -192,7 +196,9 @@ impl Parameter {
 fn own(value: &mut Value) -> std::result::Result<(), Fault> {
     if !value.is_writable() {
         SHARED_UPDATES.fetch_add(1, Ordering::Relaxed);
-        *value = on!(value.device(), duplicate(value))?;
+        let own = on!(value.device(), duplicate(value))?;
+        capture::carry(value, &own);
+        *value = own;
     }
     Ok(())
 }

@@ -76,7 +76,10 @@ impl<'a> Problem<'a> {
             let steps = operand.map(matrices).transpose()?.map_or([0, 0], |(_, steps)| steps);
             words.extend(steps.map(|step| step as u64));
         }
-        let (rate, draw) = how.dropout.map_or((0.0, [0; 3]), |(rate, draw)| (rate, super::random::words(draw)));
+        let (rate, draw) = match how.dropout {
+            Some((rate, draw)) => (rate, super::random::words(draw)?),
+            None => (0.0, [0; 3]),
+        };
         // Where all are dropped nothing is left to be multiplied.
         let kept = if rate < 1.0 { 1.0 / (1.0 - rate) } else { 0.0 };
         words.extend([how.scale.to_bits(), kept.to_bits(), threshold(rate)]);

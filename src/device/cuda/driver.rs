@@ -5,6 +5,7 @@
 
 use crate::error::{ErrorKind, Fault};
 use cudarc::driver::sys;
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr::{null_mut, without_provenance_mut};
 use std::sync::OnceLock;
@@ -35,6 +36,10 @@ const FUNCTIONS: &[&str] = &[
     "cuFuncSetAttribute",
     "cuGetErrorName",
     "cuGetErrorString",
+    "cuGraphDestroy",
+    "cuGraphExecDestroy",
+    "cuGraphInstantiateWithFlags",
+    "cuGraphLaunch",
     "cuInit",
     "cuLaunchKernel",
     "cuMemAllocAsync",
@@ -48,7 +53,10 @@ const FUNCTIONS: &[&str] = &[
     "cuMemsetD8Async",
     "cuModuleGetFunction",
     "cuModuleLoadDataEx",
+    "cuStreamBeginCapture_v2",
     "cuStreamCreate",
+    "cuStreamDestroy_v2",
+    "cuStreamEndCapture",
     "cuStreamSynchronize",
     "cuTensorMapEncodeTiled",
 ];
@@ -185,6 +193,11 @@ pub(super) struct Gpu {
     pool: sys::CUmemoryPool,
 }
 
+thread_local! {
+    /// The stream that this thread records, of which GPU: nothing is done on it, and other threads do not notice.
+    static RECORDED: Cell<Option<(sys::CUdevice, sys::CUstream)>> = const { Cell::new(None) };
+}
+
 // SAFETY: handles of the driver, which any thread may use once the context is its current one; each call sees to that.
 unsafe impl Send for Gpu {}
 // SAFETY: as above; the driver has its own locks.
@@ -207,6 +220,12 @@ pub(super) struct Module(sys::CUmodule);
 unsafe impl Send for Module {}
 // SAFETY: as above.
 unsafe impl Sync for Module {}
+
+/// What was recorded, ready to be launched as one.
+pub(super) struct Graph(sys::CUgraphExec);
+
+// SAFETY: a handle that the driver lets any thread use, one at a time.
+unsafe impl Send for Graph {}
 
 /// A moment in the stream that can be waited for.
 pub(super) struct Moment(sys::CUevent);
@@ -323,6 +342,60 @@ impl Gpu {
         }
     }
 
+    /// Where launches and copies go: to the stream that this thread records, else to the one where all is done.
+    fn way(&self) -> sys::CUstream {
+        match RECORDED.get() {
+            Some((device, stream)) if device == self.device => stream,
+            _ => self.stream,
+        }
+    }
+    /// From now on the launches and copies of this thread are recorded and not done.
+    pub(super) fn begin_recording(&self) -> Result<(), Fault> {
+        self.enter()?;
+        let mut stream = null_mut();
+        // Relaxed: what other threads do meanwhile is no part of it, and loading a kernel is allowed.
+        // SAFETY: the first writes a handle, which the second takes.
+        unsafe {
+            call!(cuStreamCreate(&mut stream, sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32))?;
+            call!(cuStreamBeginCapture_v2(stream, sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED))?;
+        }
+        RECORDED.set(Some((self.device, stream)));
+        Ok(())
+    }
+    /// What was recorded since, as one.
+    pub(super) fn end_recording(&self) -> Result<Graph, Fault> {
+        let Some((_, stream)) = RECORDED.take() else { return Err(Fault::defect("nothing is being recorded")) };
+        self.enter()?;
+        let (mut graph, mut executable) = (null_mut(), null_mut());
+        // SAFETY: the stream was made for this recording and is not used after it; handles are written by one call and taken by
+        // the next, and the graph is not needed once it is instantiated.
+        unsafe {
+            let ended = call!(cuStreamEndCapture(stream, &mut graph));
+            call!(cuStreamDestroy_v2(stream))?;
+            ended?;
+            let made = call!(cuGraphInstantiateWithFlags(&mut executable, graph, 0));
+            call!(cuGraphDestroy(graph))?;
+            made?;
+        }
+        Ok(Graph(executable))
+    }
+    /// Does what was recorded when the stream comes to it.
+    ///
+    /// # Safety
+    /// All memory that it uses is still there and used by nobody else.
+    pub(super) unsafe fn replay(&self, graph: &Graph) -> Result<(), Fault> {
+        self.enter()?;
+        // SAFETY: as the caller vouches; the handle lives as long as the graph.
+        unsafe { call!(cuGraphLaunch(graph.0, self.stream)) }
+    }
+    /// Forgets what was recorded.
+    pub(super) fn forget(&self, graph: Graph) -> Result<(), Fault> {
+        // It may be running still.
+        self.wait()?;
+        // SAFETY: nobody has the handle any more.
+        unsafe { call!(cuGraphExecDestroy(graph.0)) }
+    }
+
     /// Memory that what follows in the stream may use; nothing where there is none left.
     pub(super) fn allocate(&self, bytes: usize) -> Result<Option<Address>, Fault> {
         self.enter()?;
@@ -365,7 +438,7 @@ impl Gpu {
     pub(super) unsafe fn copy_in(&self, to: Address, from: *const u8, bytes: usize) -> Result<(), Fault> {
         self.enter()?;
         // SAFETY: as the caller vouches.
-        unsafe { call!(cuMemcpyHtoDAsync_v2(to, from.cast(), bytes, self.stream)) }
+        unsafe { call!(cuMemcpyHtoDAsync_v2(to, from.cast(), bytes, self.way())) }
     }
     /// Copies to the host's memory when the stream comes to it.
     ///
@@ -374,7 +447,7 @@ impl Gpu {
     pub(super) unsafe fn copy_out(&self, to: *mut u8, from: Address, bytes: usize) -> Result<(), Fault> {
         self.enter()?;
         // SAFETY: as the caller vouches.
-        unsafe { call!(cuMemcpyDtoHAsync_v2(to.cast(), from, bytes, self.stream)) }
+        unsafe { call!(cuMemcpyDtoHAsync_v2(to.cast(), from, bytes, self.way())) }
     }
     /// Copies within the GPU's memory.
     ///
@@ -383,7 +456,7 @@ impl Gpu {
     pub(super) unsafe fn copy_within(&self, to: Address, from: Address, bytes: usize) -> Result<(), Fault> {
         self.enter()?;
         // SAFETY: as the caller vouches.
-        unsafe { call!(cuMemcpyDtoDAsync_v2(to, from, bytes, self.stream)) }
+        unsafe { call!(cuMemcpyDtoDAsync_v2(to, from, bytes, self.way())) }
     }
     /// Writes one byte everywhere.
     ///
@@ -392,7 +465,7 @@ impl Gpu {
     pub(super) unsafe fn set_bytes(&self, at: Address, byte: u8, bytes: usize) -> Result<(), Fault> {
         self.enter()?;
         // SAFETY: as the caller vouches.
-        unsafe { call!(cuMemsetD8Async(at, byte, bytes, self.stream)) }
+        unsafe { call!(cuMemsetD8Async(at, byte, bytes, self.way())) }
     }
     /// Waits until everything called so far is done.
     pub(super) fn wait(&self) -> Result<(), Fault> {
@@ -502,7 +575,7 @@ impl Gpu {
         let Grid { blocks: [x, y, z], threads: [i, j, k], shared } = grid;
         let arguments = arguments.as_mut_ptr();
         // SAFETY: as the caller vouches; the arguments are copied before it returns.
-        unsafe { call!(cuLaunchKernel(function.0, x, y, z, i, j, k, shared, self.stream, arguments, null_mut())) }
+        unsafe { call!(cuLaunchKernel(function.0, x, y, z, i, j, k, shared, self.way(), arguments, null_mut())) }
     }
 }
 

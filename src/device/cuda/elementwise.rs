@@ -5,9 +5,9 @@ use super::Cuda;
 use super::launch::Launch;
 use super::module::Kernel;
 use super::update;
-use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::{Axes, Elementwise, MOST, check_fit, meeting};
+use crate::device::{Value, capture};
 use crate::error::Fault;
 use crate::formula::ptx::{self, BLOCK, EACH, Paths, Signature};
 use crate::formula::{Formula, Program, Register, Update};
@@ -98,7 +98,9 @@ impl Elementwise for Cuda {
         if !parameter.dtype().is_float() {
             return Err(Fault::defect(format!("{} numbers cannot be learnt", parameter.dtype())));
         }
-        update::own(parameter, &mut states)?;
+        if !capture::is_repeating() {
+            update::own(parameter, &mut states)?;
+        }
         let gradient = if gradient.is_contiguous() { gradient.clone() } else { self.contiguous(gradient)? };
         let mut operands = SmallVec::<[&Value; 6]>::from_slice(&[parameter, &gradient]);
         operands.extend(states.iter().map(|state| &**state));

@@ -5,7 +5,7 @@ use super::driver::{Boxes, Grid};
 use super::module::{Kernel, Parameter};
 use super::transfer::address;
 use super::update;
-use crate::device::Value;
+use crate::device::{Value, capture};
 use crate::error::Fault;
 use crate::layout::{Layout, MAX_RANK};
 use smallvec::SmallVec;
@@ -98,6 +98,10 @@ impl Launch {
             None => self.nothing(),
         }
     }
+    /// An address that is known already.
+    pub(super) fn address(self, address: u64) -> Launch {
+        self.push(&[address], Parameter::Whole(8))
+    }
     /// A `long long`.
     pub(super) fn long(self, number: i64) -> Launch {
         self.push(&[number as u64], Parameter::Whole(8))
@@ -159,6 +163,10 @@ impl Launch {
         }
         if blocks.contains(&0) {
             return Ok(());
+        }
+        if capture::is_repeating() {
+            let what = format!("the kernel {} is wanted while a replay finds its numbers", self.kernel.name);
+            return Err(Fault::defect(what));
         }
         update::launch_waiting()?;
         let given = self.starts.iter().map(|&(_, what)| what);

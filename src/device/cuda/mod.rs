@@ -1,7 +1,8 @@
 //! NVIDIA's GPUs: the kernels of `kernels/*.cu` and those that formulas write, run through the driver.
 //!
 //! Reading order: `driver` (what is asked of NVIDIA's library), `memory` (blocks), `transfer` (to and fro), `module` (kernels
-//! by name), `launch` (a call of one), then a file for each noun. `lacking` is what is said where there is no kernel.
+//! by name), `launch` (a call of one), `graph` (many as one),
+//! then a file for each noun. `lacking` is what is said where there is no kernel.
 //!
 //! Everything on one GPU is done on one stream, in the order in which it is called. So a block that nobody holds any more can
 //! be handed out at once, and nothing waits for the GPU but a read.
@@ -17,6 +18,7 @@ mod driver;
 mod elementwise;
 mod factor;
 mod faults;
+mod graph;
 mod index;
 mod lacking;
 mod launch;
@@ -40,6 +42,7 @@ use super::{Device, Value};
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 use driver::Gpu;
+pub(crate) use graph::Graph;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::AtomicU64;

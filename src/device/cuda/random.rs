@@ -3,21 +3,24 @@
 use super::Cuda;
 use super::launch::{Launch, THREADS};
 use super::module::Source;
-use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::random::{
     Draw, Generate, STRETCH, Thinning, check_chance, check_choices, check_integers, check_normal, check_uniform,
     no_float, no_weight, threshold, too_few,
 };
 use crate::device::sort::Sort;
+use crate::device::{Value, capture};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
 const RANDOM: Source = Source { name: "random", text: include_str!("../../../kernels/ptx/random.ptx") };
 
-/// `struct Draw` of the kernels.
-pub(super) fn words(draw: Draw) -> [u64; 3] {
-    [draw.seed, draw.number, draw.stream as u64]
+/// `struct Draw` of the kernels: in a captured step, with the address of the number where that changes from replay to replay.
+pub(super) fn words(draw: Draw) -> Result<[u64; 3], Fault> {
+    Ok(match capture::address_of_draw(draw)? {
+        Some(address) => [draw.seed, address, draw.stream as u64 | 1 << 32],
+        None => [draw.seed, draw.number, draw.stream as u64],
+    })
 }
 
 impl Cuda {
@@ -28,7 +31,7 @@ impl Cuda {
         }
         let out = self.blank(shape, dtype)?;
         let call = self.call(self.kernel(&RANDOM, &format!("{name}_{dtype}"))?).write(&out);
-        let call = call.long(out.count() as i64).block(&words(draw));
+        let call = call.long(out.count() as i64).block(&words(draw)?);
         call.double(more[0]).double(more[1]).over(out.count())?;
         Ok(out)
     }
@@ -66,14 +69,14 @@ impl Generate for Cuda {
         check_integers(low, high)?;
         let out = self.blank(shape, DType::I64)?;
         let call = self.call(self.kernel(&RANDOM, "integers_i64")?).write(&out).long(out.count() as i64);
-        call.block(&words(draw)).long(low).long(high.wrapping_sub(low)).over(out.count())?;
+        call.block(&words(draw)?).long(low).long(high.wrapping_sub(low)).over(out.count())?;
         Ok(out)
     }
     fn bernoulli(&self, shape: Shape, dtype: DType, chance: f64, draw: Draw) -> Result<Value, Fault> {
         check_chance(chance)?;
         let out = self.blank(shape, DType::U8)?;
         let call = self.call(self.kernel(&RANDOM, "bernoulli_u8")?).write(&out).long(out.count() as i64);
-        call.block(&words(draw)).long(threshold(chance) as i64).over(out.count())?;
+        call.block(&words(draw)?).long(threshold(chance) as i64).over(out.count())?;
         self.cast(&out, dtype)
     }
     fn bernoulli_of(&self, chances: &Value, draw: Draw) -> Result<Value, Fault> {
@@ -88,7 +91,7 @@ impl Generate for Cuda {
         let (word, check) = self.next_check(&chances, explain)?;
         let out = self.blank(*chances.shape(), DType::U8)?;
         let call = self.call(self.kernel(&RANDOM, "bernoulli_of_f64")?).read(&chances).write(&out);
-        let call = call.long(out.count() as i64).block(&words(draw)).write(&word).long(check as i64);
+        let call = call.long(out.count() as i64).block(&words(draw)?).write(&word).long(check as i64);
         call.over(out.count())?;
         self.cast(&out, dtype)
     }
@@ -100,7 +103,7 @@ impl Generate for Cuda {
         }
         let (x, out) = (self.contiguous(x)?, self.blank(*x.shape(), x.dtype())?);
         let call = self.call(self.kernel(&RANDOM, &format!("thin_{}", x.dtype()))?).read(&x).write(&out);
-        let call = call.long(x.count() as i64).block(&words(draw)).long(threshold(rate) as i64).long(group as i64);
+        let call = call.long(x.count() as i64).block(&words(draw)?).long(threshold(rate) as i64).long(group as i64);
         call.double(scale).double(shift).double(dropped).over(x.count())?;
         Ok(out)
     }

@@ -7,7 +7,7 @@
 use super::driver::{Address, Gpu, Moment};
 use super::{Cuda, lock, update};
 use crate::device::copy::Arrange;
-use crate::device::{Value, on};
+use crate::device::{Device, Value, capture, on};
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 use std::borrow::Cow;
@@ -115,8 +115,11 @@ fn moved(layout: &Layout, first: usize) -> Layout {
     }
 }
 
-/// Where a value's first element is.
+/// Where a value's first element is, for a launch or a copy.
 pub(super) fn address(value: &Value) -> Address {
+    if let Device::Cuda(cuda) = value.device() {
+        cuda.names(value.buffer().address());
+    }
     let first = if value.count() == 0 { 0 } else { value.layout().offset() * value.dtype().size() };
     value.buffer().address() + first as Address
 }
@@ -136,6 +139,12 @@ impl Cuda {
     }
     /// A value of the CPU, copied to this GPU.
     pub(in crate::device) fn take_in(self, value: &Value) -> Result<Value, Fault> {
+        if capture::is_recording() {
+            return Err(Fault::device(
+                "a captured step copies numbers from the CPU: every replay would bring the same",
+                "put batches into an Input, which each replay reads anew; make what stays the same before the step",
+            ));
+        }
         let (value, first, span) = compact(value)?;
         let size = value.dtype().size();
         let buffer = self.allocate(span * size)?;
@@ -144,6 +153,22 @@ impl Cuda {
         // SAFETY: the block is new and has room for them.
         self.staging(|staging| unsafe { staging.take_in(&self.0.gpu, buffer.address(), bytes) })?;
         Value::within(buffer, moved(value.layout(), first), value.dtype())
+    }
+    /// Bytes of the CPU, copied over those from an address on, which belong to the caller.
+    pub(super) fn write_bytes(self, to: Address, bytes: &[u8]) -> Result<(), Fault> {
+        // SAFETY: as many bytes stand there, and the caller has them for itself.
+        self.staging(|staging| unsafe { staging.take_in(&self.0.gpu, to, bytes) })
+    }
+    /// The elements of a dense value of the CPU, copied over a value here that has as many.
+    pub(super) fn overwrite(self, to: &Value, from: &Value) -> Result<(), Fault> {
+        update::launch_waiting()?;
+        let size = from.dtype().size();
+        if (to.count(), to.dtype()) != (from.count(), from.dtype()) || !to.is_contiguous() || !from.is_contiguous() {
+            return Err(Fault::defect(format!("{from:?} does not fill {to:?}")));
+        }
+        let first = if from.count() == 0 { 0 } else { from.layout().offset() * size };
+        let bytes = from.buffer().elements::<u8>().get(first..first + from.count() * size);
+        self.write_bytes(address(to), bytes.ok_or_else(|| Fault::defect("a value reaches beyond its buffer"))?)
     }
     /// The elements of a dense value, copied over those of another, which has as many.
     pub(super) fn copy(self, to: &Value, from: &Value) -> Result<(), Fault> {
@@ -167,6 +192,12 @@ impl Cuda {
     }
     /// The same without a question whether it is right.
     pub(super) fn fetch(self, value: &Value) -> Result<Value, Fault> {
+        if capture::is_recording() {
+            return Err(Fault::device(
+                "a captured step reads numbers of the GPU, which are not there before it is replayed",
+                "return the tensor from the step and read it from what a replay gives; what decides by a number stays outside",
+            ));
+        }
         update::launch_waiting()?;
         self.0.reads.fetch_add(1, Ordering::Relaxed);
         let (value, first, span) = compact(value)?;

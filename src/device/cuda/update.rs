@@ -8,9 +8,9 @@ use super::Cuda;
 use super::elementwise::{Scalars, computing, scalars, with_scalars};
 use super::module::Kernel;
 use super::transfer::address;
-use crate::device::Value;
+use crate::device::{Value, capture};
 use crate::error::Fault;
-use crate::formula::ptx::{BLOCK, EACH, Paths, Signature};
+use crate::formula::ptx::{self, BLOCK, EACH, Paths, Signature};
 use crate::formula::{Program, Register};
 use crate::layout::DType;
 use smallvec::SmallVec;
@@ -35,12 +35,20 @@ struct Waiting {
 struct Steps {
     kernel: &'static Kernel,
     dtype: DType,
-    scalars: Scalars,
+    numbers: Numbers,
     table: SmallVec<[u64; 8]>,
     tensors: usize,
     /// Elements of the largest.
     most: usize,
     held: Vec<Value>,
+}
+
+/// The scalars of a launch.
+#[derive(Clone, PartialEq)]
+enum Numbers {
+    Given(Scalars),
+    /// In a captured step they stand on the GPU, from this address on: each replay has others.
+    At(u64),
 }
 
 impl Steps {
@@ -49,7 +57,11 @@ impl Steps {
         // what the kernel declares, whole lines of it
         let line = self.table.len() / self.tensors;
         self.table.resize(TABLE / line * line, 0);
-        let launch = with_scalars(cuda.call(self.kernel).block(&self.table), &self.scalars, self.dtype);
+        let launch = cuda.call(self.kernel).block(&self.table);
+        let launch = match &self.numbers {
+            Numbers::Given(scalars) => with_scalars(launch, scalars, self.dtype),
+            Numbers::At(address) => launch.address(*address),
+        };
         launch.grid([blocks, self.tensors, 1], BLOCK as usize, 0)
     }
 }
@@ -104,11 +116,29 @@ impl Cuda {
         let count = operands[0].count();
         let inputs: Vec<DType> = operands.iter().map(|operand| operand.dtype()).collect();
         let dtype = computing(inputs[0], false);
-        let written = inputs.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, dtype)| *dtype).collect();
+        let written: Vec<DType> =
+            inputs.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, dtype)| *dtype).collect();
         let tensors = TABLE / (operands.len() + 1);
-        let paths = Paths::InPlace { tensors };
-        let signature = Signature { inputs, compute: dtype, results: written, through: None, paths };
-        let kernel = self.formula_kernel("a step", program, results, &signature)?;
+        let signature = |remote| {
+            let (inputs, results, paths) = (&inputs, &written, Paths::InPlace { tensors, remote });
+            Signature { inputs: inputs.clone(), compute: dtype, results: Vec::clone(results), through: None, paths }
+        };
+        let bits = |number: f64| if dtype == DType::F64 { number.to_bits() } else { (number as f32).to_bits() as u64 };
+        let scalars = scalars(program, parameters);
+        let kernel = |remote| self.formula_kernel("a step", program, results, &signature(remote));
+        let numbers = if capture::is_plain() {
+            Numbers::Given(scalars)
+        } else {
+            let key = ptx::Kernel::key(program, results, &signature(true));
+            if capture::is_repeating() {
+                return capture::repeat_scalars(key, &scalars, bits);
+            }
+            if capture::is_rehearsed() {
+                kernel(true)?;
+            }
+            capture::address_of_scalars(key, &scalars, bits)?.map_or(Numbers::Given(scalars), Numbers::At)
+        };
+        let kernel = kernel(matches!(numbers, Numbers::At(_)))?;
         let mut line = SmallVec::<[u64; 8]>::new();
         for operand in operands {
             self.holds(operand)?;
@@ -117,10 +147,9 @@ impl Cuda {
         }
         line.push(count as u64);
         let held = operands.iter().map(|operand| (*operand).clone());
-        let scalars = scalars(program, parameters);
         let waits = WAITING.with_borrow_mut(|waiting| {
             let waiting = waiting.as_mut().filter(|waiting| waiting.cuda == self && count <= SMALL)?;
-            let same = |steps: &Steps| std::ptr::eq(steps.kernel, kernel) && steps.scalars == scalars;
+            let same = |steps: &Steps| std::ptr::eq(steps.kernel, kernel) && steps.numbers == numbers;
             match waiting.steps.iter_mut().find(|steps| steps.tensors < tensors && same(steps)) {
                 Some(steps) => {
                     steps.table.extend_from_slice(&line);
@@ -131,7 +160,7 @@ impl Cuda {
                 None => waiting.steps.push(Steps {
                     kernel,
                     dtype,
-                    scalars: scalars.clone(),
+                    numbers: numbers.clone(),
                     table: line.clone(),
                     tensors: 1,
                     most: count,
@@ -143,7 +172,7 @@ impl Cuda {
         match waits {
             Some(()) => Ok(()),
             None => {
-                Steps { kernel, dtype, scalars, table: line, tensors: 1, most: count, held: Vec::new() }.launch(self)
+                Steps { kernel, dtype, numbers, table: line, tensors: 1, most: count, held: Vec::new() }.launch(self)
             }
         }
     }

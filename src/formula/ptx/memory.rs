@@ -12,7 +12,7 @@ pub(super) fn kernel<K: Kind>(name: &str, reading: &Reading<'_>, signature: &Sig
     let lines = written(|| match signature.paths {
         Paths::Dense => dense::<K>(reading, signature, &mut arguments),
         Paths::Strided { axes, long } => strided::<K>(reading, signature, &mut arguments, axes, long),
-        Paths::InPlace { tensors } => in_place::<K>(reading, signature, &mut arguments, tensors),
+        Paths::InPlace { tensors, remote } => in_place::<K>(reading, signature, &mut arguments, tensors, remote),
     })?;
     let mut text = format!("// The formula {name}, {signature}\n");
     text.push_str(".version 8.0\n.target sm_80\n.address_size 64\n\n");
@@ -30,7 +30,9 @@ impl std::fmt::Display for Signature {
         match self.paths {
             Paths::Dense => write!(f, ", dense"),
             Paths::Strided { axes, .. } => write!(f, ", by strides along {axes} axes"),
-            Paths::InPlace { tensors } => write!(f, ", in place of up to {tensors} tensors"),
+            Paths::InPlace { tensors, remote } => {
+                write!(f, ", in place of up to {tensors} tensors{}", if remote { ", scalars in memory" } else { "" })
+            }
         }
     }
 }
@@ -50,12 +52,7 @@ impl Arguments {
     }
     /// The scalar parameters.
     fn scalars<K: Kind>(&mut self, reading: &Reading<'_>) -> Vec<K> {
-        let kind = match K::BANK {
-            Bank::Single => "f32",
-            Bank::Double => "f64",
-            Bank::Long => "s64",
-            _ => "s32",
-        };
+        let kind = kind::<K>();
         (0..reading.scalars.len())
             .map(|at| {
                 let name = format!("scalar_{at}");
@@ -63,6 +60,26 @@ impl Arguments {
                 K::new(fixed_load(K::BANK, kind, &name))
             })
             .collect()
+    }
+    /// The scalar parameters where they stand in memory, in words of eight bytes.
+    fn remote_scalars<K: Kind>(&mut self, reading: &Reading<'_>) -> Vec<K> {
+        let base = self.long("scalars");
+        let load = |at: usize| {
+            let to = register(K::BANK);
+            fixed(format!("ld.global.{} {to}, [{base}+{}];", kind::<K>(), 8 * at), &[base]);
+            K::new(to)
+        };
+        (0..reading.scalars.len()).map(load).collect()
+    }
+}
+
+/// What a load of a number names.
+fn kind<K: Kind>() -> &'static str {
+    match K::BANK {
+        Bank::Single => "f32",
+        Bank::Double => "f64",
+        Bank::Long => "s64",
+        _ => "s32",
     }
 }
 
@@ -359,18 +376,19 @@ fn strided<K: Kind>(
     Ok(())
 }
 
-/// A step of an optimizer in place: `table, scalar_0, ...`. The table has a line for each tensor: where parameter, gradient and
+/// A step of an optimizer in place: `table, scalar_0, ...`, or `table, scalars` where those stand in memory. The table has a line for each tensor: where parameter, gradient and
 /// states are, and how many elements they have. The second coordinate of a block is the line.
 fn in_place<K: Kind>(
     reading: &Reading<'_>,
     signature: &Signature,
     arguments: &mut Arguments,
     tensors: usize,
+    remote: bool,
 ) -> Result<(), Fault> {
     let operands = signature.inputs.len();
     let line = (operands + 1) * 8;
     arguments.0.push(format!(".param .align 8 .b8 table[{}]", tensors * line));
-    let scalars = arguments.scalars::<K>(reading);
+    let scalars = if remote { arguments.remote_scalars::<K>(reading) } else { arguments.scalars::<K>(reading) };
     let (which, table) = (register(Bank::Word), register(Bank::Long));
     fixed(format!("mov.u32 {which}, %ctaid.y;"), &[]);
     fixed(format!("mov.b64 {table}, table;"), &[]);

@@ -105,6 +105,8 @@ pub enum Paths {
     InPlace {
         /// The most tensors of a launch.
         tensors: usize,
+        /// Do scalars stand in memory, in a word of eight bytes each? Then the last argument is the address of the first.
+        remote: bool,
     },
 }
 

@@ -15,8 +15,11 @@ pub use decay::{Constant, Cosine, Exponential, Lambda, Linear, MultiStep, Polyno
 pub use plateau::Plateau;
 
 use super::Optimizer;
+use crate::device::{Counter, capture};
 use crate::error::{Error, Fault, Result};
 use crate::tensor::State;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The rate as a function of the steps taken.
 ///
@@ -31,7 +34,7 @@ use crate::tensor::State;
 /// }
 /// assert!((optimizer.rate() - 0.055).abs() < 1e-12);
 /// ```
-pub trait Schedule: Send + Sync {
+pub trait Schedule: Send + Sync + 'static {
     /// The rate after so many steps, where it would be `base` without a schedule.
     ///
     /// ```
@@ -49,7 +52,7 @@ pub trait Schedule: Send + Sync {
     where
         Self: Sized,
     {
-        let scheduler = Scheduler { schedule: self, bases: optimizer.rates(), step: 0 };
+        let scheduler = Scheduler { schedule: Arc::new(self), bases: optimizer.rates(), step: Counter::new(0) };
         scheduler.apply(optimizer);
         scheduler
     }
@@ -94,27 +97,48 @@ impl<S: Schedule + ?Sized> Schedule for Box<S> {
 /// A schedule at work: it counts steps and sets the rates of an optimizer.
 #[derive(Clone, Debug)]
 pub struct Scheduler<S> {
-    schedule: S,
+    schedule: Arc<S>,
     bases: Vec<f64>,
-    step: u64,
+    step: Counter,
 }
 
 impl<S: Schedule> Scheduler<S> {
     /// One step further.
     pub fn step(&mut self, optimizer: &mut dyn Optimizer) {
-        self.step = self.step.saturating_add(1);
+        self.step.advance();
         self.apply(optimizer);
+        if capture::is_recording() {
+            self.repeat(optimizer);
+        }
     }
     /// The steps taken.
     pub fn steps(&self) -> u64 {
-        self.step
+        self.step.get()
     }
     fn apply(&self, optimizer: &mut dyn Optimizer) {
-        let rates: Vec<f64> = self.bases.iter().map(|&base| self.schedule.rate(base, self.step)).collect();
-        optimizer.set_rates(&rates);
-        if let Some(momentum) = self.schedule.momentum(self.step) {
-            optimizer.set_momentum(momentum);
-        }
+        let (rates, momentum) = numbers(&*self.schedule, &self.bases, self.steps());
+        capture::allowed(|| {
+            optimizer.set_rates(&rates);
+            if let Some(momentum) = momentum {
+                optimizer.set_momentum(momentum);
+            }
+        });
+    }
+    /// Each replay of the step that is being recorded takes this one, too.
+    fn repeat(&mut self, optimizer: &mut dyn Optimizer) {
+        let Some(dials) = optimizer.dials() else {
+            return capture::refuse(Fault::value(
+                "a captured step has a schedule of an optimizer whose steps cannot be captured",
+                "run this step without capturing it",
+            ));
+        };
+        let (schedule, bases, step) = (self.schedule.clone(), self.bases.clone(), self.step.shared());
+        capture::again(move || {
+            let steps = step.fetch_add(1, Ordering::Relaxed) + 1;
+            let (rates, momentum) = numbers(&*schedule, &bases, steps);
+            dials.set(&rates, momentum);
+            Ok(())
+        });
     }
     /// Where it stands, for a checkpoint.
     ///
@@ -133,7 +157,7 @@ impl<S: Schedule> Scheduler<S> {
     /// ```
     pub fn state(&self) -> Result<State> {
         let mut state = State::tree();
-        state.insert("step", State::Integer(self.step.min(i64::MAX as u64) as i64))?;
+        state.insert("step", State::Integer(self.steps().min(i64::MAX as u64) as i64))?;
         state.insert("bases", State::List(self.bases.iter().map(|&base| State::Number(base)).collect()))?;
         Ok(state)
     }
@@ -146,8 +170,13 @@ impl<S: Schedule> Scheduler<S> {
             let what = format!("the state has {} rates, the optimizer {}", bases.len(), self.bases.len());
             return Err(Error::new("load_state", Fault::value(what, "make the optimizer with the groups it had then")));
         }
-        (self.step, self.bases) = (step, bases);
+        (self.step, self.bases) = (Counter::new(step), bases);
         self.apply(optimizer);
         Ok(())
     }
+}
+
+/// The rates and the momentum after so many steps.
+fn numbers<S: Schedule>(schedule: &S, bases: &[f64], steps: u64) -> (Vec<f64>, Option<f64>) {
+    (bases.iter().map(|&base| schedule.rate(base, steps)).collect(), schedule.momentum(steps))
 }

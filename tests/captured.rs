@@ -1,0 +1,263 @@
+//! Captured steps: what a replay does is what the step does, bit for bit; what cannot be replayed is refused. On the stand-in driver,
+//! on every machine; `REQUIRE_CUDA=1` runs it on the machine's own GPU.
+#![cfg(all(feature = "cuda-unversioned", target_os = "linux"))]
+
+mod emulator;
+
+use chainrule::nn::{BatchNorm1d, Dropout, Embedding, Init, Layer, Linear, Module};
+use chainrule::optim::schedule::{Cosine, OneCycle, Schedule};
+use chainrule::optim::{Adam, AdamW, Group, NAdam, Optimizer, Sgd};
+use chainrule::{DType, Device, Input, Random, Result, State, Tensor, cross_entropy, module, no_grad};
+use emulator::call::launches;
+
+fn device(test: &str) -> Option<Device> {
+    emulator::inside(test).then(|| Device::cuda(0).unwrap_or_else(|error| panic!("{error}")))
+}
+
+struct Model {
+    first: Linear,
+    norm: BatchNorm1d,
+    dropout: Dropout,
+    second: Linear,
+}
+module!(Model { first, norm, dropout, second });
+
+impl Model {
+    fn new(device: Device) -> Model {
+        let mut init = Init::on(&device).seed(1);
+        Model {
+            first: Linear::new(3, 5, &mut init),
+            norm: BatchNorm1d::new(5, &mut init),
+            dropout: Dropout::new(0.4, &mut init),
+            second: Linear::new(5, 2, &mut init),
+        }
+        .named()
+    }
+    fn loss(&self, x: &Tensor, y: &Tensor) -> Tensor {
+        let hidden = self.norm.forward(&self.first.forward(x)).relu();
+        cross_entropy(&self.second.forward(&self.dropout.forward(&hidden)), y)
+    }
+}
+
+fn batch(number: u64) -> (Tensor, Tensor) {
+    let mut random = Random::new(100 + number);
+    (Tensor::normal([6, 3], 0.0, 1.0, &mut random), Tensor::integers([6], 0..2, &mut random))
+}
+
+/// Losses of so many steps, plain ones and from some step on captured ones, and all that is left behind.
+fn trained<O: Optimizer, S: Schedule>(
+    device: Device,
+    captured: bool,
+    steps: u64,
+    (mut optimizer, schedule): (O, S),
+) -> Result<(Vec<Tensor>, [State; 3])> {
+    let mut model = Model::new(device);
+    let mut schedule = schedule.start(&mut optimizer);
+    let mut losses = Vec::new();
+    if captured {
+        let (x, y) = batch(0);
+        let (x, y) = (Input::new(device, &x), Input::new(device, &y));
+        let mut step = device.capture(|| {
+            let loss = model.loss(&x.tensor(), &y.tensor());
+            optimizer.step(&mut model, &loss.backward()?)?;
+            schedule.step(&mut optimizer);
+            Ok(loss)
+        });
+        for number in 0..steps {
+            let (next_x, next_y) = batch(number);
+            // Batches come from the CPU and from the GPU.
+            x.set(&if number % 2 == 0 { next_x } else { next_x.to(device) })?;
+            y.set(&next_y)?;
+            losses.push(step.replay()?);
+            // Memory that others take between replays is none that the graph writes.
+            let others: Vec<Tensor> = (1..40).map(|rows| Tensor::ones([rows, 3]).to(device) * 2.0).collect();
+            drop(others);
+        }
+    }
+    // What was captured goes on plainly.
+    for number in losses.len() as u64..steps + 2 {
+        let (x, y) = batch(number);
+        let loss = model.loss(&x.to(device), &y.to(device));
+        optimizer.step(&mut model, &loss.backward()?)?;
+        schedule.step(&mut optimizer);
+        losses.push(loss);
+    }
+    let state = [model.state()?, optimizer.state(&model)?, schedule.state()?];
+    Ok((losses, state))
+}
+
+/// The same bits either way.
+fn same<O: Optimizer, S: Schedule>(device: Device, steps: u64, new: impl Fn() -> (O, S)) -> Result<()> {
+    let (expected, left) = trained(device, false, steps, new())?;
+    let (found, also) = trained(device, true, steps, new())?;
+    let bits = |tensors: &[Tensor]| -> Result<Vec<u32>> {
+        tensors.iter().map(|tensor| Ok((tensor.item()? as f32).to_bits())).collect()
+    };
+    assert_eq!(bits(&found)?, bits(&expected)?);
+    assert_eq!(format!("{also:?}"), format!("{left:?}"));
+    assert!(expected[0].item()? != expected[steps as usize].item()?);
+    Ok(())
+}
+
+#[test]
+fn twenty_replays_are_twenty_steps() -> Result<()> {
+    let Some(device) = device("twenty_replays_are_twenty_steps") else { return Ok(()) };
+    same(device, 20, || (Adam::new(0.05), Cosine::new(25).after_warm_up(5)))
+}
+
+#[test]
+fn other_optimizers_and_groups_count_alike() -> Result<()> {
+    let Some(device) = device("other_optimizers_and_groups_count_alike") else { return Ok(()) };
+    let group = || Group::matching("*.bias").with_rate(0.01).with_weight_decay(0.0);
+    same(device, 6, || (AdamW::new(0.05).with_group(group()), OneCycle::new(0.1, 10)))?;
+    same(device, 5, || (NAdam::new(0.05).with_group(group()), Cosine::new(10)))?;
+    same(device, 4, || (Sgd::new(0.1).with_momentum(0.9), OneCycle::new(0.1, 10)))
+}
+
+#[test]
+fn on_the_cpu_the_step_is_run_again() -> Result<()> {
+    let Some(device) = device("on_the_cpu_the_step_is_run_again") else { return Ok(()) };
+    same(Device::Cpu, 6, || (Adam::new(0.05), Cosine::new(10)))?;
+    let near = |captured: Device| trained(captured, true, 6, (Adam::new(0.05), Cosine::new(10)));
+    let (here, there) = (near(Device::Cpu)?.0, near(device)?.0);
+    for (here, there) in here.iter().zip(&there) {
+        assert!((here.item()? - there.item()?).abs() < 1e-3);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_replay_is_one_launch_and_its_memory_its_own() -> Result<()> {
+    let Some(device) = device("a_replay_is_one_launch_and_its_memory_its_own") else { return Ok(()) };
+    let weight = Tensor::arange(12).to_dtype(DType::F32).reshape([3, 4]).to(device);
+    let x = Input::new(device, &Tensor::ones([2, 3]));
+    {
+        let mut step = device.capture(|| {
+            let hidden = x.tensor().matmul(&weight);
+            Ok((hidden.sum(), vec![&hidden * 2.0, hidden]))
+        });
+        let mut before = Vec::new();
+        for number in 0..5 {
+            x.set(&(Tensor::ones([2, 3]) * number as f64))?;
+            let launched = launches();
+            let (sum, parts) = step.replay()?;
+            // After the first two no kernel is launched by itself.
+            assert_eq!(emulator::is_real() || launches() > launched, emulator::is_real() || number < 2);
+            assert_eq!(sum.item()?, 132.0 * number as f64);
+            assert_eq!(parts[0], &parts[1] * 2.0);
+            before.push((number, sum));
+            // What the graph has for itself is written by nobody else, and what it gave by no later replay.
+            let others: Vec<Tensor> = (0..30).map(|_| Tensor::ones([2, 4]).to(device)).collect();
+            assert_eq!(others[29].sum().item()?, 8.0);
+        }
+        for (number, sum) in before {
+            assert_eq!(sum.item()?, 132.0 * number as f64);
+        }
+    }
+    // All of it is given back.
+    let kept = device.memory().in_use;
+    device.release_cached();
+    assert_eq!(device.memory().held, device.memory().in_use);
+    assert_eq!(device.memory().in_use, kept);
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_replayed_teaches() -> Result<()> {
+    let Some(device) = device("what_cannot_be_replayed_teaches") else { return Ok(()) };
+    let x = Tensor::ones([2]).to(device);
+    let says = |error: chainrule::Error, words: &[&str]| {
+        let text = error.to_string();
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    let mut read = device.capture(|| Ok(&x * x.sum().item()?));
+    let _ = read.replay()?;
+    says(read.replay().unwrap_err(), &["reads numbers of the GPU", "return the tensor from the step"]);
+    // The next attempt records again, and nothing of the failed one is left.
+    says(read.replay().unwrap_err(), &["reads numbers of the GPU"]);
+
+    let mut copied = device.capture(|| Ok(&x * Tensor::from([1.0, 2.0]).to(device)));
+    let _ = copied.replay()?;
+    says(copied.replay().unwrap_err(), &["copies numbers from the CPU", "Input"]);
+
+    let mut state = Tensor::zeros([2]).to(device);
+    let mut replaced = device.capture(|| {
+        state = &state + &x;
+        Ok(state.sum())
+    });
+    let _ = replaced.replay()?;
+    says(replaced.replay().unwrap_err(), &["replaces a tensor", "Running"]);
+
+    let mut list = Vec::new();
+    let mut kept = device.capture(|| {
+        list.push(&x * 3.0);
+        Ok(x.sum())
+    });
+    let _ = kept.replay()?;
+    says(kept.replay().unwrap_err(), &["keeps a tensor", "return"]);
+
+    let mut random = Random::new(1);
+    let mut looked = device.capture(|| Ok(&x * random.uniform()));
+    let _ = looked.replay()?;
+    says(looked.replay().unwrap_err(), &["draws a number that the program itself looks at", "before the step"]);
+
+    let mut model = Linear::new(2, 1, &mut Init::on(&device));
+    let mut optimizer = Sgd::new(0.1);
+    let mut rated = device.capture(|| {
+        let loss = model.forward(&x).sum();
+        optimizer.set_rate(0.2);
+        optimizer.step(&mut model, &loss.backward()?)?;
+        Ok(loss)
+    });
+    let _ = rated.replay()?;
+    says(rated.replay().unwrap_err(), &["sets its optimizer's rate", "schedule"]);
+
+    let mut inner = device.capture(|| Ok(&x * 2.0));
+    let _ = inner.replay()?;
+    let mut outer = device.capture(|| inner.replay());
+    says(outer.replay().unwrap_err(), &["inside of another one"]);
+    // After all of that the GPU computes as before.
+    assert_eq!((&x * 2.0).to_vec::<f32>()?, [2.0, 2.0]);
+    Ok(())
+}
+
+#[test]
+fn draws_of_a_stream_of_ones_own_go_on() -> Result<()> {
+    let Some(device) = device("draws_of_a_stream_of_ones_own_go_on") else { return Ok(()) };
+    let x = Tensor::ones([40]).to(device);
+    let (mut plain, mut counted) = (Random::new(5), Random::new(5));
+    let fixed = Random::new(9).draw();
+    {
+        let mut step = device.capture(|| {
+            let thinned = x.dropout(0.5, counted.draw()) + x.dropout(0.3, counted.draw());
+            Ok((thinned, x.dropout(0.5, fixed), x.normal_like(0.0, 1.0, &mut counted)))
+        });
+        for _ in 0..4 {
+            let (thinned, same, normal) = step.replay()?;
+            assert_eq!(thinned, x.dropout(0.5, plain.draw()) + x.dropout(0.3, plain.draw()));
+            assert_eq!(same, x.dropout(0.5, fixed));
+            assert_eq!(normal, x.normal_like(0.0, 1.0, &mut plain));
+        }
+    }
+    assert_eq!(counted.position(), plain.position());
+    assert_eq!(counted, plain);
+    Ok(())
+}
+
+#[test]
+fn a_bad_class_in_a_replay_is_told_where_it_is_read() -> Result<()> {
+    let Some(device) = device("a_bad_class_in_a_replay_is_told_where_it_is_read") else { return Ok(()) };
+    let table = Embedding::new(4, 2, &mut Init::on(&device));
+    let scores = no_grad(|| table.weight.detach());
+    let classes = Input::new(device, &Tensor::from([0, 1, 0, 1]));
+    let mut step = device.capture(|| Ok(cross_entropy(&scores, &classes.tensor())));
+    for _ in 0..3 {
+        assert!(step.replay()?.item().is_ok());
+    }
+    classes.set(&Tensor::from([0, 7, 0, 1]))?;
+    let failed = step.replay()?;
+    assert!(failed.item().unwrap_err().to_string().contains('7'));
+    classes.set(&Tensor::from([0, 1, 0, 1]))?;
+    assert!(step.replay()?.item().is_ok());
+    Ok(())
+}
