@@ -110,7 +110,7 @@ impl Generate for Cuda {
     fn permutation(&self, count: usize, draw: Draw) -> Result<Value, Fault> {
         let keys = self.blank(Shape::new(&[count])?, DType::I64)?;
         let call = self.random_kernel("keys_i64")?.write(&keys).long(count as i64);
-        call.block(&words(draw)).over(count)?;
+        call.block(&words(draw)?).over(count)?;
         self.argsort(&keys, 0, false)
     }
     fn multinomial(&self, weights: &Value, count: usize, replacement: bool, draw: Draw) -> Result<Value, Fault> {
@@ -123,7 +123,7 @@ impl Generate for Cuda {
             // Each choice waits for a time with rate `weight`; the first to come are taken, in their order.
             let times = self.blank(*weights.shape(), DType::F64)?;
             let call = self.random_kernel("waiting_f64")?.read(&weights).write(&times).long(times.count() as i64);
-            call.block(&words(draw)).over(times.count())?;
+            call.block(&words(draw)?).over(times.count())?;
             return Ok(self.topk(&times, count.min(choices), weights.rank() - 1, false)?.1);
         }
         // Where a uniform number falls among the sums of the weights.
@@ -135,7 +135,7 @@ impl Generate for Cuda {
         call.long(stretches as i64).over(rows)?;
         let call = self.random_kernel("choose_f64")?.read(&weights).read(&sums).write(&out).divided(out.count());
         let call = call.long(count as i64).long(choices as i64).long(stretches as i64);
-        call.block(&words(draw)).over(out.count())?;
+        call.block(&words(draw)?).over(out.count())?;
         Ok(out)
     }
 }
