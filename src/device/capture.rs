@@ -5,7 +5,9 @@
 //! schedules. Kernels read what comes of it from a table of words on the device, [`Dial`]s and numbers of draws. What is
 //! replaced by the step is copied back at its end, [`carry`]; what cannot be repeated is refused.
 //!
-//! The device's part is `cuda/graph.rs`; on the CPU a captured step is run again, and nothing of this happens.
+//! The device's part is `cuda/graph.rs`; on the CPU a captured step is run again, and nothing of this happens: a build without
+//! GPUs knows that when it is compiled.
+#![cfg_attr(not(feature = "cuda-unversioned"), allow(dead_code, unused_imports))]
 
 use super::Value;
 use super::random::Draw;
@@ -100,7 +102,7 @@ struct Carried {
 /// Is the step of this thread being recorded?
 #[inline]
 pub(crate) fn is_recording() -> bool {
-    PHASE.get() == Phase::Recording
+    cfg!(feature = "cuda-unversioned") && PHASE.get() == Phase::Recording
 }
 
 /// Are the numbers of a replay being found?
@@ -117,7 +119,7 @@ pub(crate) fn recording() -> Option<u64> {
 /// Is there nothing to be said about a step?
 #[inline]
 pub(crate) fn is_plain() -> bool {
-    PHASE.get() == Phase::Plain
+    !cfg!(feature = "cuda-unversioned") || PHASE.get() == Phase::Plain
 }
 
 fn with<R>(look: impl FnOnce(&mut Step) -> R) -> Option<R> {
