@@ -64,7 +64,7 @@ enum State<R> {
     /// It was run once as always.
     Rehearsed,
     /// Its launches are a graph, and these are its results.
-    Recorded(crate::device::Graph, R),
+    Recorded(Box<crate::device::Graph>, R),
 }
 
 impl Device {
@@ -169,7 +169,7 @@ impl<F: FnMut() -> Result<R>, R: Results> Captured<F, R> {
                 at,
             )?;
             let Some(results) = kept else { return Err(fail(Fault::defect("a step without results"), at)) };
-            self.state = State::Recorded(graph, results);
+            self.state = State::Recorded(Box::new(graph), results);
         }
         let State::Recorded(graph, results) = &mut self.state else {
             return Err(fail(Fault::defect("a step that was not recorded"), at));
