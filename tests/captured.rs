@@ -6,8 +6,8 @@ mod emulator;
 
 use chainrule::nn::{BatchNorm1d, Dropout, Embedding, Init, Layer, Linear, Module};
 use chainrule::optim::schedule::{Cosine, OneCycle, Schedule};
-use chainrule::optim::{Adam, AdamW, Group, NAdam, Optimizer, Sgd};
-use chainrule::{DType, Device, Input, Random, Result, State, Tensor, cross_entropy, module, no_grad};
+use chainrule::optim::{Adam, AdamW, Group, LossScaler, NAdam, Optimizer, Sgd};
+use chainrule::{DType, Device, Input, Random, Result, State, Tensor, autocast, cross_entropy, module, no_grad};
 use emulator::call::launches;
 
 fn device(test: &str) -> Option<Device> {
@@ -259,5 +259,47 @@ fn a_bad_class_in_a_replay_is_told_where_it_is_read() -> Result<()> {
     assert!(failed.item().unwrap_err().to_string().contains('7'));
     classes.set(&Tensor::from([0, 1, 0, 1]))?;
     assert!(step.replay()?.item().is_ok());
+    Ok(())
+}
+
+#[test]
+fn a_step_in_sixteen_bits_is_captured_too() -> Result<()> {
+    let Some(device) = device("a_step_in_sixteen_bits_is_captured_too") else { return Ok(()) };
+    let run = |captured: bool| -> Result<(Vec<f64>, Vec<f32>, f64)> {
+        let mut model = Model::new(device);
+        let mut optimizer = Adam::new(0.05);
+        // Some first steps are left out: the scale is too large.
+        let mut scaler = LossScaler::new().with_scale(2f64.powi(18)).with_growth(2.0, 3);
+        let (x, y) = batch(0);
+        let (x, y) = (Input::new(device, &x), Input::new(device, &y));
+        let mut step = || -> Result<Tensor> {
+            let loss = autocast(DType::F16, || model.loss(&x.tensor(), &y.tensor()));
+            let mut gradients = scaler.scale(&loss).backward()?;
+            scaler.unscale(&mut gradients)?;
+            scaler.step(&mut optimizer, &mut model, &gradients)?;
+            Ok(loss)
+        };
+        let mut losses = Vec::new();
+        if captured {
+            let mut step = device.capture(step);
+            for number in 0..8 {
+                let (next_x, next_y) = batch(number);
+                x.set(&next_x)?;
+                y.set(&next_y)?;
+                losses.push(step.replay()?.item()?);
+            }
+        } else {
+            for number in 0..8 {
+                let (next_x, next_y) = batch(number);
+                x.set(&next_x)?;
+                y.set(&next_y)?;
+                losses.push(step()?.item()?);
+            }
+        }
+        Ok((losses, model.first.weight.to_vec()?, scaler.current()?))
+    };
+    let (plain, captured) = (run(false)?, run(true)?);
+    assert_eq!(plain, captured);
+    assert!(plain.0.iter().all(|loss| loss.is_finite()));
     Ok(())
 }

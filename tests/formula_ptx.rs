@@ -101,7 +101,7 @@ fn every_formula_assembles() {
             compute: state,
             results: vec![dtype, state, state, state],
             through: None,
-            paths: Paths::InPlace { tensors: 64, remote },
+            paths: Paths::InPlace { tensors: 64, remote, guarded: remote },
         };
         add(format!("a step in {dtype}, {remote}"), Kernel::write("a step", &program, &results, &signature).unwrap());
     }

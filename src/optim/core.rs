@@ -5,7 +5,7 @@ use super::setting::{resolved, set_momentum_of, set_rates_of};
 use super::{Group, Optimizer, Prepared, Remember, Rule, Setting, Settings, Target};
 use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
-use crate::device::{Value, capture, on};
+use crate::device::{Device, Value, capture, guard, on};
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::layout::DType;
 use crate::nn::{Module, Path, VisitMut};
@@ -229,6 +229,13 @@ impl Core {
             ready.push(Ready { parameter, place, gradient, prepared });
         }
         self.begun = true;
+        // What a rule computes by tensors is put in its place, not changed there: whether it may be has to be known.
+        if let Some(flag) = guard::flag()
+            && ready.iter().any(|ready| ready.prepared.gradient.is_some())
+            && flag.to(Device::Cpu).and_then(|flag| guard::is_set(&flag)).map_err(fail)?
+        {
+            return Ok(());
+        }
         let Some(device) = ready.first().map(|ready| ready.gradient.value().device()) else { return Ok(()) };
         let (number, mut members) = (capture::next_rule(), Vec::new());
         let mut outcome = Ok(());

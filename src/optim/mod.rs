@@ -37,6 +37,7 @@ mod replay;
 mod rmsprop;
 mod rule;
 mod saved;
+mod scaler;
 pub mod schedule;
 mod setting;
 mod sgd;
@@ -58,6 +59,7 @@ pub use radam::RAdam;
 pub use replay::Dials;
 pub use rmsprop::RmsProp;
 pub use rule::{Prepared, Remember, Rule, Target};
+pub use scaler::LossScaler;
 pub use setting::{Group, Setting, Settings};
 pub use sgd::Sgd;
 

@@ -1,10 +1,10 @@
 //! How an operation is applied: compute, check, and remember what backward will need.
 
-use super::Tensor;
 use super::graph::{History, Node, Place};
 use super::op::{Keep, Op, Outputs, Tensors};
 use super::record;
 use super::scopes::{Modes, modes};
+use super::{Tensor, autocast};
 use crate::device::accumulate::Accumulate;
 use crate::device::{Device, Value, on, profile};
 use crate::error::{Error, ErrorKind, Fault, Operand};
@@ -51,6 +51,18 @@ pub fn apply_all<O: Op>(op: O, inputs: &[&Tensor]) -> crate::error::Result<Tenso
 /// As [`perform`], for one result: it goes through no list.
 #[inline]
 fn one<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Tensor {
+    let cast = match cast(op.name(), inputs, at) {
+        Ok(cast) => cast,
+        Err(error) => return Tensor::failed(error),
+    };
+    let kept: SmallVec<[&Tensor; 4]>;
+    let inputs = match &cast {
+        None => inputs,
+        Some(cast) => {
+            kept = cast.iter().collect();
+            &kept
+        }
+    };
     // A plan is large: it stays where it was made.
     match Plan::new(&op, inputs, at) {
         Ok(plan) if plan.remembers => plan.recorded_one(Arc::new(Node::blank(op, at))),
@@ -63,8 +75,26 @@ fn one<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Tensor {
 /// type of operation, so that their code exists once.
 #[inline]
 pub(super) fn perform<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Result<Tensors, Error> {
+    let cast = cast(op.name(), inputs, at)?;
+    let kept: SmallVec<[&Tensor; 4]>;
+    let inputs = match &cast {
+        None => inputs,
+        Some(cast) => {
+            kept = cast.iter().collect();
+            &kept
+        }
+    };
     let plan = Plan::new(&op, inputs, at)?;
     if plan.remembers { plan.recorded(Arc::new(Node::blank(op, at))) } else { plan.unrecorded(&op) }
+}
+
+/// The operands as autocast wants them, where that is others than these.
+#[inline]
+fn cast(name: &'static str, inputs: &[&Tensor], at: Place) -> Result<Option<SmallVec<[Tensor; 4]>>, Error> {
+    match modes().autocast {
+        None => Ok(None),
+        Some(to) => autocast::cast(to, name, inputs, at),
+    }
 }
 
 /// An operation on its way: its inputs, none of which has failed, and what is to be remembered.

@@ -106,6 +106,7 @@ impl Walk<'_> {
             |modes| {
                 modes.recording = self.recorded;
                 modes.everything = false;
+                modes.autocast = None;
             },
             || self.run(roots, at),
         )

@@ -92,7 +92,11 @@ impl fmt::Debug for Checkpoint {
 
 impl Checkpoint {
     /// Computes the block again, recording it, from the given tensors at its edge.
+    /// (What autocast had cast was recorded.)
     fn replay(&self, edge: &[Tensor]) -> Result<Tensor> {
+        with_modes(|modes| modes.autocast = None, || self.replay_steps(edge))
+    }
+    fn replay_steps(&self, edge: &[Tensor]) -> Result<Tensor> {
         let mut results: Vec<Tensors> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             let operands: SmallVec<[&Tensor; 4]> = step

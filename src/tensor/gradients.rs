@@ -163,6 +163,18 @@ impl Gradients {
     pub fn scale(&mut self, factor: f64) -> Result<()> {
         self.map(&Scale { factor })
     }
+    /// Multiplies every gradient by a single number that stays where it is.
+    pub(crate) fn multiply(&mut self, factor: &Tensor) -> Result<()> {
+        let mut multiplied = Vec::with_capacity(self.entries.len());
+        for entry in &self.entries {
+            let (gradient, dtype) = (&entry.gradient, entry.gradient.dtype()?);
+            multiplied.push((gradient * factor.to(gradient.device()?)).to_dtype(dtype).detach().checked()?);
+        }
+        for (entry, gradient) in self.entries.iter_mut().zip(multiplied) {
+            entry.gradient = gradient;
+        }
+        Ok(())
+    }
     /// Cuts every single number to `-limit ..= limit`; NaN stays.
     ///
     /// ```

@@ -5,6 +5,7 @@
 //! `backward` (how the graph is walked).
 
 mod apply;
+mod autocast;
 mod backward;
 mod captured;
 mod checkpoint;
@@ -28,6 +29,7 @@ mod visits;
 
 pub use apply::{apply, apply_all, apply_many, apply_slice};
 pub(crate) use apply::{refused, refused_as};
+pub use autocast::{AUTOCAST, Precision, autocast, autocast_type};
 pub use backward::{KeepGraph, backward_all};
 pub use captured::{Captured, Input, Results};
 pub use checkpoint::checkpoint;

@@ -103,6 +103,14 @@ pub(crate) fn undo_broadcast(gradient: Tensor, shape: &Shape) -> Tensor {
     }
 }
 
+/// A tensor in another element type, as at a place of the caller's.
+pub(super) fn cast(tensor: &Tensor, dtype: DType, at: &'static std::panic::Location<'static>) -> Tensor {
+    match super::apply::perform(Cast(dtype), &[tensor], at) {
+        Ok(results) => results[0].clone(),
+        Err(error) => Tensor::failed(error),
+    }
+}
+
 /// The same numbers in another element type.
 #[derive(Debug)]
 struct Cast(DType);

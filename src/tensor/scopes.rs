@@ -3,6 +3,7 @@
 //! A scope covers the thread that entered it. Threads you start yourself begin with the defaults: recording, training.
 //! What is shipped should not rely on scopes but on frozen parameters.
 
+use crate::layout::DType;
 use std::cell::Cell;
 
 #[derive(Clone, Copy)]
@@ -15,10 +16,13 @@ pub(crate) struct Modes {
     pub(crate) anomalies: bool,
     /// Is every operation written down (see `record`)?
     pub(crate) everything: bool,
+    /// The type that autocast casts to (see `autocast`).
+    pub(crate) autocast: Option<DType>,
 }
 
 impl Modes {
-    const DEFAULT: Modes = Modes { recording: true, training: true, anomalies: false, everything: false };
+    const DEFAULT: Modes =
+        Modes { recording: true, training: true, anomalies: false, everything: false, autocast: None };
 }
 
 thread_local! {

@@ -11,9 +11,9 @@ use super::parallel::Pieces;
 use super::real::widest;
 use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
-use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::{Elementwise, check_fit, meeting};
+use crate::device::{Value, guard};
 use crate::error::Fault;
 use crate::formula::{Dual, F, Float, Formula, Integral, Program, Slope, Update, Whole};
 use crate::layout::{DType, Element};
@@ -296,6 +296,11 @@ impl Elementwise for Cpu {
         gradient: &Value,
         mut states: [&mut Value; STATES],
     ) -> Result<(), Fault> {
+        if let Some(flag) = guard::flag()
+            && guard::is_set(&flag)?
+        {
+            return Ok(());
+        }
         let (step, states) = (Of::<&U, STATES>(step), &mut states[..]);
         match parameter.dtype() {
             DType::F64 => update_plain::<f64>(&step, parameter, gradient, states),

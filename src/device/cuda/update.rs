@@ -8,7 +8,7 @@ use super::Cuda;
 use super::elementwise::{Scalars, computing, scalars, with_scalars};
 use super::module::Kernel;
 use super::transfer::address;
-use crate::device::{Value, capture};
+use crate::device::{Value, capture, guard};
 use crate::error::Fault;
 use crate::formula::ptx::{self, BLOCK, EACH, Paths, Signature};
 use crate::formula::{Program, Register};
@@ -36,6 +36,8 @@ struct Steps {
     kernel: &'static Kernel,
     dtype: DType,
     numbers: Numbers,
+    /// Where it is not 0, nothing changes.
+    flag: Option<Value>,
     table: SmallVec<[u64; 8]>,
     tensors: usize,
     /// Elements of the largest.
@@ -61,6 +63,10 @@ impl Steps {
         let launch = match &self.numbers {
             Numbers::Given(scalars) => with_scalars(launch, scalars, self.dtype),
             Numbers::At(address) => launch.address(*address),
+        };
+        let launch = match &self.flag {
+            Some(flag) => launch.read(flag),
+            None => launch,
         };
         launch.grid([blocks, self.tensors, 1], BLOCK as usize, 0)
     }
@@ -118,18 +124,19 @@ impl Cuda {
         let dtype = computing(inputs[0], false);
         let written: Vec<DType> =
             inputs.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, dtype)| *dtype).collect();
-        let tensors = TABLE / (operands.len() + 1);
-        let signature = |remote| {
-            let (inputs, results, paths) = (&inputs, &written, Paths::InPlace { tensors, remote });
+        let (tensors, flag) = (TABLE / (operands.len() + 1), guard::flag());
+        let signature = |remote, guarded| {
+            let paths = Paths::InPlace { tensors, remote, guarded };
+            let (inputs, results) = (&inputs, &written);
             Signature { inputs: inputs.clone(), compute: dtype, results: Vec::clone(results), through: None, paths }
         };
         let bits = |number: f64| if dtype == DType::F64 { number.to_bits() } else { (number as f32).to_bits() as u64 };
         let scalars = scalars(program, parameters);
-        let kernel = |remote| self.formula_kernel("a step", program, results, &signature(remote));
+        let kernel = |remote| self.formula_kernel("a step", program, results, &signature(remote, flag.is_some()));
         let numbers = if capture::is_plain() {
             Numbers::Given(scalars)
         } else {
-            let key = ptx::Kernel::key(program, results, &signature(true));
+            let key = ptx::Kernel::key(program, results, &signature(true, false));
             if capture::is_repeating() {
                 return capture::repeat_scalars(key, &scalars, bits);
             }
@@ -149,7 +156,9 @@ impl Cuda {
         let held = operands.iter().map(|operand| (*operand).clone());
         let waits = WAITING.with_borrow_mut(|waiting| {
             let waiting = waiting.as_mut().filter(|waiting| waiting.cuda == self && count <= SMALL)?;
-            let same = |steps: &Steps| std::ptr::eq(steps.kernel, kernel) && steps.numbers == numbers;
+            let same = |steps: &Steps| {
+                std::ptr::eq(steps.kernel, kernel) && steps.numbers == numbers && same_flag(&steps.flag, &flag)
+            };
             match waiting.steps.iter_mut().find(|steps| steps.tensors < tensors && same(steps)) {
                 Some(steps) => {
                     steps.table.extend_from_slice(&line);
@@ -161,6 +170,7 @@ impl Cuda {
                     kernel,
                     dtype,
                     numbers: numbers.clone(),
+                    flag: flag.clone(),
                     table: line.clone(),
                     tensors: 1,
                     most: count,
@@ -171,9 +181,16 @@ impl Cuda {
         });
         match waits {
             Some(()) => Ok(()),
-            None => {
-                Steps { kernel, dtype, numbers, table: line, tensors: 1, most: count, held: Vec::new() }.launch(self)
-            }
+            None => Steps { kernel, dtype, numbers, flag, table: line, tensors: 1, most: count, held: Vec::new() }
+                .launch(self),
         }
+    }
+}
+
+/// Are both the same flag, or none?
+fn same_flag(a: &Option<Value>, b: &Option<Value>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.shares_memory(b),
+        (a, b) => a.is_none() && b.is_none(),
     }
 }

@@ -12,7 +12,9 @@ pub(super) fn kernel<K: Kind>(name: &str, reading: &Reading<'_>, signature: &Sig
     let lines = written(|| match signature.paths {
         Paths::Dense => dense::<K>(reading, signature, &mut arguments),
         Paths::Strided { axes, long } => strided::<K>(reading, signature, &mut arguments, axes, long),
-        Paths::InPlace { tensors, remote } => in_place::<K>(reading, signature, &mut arguments, tensors, remote),
+        Paths::InPlace { tensors, remote, guarded } => {
+            in_place::<K>(reading, signature, &mut arguments, (tensors, remote, guarded))
+        }
     })?;
     let mut text = format!("// The formula {name}, {signature}\n");
     text.push_str(".version 8.0\n.target sm_80\n.address_size 64\n\n");
@@ -30,7 +32,7 @@ impl std::fmt::Display for Signature {
         match self.paths {
             Paths::Dense => write!(f, ", dense"),
             Paths::Strided { axes, .. } => write!(f, ", by strides along {axes} axes"),
-            Paths::InPlace { tensors, remote } => {
+            Paths::InPlace { tensors, remote, .. } => {
                 write!(f, ", in place of up to {tensors} tensors{}", if remote { ", scalars in memory" } else { "" })
             }
         }
@@ -376,19 +378,24 @@ fn strided<K: Kind>(
     Ok(())
 }
 
-/// A step of an optimizer in place: `table, scalar_0, ...`, or `table, scalars` where those stand in memory. The table has a line for each tensor: where parameter, gradient and
+/// A step of an optimizer in place: `table, scalar_0, ...`, or `table, scalars` where those stand in memory; then a flag's address, where there is one. The table has a line for each tensor: where parameter, gradient and
 /// states are, and how many elements they have. The second coordinate of a block is the line.
 fn in_place<K: Kind>(
     reading: &Reading<'_>,
     signature: &Signature,
     arguments: &mut Arguments,
-    tensors: usize,
-    remote: bool,
+    (tensors, remote, guarded): (usize, bool, bool),
 ) -> Result<(), Fault> {
     let operands = signature.inputs.len();
     let line = (operands + 1) * 8;
     arguments.0.push(format!(".param .align 8 .b8 table[{}]", tensors * line));
     let scalars = if remote { arguments.remote_scalars::<K>(reading) } else { arguments.scalars::<K>(reading) };
+    if guarded {
+        let (flag, address) = (register(Bank::Single), arguments.long("flag"));
+        fixed(format!("ld.global.f32 {flag}, [{address}];"), &[address]);
+        let is_set = step(Bank::Truth, "setp.neu.f32", &[flag, 0f32.into()]);
+        fixed(format!("@{is_set} ret;"), &[is_set]);
+    }
     let (which, table) = (register(Bank::Word), register(Bank::Long));
     fixed(format!("mov.u32 {which}, %ctaid.y;"), &[]);
     fixed(format!("mov.b64 {table}, table;"), &[]);

@@ -107,6 +107,8 @@ pub enum Paths {
         tensors: usize,
         /// Do scalars stand in memory, in a word of eight bytes each? Then the last argument is the address of the first.
         remote: bool,
+        /// Is there a flag, of which an f32 other than 0 lets nothing change? Its address comes last.
+        guarded: bool,
     },
 }
 
