@@ -122,7 +122,8 @@ impl LossScaler {
         no_grad(|| {
             let kept = 1.0 - &found;
             let good = (&self.good + 1.0) * kept;
-            let grows = good.greater_equal(self.interval as f64).to_dtype(DType::F32);
+            // Whole numbers: 1 from the interval on, else 0.
+            let grows = (&good + (1.0 - self.interval as f64)).clamp(0.0, 1.0);
             let factor = (&found * (self.backoff - 1.0) + 1.0) * (&grows * (self.growth - 1.0) + 1.0);
             let scale = (&self.scale * factor).clamp(LEAST, MOST).checked()?;
             let good = (good * (1.0 - grows)).checked()?;
