@@ -147,7 +147,7 @@ impl Precision {
 /// let x = Tensor::ones([4, 3]);
 /// let loss = autocast(DType::BF16, || {
 ///     let y = model.forward(&x);
-///     assert_eq!(y.dtype(), Ok(DType::BF16));
+///     assert_eq!(y.dtype().ok(), Some(DType::BF16));
 ///     y.square().mean()
 /// });
 /// assert_eq!((loss.dtype()?, model.weight.dtype()?), (DType::F32, DType::F32));
