@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::device::matmul::{Joined, Matmul};
-use crate::layout::{Element, dispatch_float};
+use crate::layout::{Element, Shape, dispatch_float};
 
 /// Repeatable numbers between -1 and 1.
 pub(super) fn numbers<T: Element>(sizes: &[usize], seed: u64) -> Value {
