@@ -98,7 +98,7 @@ template <int EACH> INLINE void registers_more() {
 
 // ------------------------------------------------------------------------------------------ products by four warps
 // Where an operand stands: lines of 128 bytes whose chunks of 16 are exchanged by the line's number (128-byte swizzle), eight lines together.
-// Operands that lie along k are 64 k wide, a line for each row; eight rows further on is `groups` bytes. Turned ones are 64 rows wide, a
+// Operands that lie along k are 64 k wide, a line for each row; eight rows further on is `groups` bytes, and `blocks` is 16, which means nothing. Turned ones are 64 rows wide, a
 // line for each k; eight k further on is `groups` bytes, 64 rows further on `blocks` bytes.
 INLINE u64 operand_at(const void* at, u32 blocks, u32 groups) {
 #ifdef EMULATED

@@ -59,6 +59,9 @@ template <int WIDE> INLINE void bring(Ring<WIDE> ring, const Product& p, i64 par
     }
 }
 
+// Sixteen of the shared axis of a stage's operand.
+template <bool TURNED> INLINE u64 operand_of(const unsigned char* at, int step) { return TURNED ? operand_at(at + step * 2048, BOX, 1024) : operand_at(at + step * 32, 16, 1024); }
+
 // Multiplies what is brought and writes the results.
 template <class N, class T, int WIDE, bool A_TURNED, bool B_TURNED>
 INLINE void multiply_brought(Ring<WIDE> ring, T* out, const T* start, const T* bias, const Product& p, const View& start_batch, i64 parts, u32 tiles) {
@@ -74,7 +77,7 @@ INLINE void multiply_brought(Ring<WIDE> ring, T* out, const T* start, const T* b
             products_begin();
 #pragma unroll
             for (int step = 0; step < DEEP / 16; step++)
-                products<N, A_TURNED, B_TURNED>(sums, operand_at(a + step * (A_TURNED ? 2048 : 32), BOX, 1024), operand_at(b + step * (B_TURNED ? 2048 : 32), BOX, 1024), k + step);
+                products<N, A_TURNED, B_TURNED>(sums, operand_of<A_TURNED>(a, step), operand_of<B_TURNED>(b, step), k + step);
             products_commit();
             products_wait<1>();                              // the stage before this one is done with
             if (before && lane == 0) barrier_arrive(before);
