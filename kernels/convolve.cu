@@ -1,6 +1,6 @@
 // convolve.cu - convolution as a product of matrices that are never made: one sum of products x · weight · y, read in three directions.
 //
-//   convolve_T(x, weight, bias, y, Convolution)                                   T of f32 f64 bf16 f16
+//   convolve_T(x, weight, bias, y, Convolution)                                   T of f32 f64; 16 bits: convolve_tensor.cu
 //   convolve_transposed_T(y, weight, bias, x, Convolution)                        the gradient for x, or a transposed convolution
 //   convolve_weight_T(x, y, parts, Convolution, int pieces)                       the gradient of the weight, in `pieces` that are to be added up
 //
@@ -15,100 +15,10 @@
 // The idea: rows times columns as in matmul.cu (tile 64 x 64, 16 deep, 4 x 4 results for each thread, panels doubled). Where an element of the
 // input stands is a sum of what its column says (image and window) and what its place along the shared axis says (channel and tap):
 // the first is worked out once for each thread, the second once for each panel by sixteen threads, into a table in shared memory.
-// So an element costs three additions and comparisons, no division but by strides of a transposed convolution. Column neighbours are
+// Both parts have their share of the address already, so an element costs four additions and three comparisons, no product and no
+// division but by strides of a transposed convolution. Column neighbours are
 // neighbours in an image, so that warps read whole lines; the input is read from the cache `taps` times, from memory once.
-#include "numbers.cuh"
-#include "view.cuh"
-#include "volume.cuh"
-
-struct Convolution { Window windows[3]; i64 batch, groups, inputs, outputs, x[5], weight[5], y[5]; };
-
-// A part of a position in a volume, and of an address.
-struct Where { i64 at; int z, y, x; };
-// Where along the shared axis: in the left operand, and in the right one.
-struct Shared { i64 left; Where right; };
-
-// The three directions. Each says what a row, a column and a place along the shared axis mean.
-struct Forward {
-    const Convolution& c; int group;
-    INLINE i64 rows() const { return c.outputs; }
-    INLINE i64 columns() const { return c.batch * volume(c.windows, &Window::count); }
-    INLINE i64 depth() const { return c.inputs * volume(c.windows, &Window::kernel); }
-    INLINE i64 left() const { return group * c.outputs * c.weight[0]; }
-    INLINE i64 left_row() const { return c.weight[0]; }
-    INLINE i64 right() const { return group * c.inputs * c.x[1]; }
-    INLINE const i64* steps() const { return c.x + 2; }
-    INLINE int limit(int axis) const { return c.windows[axis].size; }
-    INLINE int divisor(int) const { return 1; }
-    INLINE Where column(u32 j) const {
-        u32 windows = volume(c.windows, &Window::count), n = j / windows;
-        Where w; split(c.windows, &Window::count, j - n * windows, w.z, w.y, w.x);
-        return {n * c.x[0], start(c.windows[0], w.z), start(c.windows[1], w.y), start(c.windows[2], w.x)};
-    }
-    INLINE Shared shared(u32 k) const {
-        u32 taps = volume(c.windows, &Window::kernel), channel = k / taps; int z, y, x;
-        split(c.windows, &Window::kernel, k - channel * taps, z, y, x);
-        return {channel * c.weight[1] + z * c.weight[2] + y * c.weight[3] + x * c.weight[4],
-                {channel * c.x[1], z * c.windows[0].dilation, y * c.windows[1].dilation, x * c.windows[2].dilation}};
-    }
-    INLINE i64 out_row() const { return volume(c.windows, &Window::count); }
-    INLINE i64 out(u32 j) const {
-        u32 windows = volume(c.windows, &Window::count), n = j / windows;
-        return (n * c.groups + group) * c.outputs * windows + (j - n * windows);
-    }
-};
-struct Transposed {
-    const Convolution& c; int group;
-    INLINE i64 rows() const { return c.inputs; }
-    INLINE i64 columns() const { return c.batch * volume(c.windows, &Window::size); }
-    INLINE i64 depth() const { return c.outputs * volume(c.windows, &Window::kernel); }
-    INLINE i64 left() const { return group * c.outputs * c.weight[0]; }
-    INLINE i64 left_row() const { return c.weight[1]; }
-    INLINE i64 right() const { return group * c.outputs * c.y[1]; }
-    INLINE const i64* steps() const { return c.y + 2; }
-    INLINE int limit(int axis) const { return c.windows[axis].count; }
-    INLINE int divisor(int axis) const { return c.windows[axis].stride; }
-    INLINE Where column(u32 j) const {
-        u32 elements = volume(c.windows, &Window::size), n = j / elements;
-        Where w; split(c.windows, &Window::size, j - n * elements, w.z, w.y, w.x);
-        return {n * c.y[0], w.z + c.windows[0].before, w.y + c.windows[1].before, w.x + c.windows[2].before};
-    }
-    INLINE Shared shared(u32 k) const {
-        u32 taps = volume(c.windows, &Window::kernel), channel = k / taps; int z, y, x;
-        split(c.windows, &Window::kernel, k - channel * taps, z, y, x);
-        return {channel * c.weight[0] + z * c.weight[2] + y * c.weight[3] + x * c.weight[4],
-                {channel * c.y[1], -z * c.windows[0].dilation, -y * c.windows[1].dilation, -x * c.windows[2].dilation}};
-    }
-    INLINE i64 out_row() const { return volume(c.windows, &Window::size); }
-    INLINE i64 out(u32 j) const {
-        u32 elements = volume(c.windows, &Window::size), n = j / elements;
-        return (n * c.groups + group) * c.inputs * elements + (j - n * elements);
-    }
-};
-struct Weight {
-    const Convolution& c; int group; i64 piece;
-    INLINE i64 rows() const { return c.outputs; }
-    INLINE i64 columns() const { return c.inputs * volume(c.windows, &Window::kernel); }
-    INLINE i64 depth() const { return c.batch * volume(c.windows, &Window::count); }
-    INLINE i64 left() const { return group * c.outputs * c.y[1]; }
-    INLINE i64 left_row() const { return c.y[1]; }
-    INLINE i64 right() const { return group * c.inputs * c.x[1]; }
-    INLINE const i64* steps() const { return c.x + 2; }
-    INLINE int limit(int axis) const { return c.windows[axis].size; }
-    INLINE int divisor(int) const { return 1; }
-    INLINE Where column(u32 j) const {
-        u32 taps = volume(c.windows, &Window::kernel), channel = j / taps;
-        Where w; split(c.windows, &Window::kernel, j - channel * taps, w.z, w.y, w.x);
-        return {channel * c.x[1], w.z * c.windows[0].dilation, w.y * c.windows[1].dilation, w.x * c.windows[2].dilation};
-    }
-    INLINE Shared shared(u32 k) const {
-        u32 windows = volume(c.windows, &Window::count), n = k / windows; int z, y, x;
-        split(c.windows, &Window::count, k - n * windows, z, y, x);
-        return {n * c.y[0] + z * c.y[2] + y * c.y[3] + x * c.y[4], {n * c.x[0], start(c.windows[0], z), start(c.windows[1], y), start(c.windows[2], x)}};
-    }
-    INLINE i64 out_row() const { return columns(); }
-    INLINE i64 out(u32 j) const { return (piece * c.groups + group) * c.outputs * columns() + j; }
-};
+#include "convolve.cuh"
 
 constexpr int TILE = 64, DEPTH = 16, LINE = TILE + 4, COUNT = TILE * DEPTH / BLOCK;
 
@@ -122,23 +32,17 @@ template <class T, class D> INLINE void product(const D& d, const T* left, const
     left += d.left(); right += d.right();
     // Rows are read along the shared axis, columns along themselves.
     int row_k = t % DEPTH, row = t / DEPTH, column = t % TILE, column_k = t / TILE;
-    bool there = j0 + column < all_columns;
-    Where mine = there ? d.column(u32(j0 + column)) : Where{0, 0, 0, 0};
+    bool there = j0 + column < all_columns, linear = d.is_linear();
+    Where mine = there ? column_of(d, u32(j0 + column), linear) : Where{0, 0, 0, 0};
     R row_held[COUNT], column_held[COUNT];
-    auto note = [&](i64 k0, int which) { if (t < DEPTH && k0 + t < to) table[which][t] = d.shared(u32(k0 + t)); };
+    auto note = [&](i64 k0, int which) { if (t < DEPTH && k0 + t < to) table[which][t] = shared_of(d, u32(k0 + t), linear); };
     auto read = [&](i64 k0, int which) {
 #pragma unroll
         for (int e = 0; e < COUNT; e++) {
             i64 i = i0 + row + e * (BLOCK / DEPTH);
             row_held[e] = i < all_rows && k0 + row_k < to ? R(widen(left[i * d.left_row() + table[which][row_k].left])) : R(0);
             int k = column_k + e * (BLOCK / TILE);
-            column_held[e] = 0;
-            if (there && k0 + k < to) {
-                const Where& tap = table[which][k].right;
-                int z = mine.z + tap.z, y = mine.y + tap.y, x = mine.x + tap.x;
-                if (inside(z, d.limit(0), d.divisor(0)) && inside(y, d.limit(1), d.divisor(1)) && inside(x, d.limit(2), d.divisor(2)))
-                    column_held[e] = widen(right[mine.at + tap.at + z * d.steps()[0] + y * d.steps()[1] + x * d.steps()[2]]);
-            }
+            column_held[e] = there && k0 + k < to ? R(widen(element(d, right, mine, table[which][k].right, linear))) : R(0);
         }
     };
     auto store = [&](int which) {
@@ -196,4 +100,4 @@ template <class T, class D> INLINE void product(const D& d, const T* left, const
         i64 piece = (d.depth() + pieces - 1) / pieces, from = d.piece * piece, to = min(d.depth(), from + piece);               \
         product<T>(d, y, x, nullptr, parts, from, to);                                                                          \
     }
-FLOATS(CONVOLUTION)
+CONVOLUTION(f32, float) CONVOLUTION(f64, double)

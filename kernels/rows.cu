@@ -18,14 +18,13 @@
 //
 // weight, bias, means, scales are f32 (f64 for T = f64), whatever T; weight and bias may be null. `Shares` and the choice of lanes: see
 // reduce.cu (pieces = 1 but for weight_sums). Launch: 256 threads, grid (ceil(results · lanes / 256), pieces, 1), or the grid of
-// copy.cu where a count is given. Rows with inner = 1 are read by neighbours (adjacent = 1, lanes about length / 4); with
+// copy.cu where a count is given. Rows with inner = 1 are read by neighbours (adjacent = 1, lanes about length / 8); with
 // inner > 1 the threads of different rows are neighbours (adjacent = 0, lanes = 8).
 //
-// Speed: every number is read from memory once, for the statistics; when it is read again a few microseconds later it comes from the
-// nearest cache (rows up to 4096 numbers of f32, eight blocks on a multiprocessor, take half of it) or the one behind, so the
-// roof is that of a copy: bytes of x and y. Softmax finds maximum and sum in one pass (an exponential for each number and a
-// second one for the result: two of 3.6 T/s on H100 against 0.4 T/s of numbers).
-#include "fold.cuh"
+// Speed: bound by bytes, with a copy as roof. Rows of at most 16 numbers a lane (4096 with 256 lanes) stay in registers, read and written as
+// words of 16 bytes where their length allows it: every number is read once. Longer rows are read again a few microseconds later, from a
+// cache. Softmax does an exponential for each number and a second one for the result: two of 3.6 T/s on H100 against 0.4 T/s of numbers.
+#include "row.cuh"
 
 // The element `lane` of a row [outer, length, inner], and how far apart elements are.
 INLINE i64 row_start(i64 row, i64 length, i64 inner) {
@@ -34,20 +33,32 @@ INLINE i64 row_start(i64 row, i64 length, i64 inner) {
     return outer * length * inner + (row - outer * inner);
 }
 
-template <class T> INLINE void softmax(const T* x, T* y, const Shares& shares, i64 inner, int logarithm_of) {
-    using R = Real<T>;
-    Seat seat = seat_of(shares);
-    bool there = seat.result < shares.results;
-    i64 length = there ? shares.length : 0, start = row_start(there ? seat.result : 0, shares.length, inner);
+// Maximum and sum of exponentials of kept numbers: the maximum first, so that no sum is scaled.
+template <class T> INLINE typename Exponentials<T>::State exponentials(const Kept<T>& row) {
+    auto state = Exponentials<T>{}.nothing();
+    row.each([&](int, Real<T> x) { if (x > state.greatest) state.greatest = x; });
+    row.each([&](int, Real<T> x) { state.sum += x == state.greatest ? Real<T>(1) : exponential(x - state.greatest); });
+    return state;
+}
+template <class T> INLINE typename Exponentials<T>::State exponentials(const Again<T>& row) {
     Exponentials<T> fold;
     auto state = fold.nothing();
-    for (i64 j = seat.lane; j < length; j += shares.lanes) fold.add(state, widen(x[start + j * inner]), j);
-    state = agree(fold, state, seat, shares);
+    row.each([&](i64 j, Real<T> x) { fold.add(state, x, j); });
+    return state;
+}
+
+template <class T, class Row> INLINE void softmax_of(const Row& row, T* y, const Seat& seat, const Shares& shares, int logarithm_of) {
+    using R = Real<T>;
+    auto state = agree(Exponentials<T>{}, exponentials(row), seat, shares);
     R total = state.greatest + logarithm(state.sum), share = R(1) / state.sum;
-    for (i64 j = seat.lane; j < length; j += shares.lanes) {
-        R number = widen(x[start + j * inner]);
-        y[start + j * inner] = narrow<T>(logarithm_of ? number - total : exponential(number - state.greatest) * share);
-    }
+    row.write(y, [&](i64, R x) { return logarithm_of ? x - total : exponential(x - state.greatest) * share; });
+}
+template <class T> INLINE void softmax(const T* x, T* y, const Shares& shares, i64 inner, int logarithm_of) {
+    Seat seat = seat_of(shares);
+    bool there = seat.result < shares.results;
+    i64 start = row_start(there ? seat.result : 0, shares.length, inner);
+    if (Places<T>::fit(shares, inner)) softmax_of(Kept<T>(x + start, Places<T>(seat, shares, there)), y + start, seat, shares, logarithm_of);
+    else softmax_of(Again<T>(x + start, seat, shares, there, inner), y + start, seat, shares, logarithm_of);
 }
 
 // Two sums at a time.
@@ -57,68 +68,92 @@ template <class R> struct Two {
     INLINE State join(const State& one, const State& other) const { return {one.a + other.a, one.b + other.b}; }
 };
 
-template <class T> INLINE void softmax_gradient(const T* y, const T* g, T* dx, const Shares& shares, i64 inner, int logarithm_of) {
+template <class T, class Row> INLINE void softmax_gradient_of(const Row& y, const Row& g, T* dx, const Seat& seat, const Shares& shares, int logarithm_of) {
     using R = Real<T>;
-    Seat seat = seat_of(shares);
-    bool there = seat.result < shares.results;
-    i64 length = there ? shares.length : 0, start = row_start(there ? seat.result : 0, shares.length, inner);
     Two<R> fold;
     auto state = fold.nothing();
-    for (i64 j = seat.lane; j < length; j += shares.lanes) {
-        i64 at = start + j * inner;
-        state.a += logarithm_of ? widen(g[at]) : widen(g[at]) * widen(y[at]);
-    }
+    y.each(g, [&](i64, R b, R a) { state.a += logarithm_of ? a : a * b; });
     R sum = agree(fold, state, seat, shares).a;
-    for (i64 j = seat.lane; j < length; j += shares.lanes) {
-        i64 at = start + j * inner;
-        R a = widen(g[at]), b = widen(y[at]);
-        dx[at] = narrow<T>(logarithm_of ? a - exponential(b) * sum : (a - sum) * b);
-    }
+    y.write(g, dx, [&](i64, R b, R a) { return logarithm_of ? a - exponential(b) * sum : (a - sum) * b; });
 }
-
-template <class T>
-INLINE void standardize(const T* x, const Real<T>* weight, const Real<T>* bias, T* y, Real<T>* means, Real<T>* scales, const Shares& shares, i64 run, i64 groups, int center, double epsilon) {
-    using R = Real<T>;
+template <class T> INLINE void softmax_gradient(const T* y, const T* g, T* dx, const Shares& shares, i64 inner, int logarithm_of) {
     Seat seat = seat_of(shares);
     bool there = seat.result < shares.results;
-    i64 length = there ? shares.length : 0, row = there ? seat.result : 0;
-    x += row * shares.length; y += row * shares.length;
+    i64 start = row_start(there ? seat.result : 0, shares.length, inner);
+    if (Places<T>::fit(shares, inner)) {
+        Places<T> places(seat, shares, there);
+        softmax_gradient_of(Kept<T>(y + start, places), Kept<T>(g + start, places), dx + start, seat, shares, logarithm_of);
+    } else
+        softmax_gradient_of(Again<T>(y + start, seat, shares, there, inner), Again<T>(g + start, seat, shares, there, inner), dx + start, seat, shares, logarithm_of);
+}
+
+// The weight of a number of a row.
+struct Run {
+    i64 run, from;
+    INLINE Run(i64 row, i64 length, i64 run, i64 groups) : run(run), from(groups == 1 ? 0 : (row - quotient(row, groups) * groups) * quotient(length, run)) {}
+    INLINE i64 of(i64 j) const { return from + (run == 1 ? j : quotient(j, run)); }
+};
+
+template <class T, class Row>
+INLINE void standardize_of(const Row& numbers, const T* x, const Real<T>* weight, const Real<T>* bias, T* y, Real<T>* means, Real<T>* scales, const Seat& seat, const Shares& shares, i64 row, bool there, const Run& run, int center, double epsilon) {
+    using R = Real<T>;
     // Sums of differences from the first number and of their squares: see Spread in reduce.cu.
-    double shift = center && length > 0 ? double(widen(x[0])) : 0.0;
+    double shift = center && there && shares.length > 0 ? double(widen(x[0])) : 0.0;
     Two<double> fold;
     auto state = fold.nothing();
-    for (i64 j = seat.lane; j < length; j += shares.lanes) { double d = double(widen(x[j])) - shift; state.a += d; state.b += d * d; }
+    numbers.each([&](i64, R number) { double d = double(number) - shift; state.a += d; state.b += d * d; });
     state = agree(fold, state, seat, shares);
     double n = double(shares.length), off = center ? state.a / n : 0.0, variance = state.b / n - off * off;
     R mean = center ? R(shift + off) : R(0), scale = R(1.0 / sqrt((variance < 0 ? 0.0 : variance) + epsilon));
     if (there && seat.lane == 0) { means[row] = mean; scales[row] = scale; }
-    i64 from = groups == 1 ? 0 : (row - quotient(row, groups) * groups) * quotient(shares.length, run);
-    for (i64 j = seat.lane; j < length; j += shares.lanes) {
-        i64 c = from + (run == 1 ? j : quotient(j, run));
-        R number = (widen(x[j]) - mean) * scale;
-        if (weight) number *= weight[c];
-        if (bias) number += bias[c];
-        y[j] = narrow<T>(number);
-    }
+    numbers.write(y, [&](i64 j, R number) {
+        number = (number - mean) * scale;
+        if (weight) number *= weight[run.of(j)];
+        return bias ? number + bias[run.of(j)] : number;
+    });
+}
+template <class T>
+INLINE void standardize(const T* x, const Real<T>* weight, const Real<T>* bias, T* y, Real<T>* means, Real<T>* scales, const Shares& shares, i64 run, i64 groups, int center, double epsilon) {
+    Seat seat = seat_of(shares);
+    bool there = seat.result < shares.results;
+    i64 row = there ? seat.result : 0;
+    x += row * shares.length; y += row * shares.length;
+    Run runs(row, shares.length, run, groups);
+    if (Places<T>::fit(shares, 1)) standardize_of(Kept<T>(x, Places<T>(seat, shares, there)), x, weight, bias, y, means, scales, seat, shares, row, there, runs, center, epsilon);
+    else standardize_of(Again<T>(x, seat, shares, there, 1), x, weight, bias, y, means, scales, seat, shares, row, there, runs, center, epsilon);
 }
 
 // dx = scale · (a - mean(a) - x̂ mean(a x̂)) with a = g · weight; without centring mean(a) falls away.
+template <class T, class Row>
+INLINE void standardize_gradient_of(const Row& x, const Row& g, const Real<T>* weight, Real<T> mean, Real<T> scale, T* dx, const Seat& seat, const Shares& shares, const Run& run, int center) {
+    using R = Real<T>;
+    Two<R> fold;
+    auto state = fold.nothing();
+    x.each(g, [&](i64 j, R number, R a) {
+        if (weight) a *= weight[run.of(j)];
+        state.a += a; state.b += a * ((number - mean) * scale);
+    });
+    state = agree(fold, state, seat, shares);
+    R plain = center ? state.a / R(shares.length) : R(0), with = state.b / R(shares.length);
+    x.write(g, dx, [&](i64 j, R number, R a) {
+        if (weight) a *= weight[run.of(j)];
+        return scale * (a - plain - (number - mean) * scale * with);
+    });
+}
 template <class T>
 INLINE void standardize_gradient(const T* x, const Real<T>* weight, const Real<T>* means, const Real<T>* scales, const T* g, T* dx, const Shares& shares, i64 run, i64 groups, int center) {
     using R = Real<T>;
     Seat seat = seat_of(shares);
     bool there = seat.result < shares.results;
-    i64 length = there ? shares.length : 0, row = there ? seat.result : 0;
+    i64 row = there ? seat.result : 0;
     x += row * shares.length; g += row * shares.length; dx += row * shares.length;
     R mean = there ? means[row] : R(0), scale = there ? scales[row] : R(0);
-    i64 from = groups == 1 ? 0 : (row - quotient(row, groups) * groups) * quotient(shares.length, run);
-    auto arriving = [&](i64 j) { R a = widen(g[j]); return weight ? a * weight[from + (run == 1 ? j : quotient(j, run))] : a; };
-    Two<R> fold;
-    auto state = fold.nothing();
-    for (i64 j = seat.lane; j < length; j += shares.lanes) { R a = arriving(j); state.a += a; state.b += a * ((widen(x[j]) - mean) * scale); }
-    state = agree(fold, state, seat, shares);
-    R plain = center ? state.a / R(shares.length) : R(0), with = state.b / R(shares.length);
-    for (i64 j = seat.lane; j < length; j += shares.lanes) dx[j] = narrow<T>(scale * (arriving(j) - plain - (widen(x[j]) - mean) * scale * with));
+    Run runs(row, shares.length, run, groups);
+    if (Places<T>::fit(shares, 1)) {
+        Places<T> places(seat, shares, there);
+        standardize_gradient_of(Kept<T>(x, places), Kept<T>(g, places), weight, mean, scale, dx, seat, shares, runs, center);
+    } else
+        standardize_gradient_of(Again<T>(x, seat, shares, there, 1), Again<T>(g, seat, shares, there, 1), weight, mean, scale, dx, seat, shares, runs, center);
 }
 
 template <class T> struct Affine {
@@ -178,7 +213,7 @@ INLINE void channels_gradient(const T* x, const Real<T>* means, const Real<T>* s
 }
 
 #define ROWS(t, T)                                                                                                                                                      \
-    KERNEL(softmax_##t, const T* x, T* y, Shares shares, i64 inner, int logarithm) { softmax(x, y, shares, inner, logarithm); }                                         \
+    KERNEL_IN_PAIRS(softmax_##t, const T* x, T* y, Shares shares, i64 inner, int logarithm) { softmax(x, y, shares, inner, logarithm); }                                         \
     KERNEL(softmax_gradient_##t, const T* y, const T* g, T* dx, Shares shares, i64 inner, int logarithm) { softmax_gradient(y, g, dx, shares, inner, logarithm); }      \
     KERNEL(standardize_##t, const T* x, const Real<T>* weight, const Real<T>* bias, T* y, Real<T>* means, Real<T>* scales, Shares shares, i64 run, i64 groups, int center, double epsilon) { \
         standardize(x, weight, bias, y, means, scales, shares, run, groups, center, epsilon);                                                                           \

@@ -1,8 +1,8 @@
 //! Attention forward and backward: causal or not, masks of both kinds, groups of queries, dropout, views of every operand.
 
-use super::support::{Number, ORDERS, Random, near};
+use super::support::{Number, ORDERS, Random};
 use crate::emulator::call::{Argument, Buffer, Emulator, Plain, View, bytes};
-use half::bf16;
+use half::{bf16, f16};
 
 /// `struct Attention` of `kernels/attention.cu`.
 #[repr(C)]
@@ -60,6 +60,8 @@ fn cases() -> Vec<Case> {
         case(1, 2, 33, 50, 9, 20, false, 1, false),
         case(1, 1, 35, 33, 8, 8, true, 2, true),
         case(1, 1, 3, 34, 128, 70, false, 0, true),
+        case(1, 2, 3, 34, 300, 130, true, 2, true),
+        case(1, 1, 2, 3, 5, 260, false, 0, false),
     ]
 }
 
@@ -131,8 +133,62 @@ fn reference(case: Case, [q, k, v, added, g]: [&[f64]; 5], scale: f64) -> [Vec<f
     [out, dq, dk, dv, dmask]
 }
 
-fn attention<T: Number, R: Number>() {
-    for case in cases() {
+/// Which kernels are asked: names, launches, and what their tiles hold.
+#[derive(Clone, Copy)]
+enum Path {
+    /// `attention.cu`.
+    Plain,
+    /// `attention_tensor.cu`, for rows of so many numbers.
+    Tensor(usize),
+}
+
+impl Path {
+    fn name(self, kernel: &str, t: &str) -> String {
+        match self {
+            Path::Plain => format!("{kernel}_{t}"),
+            Path::Tensor(wide) => format!("{kernel}_tensor_{wide}_{t}"),
+        }
+    }
+    /// Grid, threads and shared memory of one of the three kernels.
+    fn launch(self, kernel: &str, case: Case, number: usize) -> ([usize; 3], usize, usize) {
+        let Case { matrices, groups, queries, keys, width, value_width, .. } = case;
+        let (count, of) = if kernel == "attend_key" { (keys, matrices) } else { (queries, matrices * groups) };
+        match self {
+            Path::Plain => {
+                let wide = value_width.min(128) + 1;
+                let more = if kernel == "attend" { wide + 33 } else { 2 * wide + 66 };
+                let slabs = |width: usize| width.div_ceil(128);
+                let written = match kernel {
+                    "attend" => slabs(value_width),
+                    "attend_query" => slabs(width),
+                    _ => slabs(width).max(slabs(value_width)),
+                };
+                ([count.div_ceil(32) * of, written, 1], 256, number * 32 * (2 * (width.min(128) + 1) + more))
+            }
+            Path::Tensor(wide) => {
+                let (lines, passing) = match (kernel, wide) {
+                    ("attend", 256) => (64, 32),
+                    ("attend", 128) => (128, 32),
+                    ("attend", _) => (128, 64),
+                    (_, 256) => (64, 16),
+                    ("attend_key", 128) => (64, 32),
+                    ("attend_key", _) | (_, 128) => (128, 16),
+                    _ => (128, 32),
+                };
+                let shared = match kernel {
+                    "attend" => 2 * wide * (lines + 2 * passing),
+                    "attend_query" => 2 * wide * (2 * lines + 4 * passing) + 8 * lines,
+                    _ => 2 * wide * (2 * lines + 4 * passing) + 16 * passing,
+                };
+                let parts = if kernel == "attend_key" && wide == 256 { 2 } else { 1 };
+                ([count.div_ceil(lines) * of, parts, 1], 128, shared)
+            }
+        }
+    }
+}
+
+fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
+    for &case in cases {
         let Case { matrices, groups, queries, keys, width, value_width, .. } = case;
         let (z, t, scale) = (matrices * groups, T::NAME, 0.7);
         let [q, k]: [Vec<T>; 2] = [Random(71).list(z * queries * width), Random(72).list(matrices * keys * width)];
@@ -148,11 +204,14 @@ fn attention<T: Number, R: Number>() {
         let expected = reference(case, [&wide(&q), &wide(&k), &wide(&v), &mask, &wide(&g)], scale);
 
         let step = |n: usize| View::new(&[z], &[n as i64]);
-        // Keys lie the other way in memory.
-        let mut turned = k.clone();
-        for (at, x) in turned.iter_mut().enumerate() {
-            let (matrix, e, j) = (at / (keys * width), at / keys % width, at % keys);
-            *x = k[(matrix * keys + j) * width + e];
+        // Keys lie the other way in memory, but for one of the cases.
+        let (mut turned, mut key_steps) = (k.clone(), [width as i64, 1]);
+        if !case.causal || case.mask_kind != 0 {
+            key_steps = [1, keys as i64];
+            for (at, x) in turned.iter_mut().enumerate() {
+                let (matrix, e, j) = (at / (keys * width), at / keys % width, at % keys);
+                *x = k[(matrix * keys + j) * width + e];
+            }
         }
         let how = Attention {
             groups: groups as i64,
@@ -160,7 +219,7 @@ fn attention<T: Number, R: Number>() {
             keys: keys as i64,
             width: width as i64,
             value_width: value_width as i64,
-            steps: [width as i64, 1, 1, keys as i64, value_width as i64, 1, keys as i64, 1],
+            steps: [width as i64, 1, key_steps[0], key_steps[1], value_width as i64, 1, keys as i64, 1],
             scale,
             kept: 4.0 / 3.0,
             threshold: THRESHOLD,
@@ -191,22 +250,19 @@ fn attention<T: Number, R: Number>() {
             let [maxima, shares, products] = [rows; 3].map(|count| emulator.unwritten::<R>(count));
             let views =
                 [step(queries * width), step(keys * width), step(keys * value_width), step(queries * keys)].map(bytes);
-            let launch = |name: &str, grid: [usize; 3], numbers: usize, pointers: &[&Buffer]| {
+            let launch = |kernel: &str, pointers: &[&Buffer]| {
                 let mut arguments: Vec<Argument> = inputs.iter().map(|buffer| buffer.argument()).collect();
                 arguments.push(mask.clone());
                 arguments.extend(pointers.iter().map(|buffer| buffer.argument()));
                 arguments.push(bytes(how));
                 arguments.extend(views.clone());
-                let shared = numbers * 32 * size_of::<R>();
+                let (grid, threads, shared) = path.launch(kernel, case, size_of::<R>());
                 emulator
-                    .launch(&format!("{name}_{t}"), grid, 256, shared, &arguments)
+                    .launch(&path.name(kernel, t), grid, threads, shared, &arguments)
                     .unwrap_or_else(|said| panic!("{said}"));
             };
-            let of_queries = [queries.div_ceil(32), z, 1];
-            let (narrow, broad) =
-                (2 * (width + 1) + value_width + 1 + 33, 2 * (width + 1) + 2 * (value_width + 1) + 66);
             let [out, dq, dk, dv, dmask] = &outputs;
-            launch("attend", of_queries, narrow, &[out, &maxima, &shares]);
+            launch("attend", &[out, &maxima, &shares]);
             let sums = [
                 arriving.argument(),
                 out.argument(),
@@ -215,20 +271,22 @@ fn attention<T: Number, R: Number>() {
                 bytes(value_width as i64),
             ];
             emulator.launch(&format!("attend_products_{t}"), [rows.div_ceil(8), 1, 1], 256, 0, &sums).unwrap();
-            launch("attend_query", of_queries, broad, &[&arriving, &maxima, &shares, &products, dq, dmask]);
-            let of_keys = [keys.div_ceil(32), matrices, 1];
-            launch("attend_key", of_keys, broad, &[&arriving, &maxima, &shares, &products, dk, dv]);
+            launch("attend_query", &[&arriving, &maxima, &shares, &products, dq, dmask]);
+            launch("attend_key", &[&arriving, &maxima, &shares, &products, dk, dv]);
 
             for (what, (buffer, expected)) in
                 ["out", "dq", "dk", "dv", "dmask"].iter().zip(outputs.iter().zip(&expected))
             {
+                // Sums of more numbers are farther from each other.
+                let close = close * (width.max(value_width) as f64 / 64.0).sqrt().max(1.0);
                 let size = expected.iter().fold(1.0, |size: f64, x| size.max(x.abs()));
-                let found: Vec<T> = buffer.read::<T>().iter().map(|x| T::from_f64(x.to_f64() / size)).collect();
-                near(
-                    &format!("{what} of {t}, {case:?}"),
-                    &found,
-                    &expected.iter().map(|x| x / size).collect::<Vec<_>>(),
-                );
+                for (at, (found, expected)) in buffer.read::<T>().iter().zip(expected).enumerate() {
+                    let apart = (found.to_f64() - expected).abs() / size;
+                    assert!(
+                        apart <= close,
+                        "{what} of {t}, number {at}: {found:?} instead of {expected}, {apart} apart: {case:?}"
+                    );
+                }
             }
             let bits: Vec<Vec<u8>> = outputs.iter().map(|buffer| buffer.read()).collect();
             assert!(*first.get_or_insert_with(|| bits.clone()) == bits, "other bits where threads run {order}");
@@ -238,7 +296,33 @@ fn attention<T: Number, R: Number>() {
 
 #[test]
 fn attention_forward_and_backward() {
-    attention::<f32, f32>();
-    attention::<f64, f64>();
-    attention::<bf16, f32>();
+    attention::<f32, f32>(Path::Plain, &cases(), f32::CLOSE);
+    attention::<f64, f64>(Path::Plain, &cases(), f64::CLOSE);
+    attention::<bf16, f32>(Path::Plain, &cases(), bf16::CLOSE);
+}
+
+/// Weights and slopes are rounded before they are multiplied, so sums are a rounding farther apart.
+#[test]
+fn attention_on_tensor_cores() {
+    let case = |queries, keys, [width, value_width]: [usize; 2], causal, mask_kind, dropout| Case {
+        matrices: 2 - causal as usize,
+        groups: 1 + causal as usize,
+        queries,
+        keys,
+        width,
+        value_width,
+        causal,
+        mask_kind,
+        dropout,
+    };
+    let narrow = [
+        case(5, 7, [4, 3], false, 0, false),
+        case(150, 140, [16, 64], true, 0, false),
+        case(33, 70, [9, 24], false, 1, false),
+        case(35, 33, [64, 8], true, 2, true),
+    ];
+    attention::<bf16, f32>(Path::Tensor(64), &narrow, 2.0 * bf16::CLOSE);
+    attention::<f16, f32>(Path::Tensor(64), &narrow[1..], 2.0 * f16::CLOSE);
+    attention::<bf16, f32>(Path::Tensor(128), &[case(40, 70, [128, 72], true, 0, false)], 2.0 * bf16::CLOSE);
+    attention::<f16, f32>(Path::Tensor(256), &[case(20, 40, [200, 256], false, 1, true)], 2.0 * f16::CLOSE);
 }

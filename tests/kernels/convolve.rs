@@ -2,7 +2,7 @@
 
 use super::support::{Number, Random, Window, given, launch, near};
 use crate::emulator::call::{Plain, bytes};
-use half::bf16;
+use half::{bf16, f16};
 
 /// `struct Convolution` of `kernels/convolve.cu`.
 #[repr(C)]
@@ -25,12 +25,13 @@ const POINT: Axis = (1, 1, 1, 0, 1);
 
 /// Batch, groups, channels of a group (in, out), axes, pieces of the weight's gradient.
 type Case = (usize, usize, [usize; 2], [Axis; 3], usize);
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     (2, 1, [3, 5], [POINT, (7, 3, 1, 1, 1), (6, 3, 1, 1, 1)], 1),
     (1, 2, [2, 3], [POINT, (9, 2, 2, 0, 2), (8, 3, 3, 2, 1)], 3),
     (3, 1, [1, 70], [POINT, POINT, (20, 5, 1, 2, 1)], 2),
     (1, 4, [1, 1], [(4, 2, 1, 1, 1), (3, 3, 1, 1, 1), (5, 2, 2, 0, 1)], 1),
     (1, 1, [20, 66], [POINT, (5, 1, 1, 0, 1), (4, 1, 1, 0, 1)], 1),
+    (1, 1, [8, 130], [POINT, (5, 3, 1, 1, 1), (6, 3, 2, 1, 1)], 1),
 ];
 
 fn windows(axes: [Axis; 3]) -> [Window; 3] {
@@ -59,9 +60,42 @@ fn channels_last<T: Copy>(list: &[T], second: usize, [a, b, c]: [usize; 3]) -> (
     (moved.collect(), [inner * second, 1, b * c * second, c * second, second].map(|step| step as i64))
 }
 
-fn convolutions<T: Number>() {
+/// Which kernels are asked, and by which tiles.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// `convolve.cu`.
+    Plain,
+    /// `convolve_tensor.cu`, with so many rows.
+    Tensor(usize),
+    /// `depthwise.cu`.
+    Depthwise,
+}
+
+impl Way {
+    fn name(self, direction: &str, t: &str) -> String {
+        match self {
+            Way::Plain => format!("convolve{direction}_{t}"),
+            Way::Tensor(rows) => format!("convolve{direction}_tensor_{rows}_{t}"),
+            Way::Depthwise => format!("depthwise{direction}_{t}"),
+        }
+    }
+    /// The grid for what is written: rows, columns, groups; `count` in all.
+    fn grid(self, rows: usize, columns: usize, z: usize, count: usize) -> [usize; 3] {
+        match self {
+            Way::Plain => [columns.div_ceil(64), rows.div_ceil(64), z],
+            Way::Tensor(tile) => [columns.div_ceil(128), rows.div_ceil(tile), z],
+            Way::Depthwise => [count.div_ceil(256), 1, 1],
+        }
+    }
+}
+
+/// `P`: what pieces of the weight's gradient are kept in.
+fn convolutions<T: Number, P: Number>(way: Way) {
     let t = T::NAME;
     for (case, &(batch, groups, [inputs, outputs], axes, pieces)) in CASES.iter().enumerate() {
+        if way == Way::Depthwise && inputs != 1 {
+            continue;
+        }
         let windows = windows(axes);
         let [sizes, counts, taps] =
             [volume(&windows, |w| w.size), volume(&windows, |w| w.count), volume(&windows, |w| w.kernel)];
@@ -119,7 +153,6 @@ fn convolutions<T: Number>() {
         };
         let (Some(x_at), Some(w_at), Some(y_at)) = (given(&x), given(&weight), given(&y)) else { return };
         let biases = bias.each_ref().map(|list| given(list).unwrap());
-        let grid = |rows: usize, columns: usize, z: usize| [columns.div_ceil(64), rows.div_ceil(64), z];
         let scale = |list: &[f64]| list.iter().fold(1.0, |size: f64, x| size.max(x.abs()));
         let check = |what: &str, found: Vec<T>, expected: &[f64]| {
             let size = scale(expected);
@@ -129,31 +162,29 @@ fn convolutions<T: Number>() {
         let inputs_of =
             |a: &crate::emulator::call::Buffer, bias: usize| [a.argument(), w_at.argument(), biases[bias].argument()];
         let found = launch(
-            &format!("convolve_{t}"),
-            grid(outputs, batch * count, groups),
+            &way.name("", t),
+            way.grid(outputs, batch * count, groups, forward.len()),
             &inputs_of(&x_at, 0),
             forward.len(),
             &[bytes(how)],
         );
         check("convolve", found.unwrap(), &forward);
         let found = launch(
-            &format!("convolve_transposed_{t}"),
-            grid(inputs, batch * size, groups),
+            &way.name("_transposed", t),
+            way.grid(inputs, batch * size, groups, back.len()),
             &inputs_of(&y_at, 1),
             back.len(),
             &[bytes(how)],
         );
         check("convolve_transposed", found.unwrap(), &back);
         let numbers = [bytes(how), bytes(pieces as i32)];
-        let grid = grid(outputs, inputs * kernel, groups * pieces);
-        let parts: Vec<T> = launch(
-            &format!("convolve_weight_{t}"),
-            grid,
-            &[x_at.argument(), y_at.argument()],
-            pieces * slope.len(),
-            &numbers,
-        )
-        .unwrap();
+        let grid = match way {
+            Way::Depthwise => [all_out, pieces, kernel.div_ceil(9)],
+            _ => way.grid(outputs, inputs * kernel, groups * pieces, 0),
+        };
+        let parts: Vec<P> =
+            launch(&way.name("_weight", t), grid, &[x_at.argument(), y_at.argument()], pieces * slope.len(), &numbers)
+                .unwrap();
         let sums = (0..slope.len())
             .map(|at| T::from_f64((0..pieces).map(|piece| parts[piece * slope.len() + at].to_f64()).sum()));
         check("convolve_weight", sums.collect(), &slope);
@@ -162,7 +193,20 @@ fn convolutions<T: Number>() {
 
 #[test]
 fn convolutions_in_three_directions() {
-    convolutions::<f32>();
-    convolutions::<f64>();
-    convolutions::<bf16>();
+    convolutions::<f32, f32>(Way::Plain);
+    convolutions::<f64, f64>(Way::Plain);
+}
+
+#[test]
+fn convolutions_on_tensor_cores() {
+    convolutions::<bf16, f32>(Way::Tensor(128));
+    convolutions::<f16, f32>(Way::Tensor(64));
+}
+
+#[test]
+fn convolutions_of_channels_by_themselves() {
+    convolutions::<f32, f32>(Way::Depthwise);
+    convolutions::<f64, f64>(Way::Depthwise);
+    convolutions::<bf16, f32>(Way::Depthwise);
+    convolutions::<f16, f32>(Way::Depthwise);
 }

@@ -1,4 +1,4 @@
-//! Attention in tiles: `kernels/attention.cu`.
+//! Attention in tiles: `kernels/attention.cu`, and for floats of 16 bits `kernels/attention_tensor.cu`.
 
 use super::Cuda;
 use super::lacking::lacks;
@@ -14,12 +14,59 @@ use crate::layout::{DType, Layout, Shape};
 
 const ATTENTION: Source = Source { name: "attention", text: include_str!("../../../kernels/ptx/attention.ptx") };
 
-/// Queries, and keys, of a tile.
+/// On tensor cores: 16-bit floats, sums in f32.
+const TENSOR: Source =
+    Source { name: "attention_tensor", text: include_str!("../../../kernels/ptx/attention_tensor.ptx") };
+
+/// Queries, and keys, of a tile of the ordinary kernels.
 const TILE: usize = 32;
-/// The widest row of queries, keys or values.
-const WIDEST: usize = 128;
-/// Blocks along the second axis of a grid.
-const MOST: usize = 65_535;
+/// They take rows by slabs of so many numbers.
+const SLAB: usize = 128;
+
+/// Queries and keys, and twice the numbers of a row, from which on tiles of tensor cores are filled.
+const FILLED: usize = 64;
+
+/// The three passes over scores.
+#[derive(Clone, Copy)]
+enum Pass {
+    Forward,
+    Query,
+    Key,
+}
+
+/// Which kernels do it.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Ordinary arithmetic units.
+    Plain,
+    /// Tensor cores, for rows of at most so many numbers.
+    Tensor(usize),
+}
+
+impl Way {
+    /// Tensor cores take weights and slopes that are rounded to 16 bits. A few scores, or short rows, would not fill their tiles: those
+    /// are not rounded.
+    fn of(dtype: DType, [queries, keys, width, value_width]: [usize; 4]) -> Way {
+        let widest = width.max(value_width);
+        let filled = queries.min(keys) >= FILLED && width.min(value_width) >= FILLED / 2;
+        match [64, 128, 256].into_iter().find(|&wide| widest <= wide) {
+            Some(wide) if dtype.is_half() && filled => Way::Tensor(wide),
+            _ => Way::Plain,
+        }
+    }
+    /// Lines that a block has for itself, and how many of the others pass by at a time, on tensor cores.
+    fn lines(wide: usize, pass: Pass) -> (usize, usize) {
+        match (pass, wide) {
+            (Pass::Forward, 64) => (128, 64),
+            (Pass::Forward, 128) => (128, 32),
+            (Pass::Forward, _) => (64, 32),
+            (Pass::Query, 64) => (128, 32),
+            (Pass::Query, 128) | (Pass::Key, 64) => (128, 16),
+            (Pass::Key, 128) => (64, 32),
+            _ => (64, 16),
+        }
+    }
+}
 
 /// A call of one of the kernels: its operands, where their matrices begin, and what is computed beside them.
 struct Problem<'a> {
@@ -34,6 +81,7 @@ struct Problem<'a> {
     keys: usize,
     width: usize,
     value_width: usize,
+    way: Way,
     words: Vec<u64>,
 }
 
@@ -60,12 +108,10 @@ impl<'a> Problem<'a> {
         let &[ref batch @ .., groups, queries, width] = query.dims() else { return Err(defect()) };
         let &[.., keys, value_width] = value.dims() else { return Err(defect()) };
         let count = batch.iter().product::<usize>();
-        if width.max(value_width) > WIDEST {
-            return Err(lacks(&format!("attention with rows of more than {WIDEST} numbers")));
+        if queries.max(keys) > i32::MAX as usize {
+            return Err(lacks("attention over more than 2^31 queries or keys"));
         }
-        if count * groups > MOST {
-            return Err(lacks(&format!("attention over more than {MOST} matrices")));
-        }
+        let way = Way::of(query.dtype(), [queries, keys, width, value_width]);
         let mask = match mask {
             Some(mask) if mask.dtype() != DType::Bool => Some(cuda.cast(mask, query.dtype())?),
             given => given.cloned(),
@@ -85,17 +131,26 @@ impl<'a> Problem<'a> {
         words.extend([how.scale.to_bits(), kept.to_bits(), threshold(rate)]);
         words.extend(draw);
         words.extend([how.causal as u64 | kind << 32, how.dropout.is_some() as u64]);
-        Ok(Problem { query, key, value, mask, matrices: count, groups, queries, keys, width, value_width, words })
+        Ok(Problem { query, key, value, mask, matrices: count, groups, queries, keys, width, value_width, way, words })
     }
-    fn kernel(&self, cuda: Cuda, name: &str) -> Result<Launch, Fault> {
-        let kernel = cuda.kernel(&ATTENTION, &format!("{name}_{}", self.query.dtype()))?;
+    fn kernel(&self, cuda: Cuda, pass: Pass) -> Result<Launch, Fault> {
+        let name = match pass {
+            Pass::Forward => "attend",
+            Pass::Query => "attend_query",
+            Pass::Key => "attend_key",
+        };
+        let dtype = self.query.dtype();
+        let kernel = match self.way {
+            Way::Plain => cuda.kernel(&ATTENTION, &format!("{name}_{dtype}"))?,
+            Way::Tensor(wide) => cuda.kernel(&TENSOR, &format!("{name}_tensor_{wide}_{dtype}"))?,
+        };
         Ok(cuda.call(kernel))
     }
     fn operands(&self, call: Launch) -> Launch {
         call.read(self.query).read(self.key).read(self.value).option(self.mask.as_ref())
     }
-    /// The numbers and the four views: the last arguments.
-    fn how(&self, call: Launch) -> Result<Launch, Fault> {
+    /// Launches it with the numbers and the four views as its last arguments.
+    fn launch(&self, call: Launch, pass: Pass) -> Result<(), Fault> {
         let mut call = call.block(&self.words);
         for operand in [Some(self.query), Some(self.key), Some(self.value), self.mask.as_ref()] {
             let batch = match operand {
@@ -104,12 +159,33 @@ impl<'a> Problem<'a> {
             };
             call = call.view(&batch);
         }
-        Ok(call)
-    }
-    /// Bytes of shared memory: tiles of so many rows of the width, and of the values' width, and of scores.
-    fn shared(&self, wide: usize, of_values: usize, scores: usize) -> usize {
-        let numbers = TILE * (wide * (self.width + 1) + of_values * (self.value_width + 1) + scores * (TILE + 1));
-        numbers * beside(self.query.dtype()).size()
+        let (lines, matrices) = match pass {
+            Pass::Key => (self.keys, self.matrices),
+            Pass::Forward | Pass::Query => (self.queries, self.matrices * self.groups),
+        };
+        match self.way {
+            Way::Plain => {
+                let slabs = |width: usize| width.div_ceil(SLAB);
+                let [w, v] = [self.width, self.value_width].map(|width| width.min(SLAB) + 1);
+                let (written, numbers) = match pass {
+                    Pass::Forward => (slabs(self.value_width), 2 * w + v + TILE + 1),
+                    Pass::Query => (slabs(self.width), 2 * (w + v + TILE + 1)),
+                    Pass::Key => (slabs(self.width.max(self.value_width)), 2 * (w + v + TILE + 1)),
+                };
+                let shared = TILE * numbers * beside(self.query.dtype()).size();
+                call.grid([lines.div_ceil(TILE) * matrices, written, 1], THREADS, shared)
+            }
+            Way::Tensor(wide) => {
+                let (own, passing) = Way::lines(wide, pass);
+                let shared = match pass {
+                    Pass::Forward => 2 * wide * (own + 2 * passing),
+                    Pass::Query => 2 * wide * (2 * own + 4 * passing) + 8 * own,
+                    Pass::Key => 2 * wide * (2 * own + 4 * passing) + 16 * passing,
+                };
+                let parts = if matches!(pass, Pass::Key) && wide == 256 { 2 } else { 1 };
+                call.grid([lines.div_ceil(own) * matrices, parts, 1], THREADS / 2, shared)
+            }
+        }
     }
 }
 
@@ -123,14 +199,13 @@ impl Attend for Cuda {
         how: Attending,
     ) -> Result<Attended, Fault> {
         let problem = Problem::new(*self, [query, key, value], mask, how)?;
-        let Problem { queries, value_width, .. } = problem;
+        let value_width = problem.value_width;
         let rows = &query.dims()[..query.rank() - 1];
         let out = self.blank(Shape::new(&[rows, &[value_width]].concat())?, query.dtype())?;
         let statistics = || self.blank(Shape::new(rows)?, beside(query.dtype()));
         let (maxima, shares) = (statistics()?, statistics()?);
-        let call = problem.operands(problem.kernel(*self, "attend")?).write(&out).write(&maxima).write(&shares);
-        let blocks = [queries.div_ceil(TILE), problem.matrices * problem.groups, 1];
-        problem.how(call)?.grid(blocks, THREADS, problem.shared(2, 1, 1))?;
+        let call = problem.operands(problem.kernel(*self, Pass::Forward)?);
+        problem.launch(call.write(&out).write(&maxima).write(&shares), Pass::Forward)?;
         Ok(Attended { out, maxima, shares })
     }
 
@@ -146,7 +221,8 @@ impl Attend for Cuda {
         mask_too: bool,
     ) -> Result<AttentionGradients, Fault> {
         let dtype = query.dtype();
-        if dtype.is_half() {
+        let problem = Problem::new(*self, [query, key, value], mask, how)?;
+        if dtype.is_half() && matches!(problem.way, Way::Plain) {
             // The rounded result would do, but the unrounded one is right.
             let wide = |x: &Value| self.cast(x, DType::F32);
             let [query, key, value, arriving] = [wide(query)?, wide(key)?, wide(value)?, wide(arriving)?];
@@ -159,10 +235,9 @@ impl Attend for Cuda {
                 mask: wide.mask.map(|mask| self.cast(&mask, dtype)).transpose()?,
             });
         }
-        let problem = Problem::new(*self, [query, key, value], mask, how)?;
-        let Problem { queries, keys, value_width, .. } = problem;
+        let Problem { keys, value_width, .. } = problem;
         let g = self.contiguous(&self.cast(arriving, dtype)?)?;
-        let out = self.contiguous(&attended.out)?;
+        let out = self.contiguous(&self.cast(&attended.out, dtype)?)?;
         let like = |x: &Value| self.blank(*x.shape(), dtype);
         let (for_query, for_key, for_value) = (like(query)?, like(key)?, like(value)?);
         let rows = &query.dims()[..query.rank() - 1];
@@ -171,18 +246,16 @@ impl Attend for Cuda {
             false => None,
         };
         let products = self.blank(Shape::new(rows)?, beside(dtype))?;
-        let call = problem.kernel(*self, "attend_products")?.read(&g).read(&out).write(&products);
+        let call = self.call(self.kernel(&ATTENTION, &format!("attend_products_{dtype}"))?);
+        let call = call.read(&g).read(&out).write(&products);
         let call = call.long(products.count() as i64).long(value_width as i64);
         call.grid([products.count().div_ceil(8), 1, 1], THREADS, 0)?;
-        let shared = problem.shared(2, 2, 2);
-        let arrived = |call: Launch| {
-            problem.operands(call).read(&g).read(&attended.maxima).read(&attended.shares).read(&products)
+        let arrived = |pass: Pass| {
+            let call = problem.operands(problem.kernel(*self, pass)?).read(&g);
+            Ok::<Launch, Fault>(call.read(&attended.maxima).read(&attended.shares).read(&products))
         };
-        let call = arrived(problem.kernel(*self, "attend_query")?).write(&for_query).option(for_mask.as_ref());
-        let blocks = [queries.div_ceil(TILE), problem.matrices * problem.groups, 1];
-        problem.how(call)?.grid(blocks, THREADS, shared)?;
-        let call = arrived(problem.kernel(*self, "attend_key")?).write(&for_key).write(&for_value);
-        problem.how(call)?.grid([keys.div_ceil(TILE), problem.matrices, 1], THREADS, shared)?;
+        problem.launch(arrived(Pass::Query)?.write(&for_query).option(for_mask.as_ref()), Pass::Query)?;
+        problem.launch(arrived(Pass::Key)?.write(&for_key).write(&for_value), Pass::Key)?;
         Ok(AttentionGradients { query: for_query, key: for_key, value: for_value, mask: for_mask })
     }
 }

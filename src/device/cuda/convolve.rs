@@ -1,9 +1,11 @@
-//! Convolution in its three directions: `kernels/convolve.cu`.
+//! Convolution in its three directions: `kernels/convolve.cu`, for floats of 16 bits `kernels/convolve_tensor.cu`, and
+//! `kernels/depthwise.cu` where a group has one input channel.
 
 use super::Cuda;
 use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
 use super::module::Source;
+use super::rows::beside;
 use crate::device::Value;
 use crate::device::convolve::{Convolve, Finish, Manner};
 use crate::device::copy::Arrange;
@@ -14,8 +16,16 @@ use crate::layout::{DType, Shape};
 
 const CONVOLVE: Source = Source { name: "convolve", text: include_str!("../../../kernels/ptx/convolve.ptx") };
 
-/// Rows and columns of the results that a block computes.
+const TENSOR: Source =
+    Source { name: "convolve_tensor", text: include_str!("../../../kernels/ptx/convolve_tensor.ptx") };
+const DEPTHWISE: Source = Source { name: "depthwise", text: include_str!("../../../kernels/ptx/depthwise.ptx") };
+
+/// Rows and columns of the results that a block of `convolve.cu` computes.
 const TILE: usize = 64;
+/// With at most so many output channels for each input channel there is nothing that a product of matrices shares.
+const FEW: usize = 8;
+/// Taps of a weight whose gradient a block sums.
+const TAPS: usize = 9;
 /// A piece of the gradient of a weight sums over no fewer windows.
 const PIECE: usize = 512;
 
@@ -63,10 +73,62 @@ impl Problem<'_> {
     }
 }
 
+/// Which kernels do it.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Products of matrices on ordinary arithmetic units.
+    Plain,
+    /// On tensor cores, by tiles of so many rows.
+    Tensor(usize),
+    /// Each result by itself.
+    Depthwise,
+}
+
+impl Way {
+    /// How a product of so many rows is done.
+    fn of(problem: &Problem<'_>, rows: usize, dtype: DType) -> Way {
+        match dtype {
+            _ if problem.inputs == 1 && problem.outputs <= FEW && problem.groups > 1 => Way::Depthwise,
+            half if half.is_half() => Way::Tensor(if rows > 64 { 128 } else { 64 }),
+            _ => Way::Plain,
+        }
+    }
+    /// Rows and columns of the results that a block computes.
+    fn tile(self) -> [usize; 2] {
+        match self {
+            Way::Tensor(rows) => [rows, 128],
+            Way::Plain | Way::Depthwise => [TILE; 2],
+        }
+    }
+}
+
 impl Cuda {
-    fn convolve_kernel(self, name: &str, x: &Value) -> Result<Launch, Fault> {
+    /// The kernel of a direction: `""`, `"_transposed"`, `"_weight"`.
+    fn convolve_kernel(self, direction: &str, x: &Value, way: Way) -> Result<Launch, Fault> {
         floats(x, "a convolution")?;
-        Ok(self.call(self.kernel(&CONVOLVE, &format!("{name}_{}", x.dtype()))?))
+        let dtype = x.dtype();
+        let kernel = match way {
+            Way::Plain => self.kernel(&CONVOLVE, &format!("convolve{direction}_{dtype}"))?,
+            Way::Tensor(rows) => self.kernel(&TENSOR, &format!("convolve{direction}_tensor_{rows}_{dtype}"))?,
+            Way::Depthwise => self.kernel(&DEPTHWISE, &format!("depthwise{direction}_{dtype}"))?,
+        };
+        Ok(self.call(kernel))
+    }
+    /// Launches it for `rows` and `columns` of each group, or for each number of the result.
+    fn convolve_over(
+        self,
+        call: Launch,
+        way: Way,
+        [rows, columns]: [usize; 2],
+        groups: usize,
+        count: usize,
+    ) -> Result<(), Fault> {
+        let [down, across] = way.tile();
+        let blocks = match way {
+            Way::Depthwise => [count.div_ceil(THREADS), 1, 1],
+            Way::Plain | Way::Tensor(_) => [columns.div_ceil(across), rows.div_ceil(down), groups],
+        };
+        call.grid(blocks, THREADS, 0)
     }
     fn bias_as(self, bias: Option<&Value>, dtype: DType) -> Result<Option<Value>, Fault> {
         bias.map(|bias| self.contiguous(&self.cast(bias, dtype)?)).transpose()
@@ -87,9 +149,9 @@ impl Convolve for Cuda {
         let problem = Problem { windows, batch, groups, inputs, outputs, x: Some(x), weight: Some(weight), y: None };
         let out = self.blank(problem.shape([batch, weight.dims()[0]], |axis| axis.count)?, x.dtype())?;
         let columns = batch * problem.volume(|axis| axis.count);
-        let call = self.convolve_kernel("convolve", x)?.read(x).read(weight).option(bias.as_ref()).write(&out);
-        let blocks = [columns.div_ceil(TILE), outputs.div_ceil(TILE), groups];
-        call.block(&problem.words()?).grid(blocks, THREADS, 0)?;
+        let way = Way::of(&problem, outputs, x.dtype());
+        let call = self.convolve_kernel("", x, way)?.read(x).read(weight).option(bias.as_ref()).write(&out);
+        self.convolve_over(call.block(&problem.words()?), way, [outputs, columns], groups, out.count())?;
         Ok(out)
     }
     fn convolve_finished(
@@ -118,31 +180,38 @@ impl Convolve for Cuda {
         let problem = Problem { windows, batch, groups, inputs, outputs, x: None, weight: Some(weight), y: Some(y) };
         let out = self.blank(problem.shape([batch, groups * inputs], |axis| axis.size)?, y.dtype())?;
         let columns = batch * problem.volume(|axis| axis.size);
-        let call = self.convolve_kernel("convolve_transposed", y)?.read(y).read(weight);
+        let way = Way::of(&problem, inputs, y.dtype());
+        let call = self.convolve_kernel("_transposed", y, way)?.read(y).read(weight);
         let call = call.option(bias.as_ref()).write(&out).block(&problem.words()?);
-        call.grid([columns.div_ceil(TILE), inputs.div_ceil(TILE), groups], THREADS, 0)?;
+        self.convolve_over(call, way, [inputs, columns], groups, out.count())?;
         Ok(out)
     }
     fn convolve_weight(&self, x: &Value, y: &Value, windows: &[Sliding; 3], manner: Manner) -> Result<Value, Fault> {
         let dtype = x.dtype();
-        if dtype.is_half() {
-            // Pieces are added up before they are rounded.
-            let (x, y) = (self.cast(x, DType::F32)?, self.cast(y, DType::F32)?);
-            return self.cast(&self.convolve_weight(&x, &y, windows, manner)?, dtype);
-        }
         let Manner { groups, .. } = manner;
         let (batch, outputs, inputs) = (x.dims()[0], y.dims()[1] / groups, x.dims()[1] / groups);
         let problem = Problem { windows, batch, groups, inputs, outputs, x: Some(x), weight: None, y: Some(y) };
         let shape = problem.shape([y.dims()[1], inputs], |axis| axis.kernel)?;
-        let (depth, columns) = (batch * problem.volume(|axis| axis.count), inputs * problem.volume(|axis| axis.kernel));
-        let [across, down] = [columns, outputs].map(|size| size.div_ceil(TILE));
-        let wanted = (2 * self.0.multiprocessors).checked_div(across * down * groups).unwrap_or(1);
+        let taps = problem.volume(|axis| axis.kernel);
+        let (depth, columns) = (batch * problem.volume(|axis| axis.count), inputs * taps);
+        let way = Way::of(&problem, outputs, dtype);
+        let [down, across] = way.tile();
+        let blocks = match way {
+            Way::Depthwise => [groups * outputs, taps.div_ceil(TAPS), 1],
+            Way::Plain | Way::Tensor(_) => [columns.div_ceil(across), outputs.div_ceil(down), groups],
+        };
+        let wanted = (2 * self.0.multiprocessors).checked_div(blocks.iter().product()).unwrap_or(1);
         let pieces = wanted.min(depth / PIECE).max(1);
-        let parts = self.blank(Shape::new(&[pieces, shape.count()])?, dtype)?;
-        let call = self.convolve_kernel("convolve_weight", x)?.read(x).read(y).write(&parts);
+        // Pieces are added up before they are rounded.
+        let parts = self.blank(Shape::new(&[pieces, shape.count()])?, beside(dtype))?;
+        let call = self.convolve_kernel("_weight", x, way)?.read(x).read(y).write(&parts);
         let call = call.block(&problem.words()?).int(pieces as i32);
-        call.grid([across, down, groups * pieces], THREADS, 0)?;
+        let grid = match way {
+            Way::Depthwise => [blocks[0], pieces, blocks[1]],
+            Way::Plain | Way::Tensor(_) => [blocks[0], blocks[1], groups * pieces],
+        };
+        call.grid(grid, THREADS, 0)?;
         let sum = if pieces == 1 { parts } else { self.sum(&parts, &[0], false)? };
-        sum.with_layout(crate::layout::Layout::contiguous(shape))
+        self.cast(&sum, dtype)?.with_layout(crate::layout::Layout::contiguous(shape))
     }
 }

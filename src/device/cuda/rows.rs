@@ -35,7 +35,7 @@ struct Weights {
 impl Cuda {
     /// Rows, each folded and written by the same threads.
     pub(super) fn rows(self, results: usize, length: usize, adjacent: bool) -> Shares {
-        let lanes = if adjacent { (length.next_power_of_two() / 4).clamp(1, THREADS) } else { 8 };
+        let lanes = if adjacent { (length.next_power_of_two() / 8).clamp(1, THREADS) } else { 8 };
         Shares { results, length, pieces: 1, lanes, adjacent }
     }
     fn row_kernel(self, name: &str, x: &Value) -> Result<Launch, Fault> {
