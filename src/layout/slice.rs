@@ -285,8 +285,8 @@ mod tests {
         assert_eq!(taken(..=-1), [0, 1, 2, 3, 4, 5]);
         assert_eq!(taken(4..100usize), [4, 5]);
         assert_eq!(taken(-100..2), [0, 1]);
-        assert_eq!(taken(4..2), []);
-        assert_eq!(taken(9..), []);
+        assert_eq!(taken(4..2), [0isize; 0]);
+        assert_eq!(taken(9..), [0isize; 0]);
         assert_eq!(taken(step(.., 4)), [0, 4]);
         assert_eq!(taken(step(.., -1)), [5, 4, 3, 2, 1, 0]);
         assert_eq!(taken(step(4..1, -2)), [4, 2]);

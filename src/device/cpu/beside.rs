@@ -30,7 +30,7 @@ struct Form {
     buffer: Buffer,
 }
 
-/// Bytes of all forms, and the most that they may be. (They are buffers, so [`memory`](fn@super::memory) counts them as in use.)
+/// Bytes of all forms, and the most that they may be. (They are buffers, so [`memory`](super::memory::memory) counts them as in use.)
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 const MOST: usize = 256 << 20;
 

@@ -5,7 +5,6 @@
 //! as it stays right, so that a row or a scalar is never spread out in memory and hardly ever in the cache.
 
 use super::cast::Half;
-use super::simd::prefetch;
 use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -20,9 +19,6 @@ const CHUNK: usize = 16 * 1024;
 /// Elements of a block, and of one for small results, whose buffers take no time to clear.
 const BLOCK: usize = 1024;
 const SMALL: usize = 64;
-/// Lines of the caches that are asked for beyond a block.
-const AHEAD: usize = 8;
-const LINE: usize = 64;
 
 /// A loop: operands as long as the result, and the result. (A trait of our own: behind `dyn Fn` stand more functions,
 /// compiled for each loop.)
@@ -345,7 +341,9 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
         }
         let steps = operand.strides[self.walk.sizes.len() - 1] != 0;
         if count <= row - inside {
-            let start = self.walk.start_of_row(operand, index) + if steps { inside } else { 0 };
+            // A row that all rows share needs no divisions to be found.
+            let row = if operand.one_row { operand.offset } else { self.walk.start_of_row(operand, index) };
+            let start = row + if steps { inside } else { 0 };
             if steps && matches!(operand.source, Source::Same(_)) {
                 self.direct[k] = Some(start);
             } else if self.held[k].is_none_or(|(from, length)| from != start || length < count) {
@@ -380,12 +378,7 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
                 (Some(start), Source::Same(source)) => &source[start..start + count],
                 _ => &self.buffers[k][..count],
             };
-            if self.direct[k].is_some() {
-                // Where a block ends the processor stops to foresee: the next begins here as a rule.
-                (0..AHEAD).for_each(|line| prefetch(slice.as_ptr().wrapping_add(count).wrapping_byte_add(line * LINE)));
-            }
         }
-        (0..AHEAD).for_each(|line| prefetch(out.as_ptr().wrapping_add(count).wrapping_byte_add(line * LINE)));
         kernel.run(&slices[..self.operands.len()], out);
     }
 }
