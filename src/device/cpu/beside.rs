@@ -7,6 +7,7 @@
 use crate::device::Buffer;
 use crate::error::Fault;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -29,6 +30,10 @@ struct Form {
     key: Key,
     buffer: Buffer,
 }
+
+// Said outright, as nothing shows a form half made: to find it out by looking would go in circles, from block to form to block.
+impl UnwindSafe for Form {}
+impl RefUnwindSafe for Form {}
 
 /// Bytes of all forms, and the most that they may be. (They are buffers, so [`memory`](super::memory::memory) counts them as in use.)
 static KEPT: AtomicUsize = AtomicUsize::new(0);
