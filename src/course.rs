@@ -30,6 +30,8 @@
 //! 14. [A fast product](fast_product): how a matrix product is made fast.
 //! 15. [A GPU kernel](gpu_kernel): how thousands of threads work together.
 //!
+//! **In use**: [on a GPU](on_a_gpu).
+//!
 //! **Coming from elsewhere**: [for users of PyTorch](for_pytorch), [for users of ndarray](for_ndarray).
 
 /// A chapter is a module without anything in it. Its text follows the links to other chapters and its pictures as data: the
@@ -59,6 +61,7 @@ chapters! {
     own_operation = "13_own_operation" with "13_own_operation";
     fast_product = "14_fast_product" with "14_fast_product";
     gpu_kernel = "15_gpu_kernel" with "15_gpu_kernel";
+    on_a_gpu = "on_a_gpu";
     for_pytorch = "for_pytorch";
     for_ndarray = "for_ndarray";
 }
