@@ -110,7 +110,7 @@ fn a_sequential_does_it_and_gradients_see_every_layer() {
     assert!(apart.contains("batch_norm") && apart.contains("relu"), "{apart}");
     let loss = model.forward(&x).square().mean();
     let gradients = loss.backward().unwrap();
-    assert!(model.parameters().iter().all(|(_, parameter)| gradients.of(*parameter).is_ok()));
+    assert!(model.parameters().iter().all(|(_, parameter)| gradients.of(parameter).is_ok()));
     model.freeze();
     let together = operations(&model);
     assert!(
