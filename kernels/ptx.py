@@ -5,6 +5,7 @@
     kernels/ptx.py check            fails where a file is stale, does not assemble, spills, or loses performance
     kernels/ptx.py fresh            only whether files are stale, by the hash in their first line: needs no compiler
     kernels/ptx.py fetch            only the compilers, so that they are there
+    kernels/ptx.py show NAME        prints what a file compiles to
 
 The compilers are NVIDIA's wheels on PyPI, fetched once into a cache, which also keeps what they said; where they cannot be
 fetched, `check` says so and does what `fresh` does. PTX of CUDA 12.0 is read by every driver since 525. The assembler of the
@@ -85,9 +86,6 @@ class Compiler:
         getattr(self.library, f"nvrtcGet{what}")(program, text)
         return text.value.decode()
 
-    def ptx(self, source):
-        return remembered(self.cache, digest(source), lambda: self.compiled(source))
-
     def compiled(self, source):
         program = ctypes.c_void_p()
         options = [f"--gpu-architecture={target(source)}", f"-I{HOME}", *OPTIONS]
@@ -100,6 +98,18 @@ class Compiler:
         text = re.sub(r"(?m)^\s*//.*\n|[ \t]+$", "", text)
         text = re.sub(r"\n{2,}", "\n", text)
         return f"// {digest(source)} of {source.name}: written by kernels/ptx.py, edit that file instead\n{text}"
+
+
+def compiled(cache, source):
+    """In a process of its own: how the compiler numbers and orders depends on what it compiled before."""
+
+    def show():
+        run = subprocess.run([sys.executable, __file__, "show", source.stem, "--cache", cache], capture_output=True, text=True)
+        if run.returncode:
+            raise ValueError(run.stderr.strip())
+        return run.stdout
+
+    return remembered(cache, digest(source), show)
 
 
 def assemble(cache, release, architecture, file):
@@ -131,12 +141,19 @@ def assemble(cache, release, architecture, file):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["build", "check", "fresh", "fetch"])
+    parser.add_argument("what", choices=["build", "check", "fresh", "fetch", "show"])
     parser.add_argument("only", nargs="*", help="names of files, without their ending")
     parser.add_argument("--cache", default=str(pathlib.Path.home() / ".cache/cuda-wheels"))
     parser.add_argument("--every", action="store_true", help="for every architecture")
     parser.add_argument("--table", action="store_true", help="registers, stack and shared bytes of every kernel")
     asked = parser.parse_args()
+
+    if asked.what == "show":
+        try:
+            print(Compiler(asked.cache).compiled(HOME / f"{asked.only[0]}.cu"), end="")
+        except ValueError as error:
+            sys.exit(str(error))
+        return
 
     sources = sorted(HOME.glob("*.cu"))
     chosen = [s for s in sources if not asked.only or s.stem in asked.only]
@@ -150,31 +167,37 @@ def main():
     if not asked.only:
         wrong += [f"ptx/{file.name} has no source" for file in folder.glob("*.ptx") if file.stem not in {s.stem for s in sources}]
 
-    compiler = None
-    if asked.what != "fresh":
+    has_compilers = asked.what != "fresh"
+    if has_compilers:
         try:
-            compiler = Compiler(asked.cache)
-            for release in ASSEMBLERS.values():
-                fetch(release, asked.cache)
+            for wheel in [COMPILER, *ASSEMBLERS.values()]:
+                fetch(wheel, asked.cache)
         except ConnectionError as error:
             if asked.what in ["build", "fetch"]:
                 sys.exit(str(error))
             print(f"{error}: only hashes were compared")
-            compiler = None
-    if compiler and asked.what != "fetch":
-        work = []
-        for source in chosen:
-            file = folder / f"{source.stem}.ptx"
-            if asked.what == "build" and file.exists() and file.read_text().startswith(f"// {digest(source)} "):
-                continue
+            has_compilers = False
+    if has_compilers and asked.what != "fetch":
+        known = {s: (folder / f"{s.stem}.ptx").read_text() if (folder / f"{s.stem}.ptx").exists() else "" for s in chosen}
+        # What is fresh by its hash is not built again.
+        chosen = [s for s in chosen if asked.what != "build" or not known[s].startswith(f"// {digest(s)} ")]
+
+        def text_of(source):
             try:
-                text = compiler.ptx(source)
+                return compiled(asked.cache, source)
             except ValueError as error:
                 wrong.append(str(error))
+
+        work = []
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            texts = list(pool.map(text_of, chosen))
+        for source, text in zip(chosen, texts):
+            file = folder / f"{source.stem}.ptx"
+            if text is None:
                 continue
             if asked.what == "build":
                 file.write_text(text)
-            elif not file.exists() or file.read_text() != text:
+            elif known[source] != text:
                 wrong.append(f"ptx/{file.name} is not what {source.name} compiles to: run kernels/ptx.py build")
             work += [(release, architecture, file) for release, architecture in PROOFS[target(source)] + MORE[target(source)] * asked.every]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
