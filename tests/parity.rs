@@ -1,32 +1,26 @@
 //! The table of operations, CPU against CUDA: values and gradients, per element type, through views of every kind. It runs on
 //! the stand-in driver, on every machine; `REQUIRE_CUDA=1` runs it on the machine's own GPU.
 //!
-//! What has no kernel yet must say so by its error, and stands in `tests/parity/FAMILY.txt`: a gap that is not listed fails, and
-//! so does a listed one that is none. `CHAINRULE_WRITE=1 cargo test --features cuda --test parity` rewrites the lists.
+//! There is no operation without a kernel: one that says it has none fails as any other error does.
 #![cfg(all(feature = "cuda-unversioned", target_os = "linux"))]
 
 mod common;
 mod emulator;
 mod table;
 
-use chainrule::{DType, Device, Error, ErrorKind, Tensor, backward_all};
+use chainrule::{DType, Device, Error, Tensor, backward_all};
 use common::{Operand, Random, VIEWS, guarded, one_line, operands, report};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
-use std::path::Path;
+use std::collections::BTreeMap;
 use table::Row;
 
 table::each_family!(check);
-
-/// Words of the errors that an operation may give on a device for which it is not written.
-const GAPS: &[&str] = &["has no CUDA kernel yet", "this is computed on the CPU only"];
 
 fn check(family: &str) {
     if !emulator::inside(family) {
         return;
     }
     let device = Device::cuda(0).unwrap_or_else(|error| panic!("{error}"));
-    let (mut failures, mut gaps) = (BTreeMap::new(), BTreeMap::new());
+    let mut failures = BTreeMap::new();
     for row in table::family(family) {
         for (number, case) in row.cases.iter().enumerate() {
             let shapes: Vec<_> = case.iter().map(|input| &input.shape).collect();
@@ -34,79 +28,29 @@ fn check(family: &str) {
                 let Some(operands) = operands(case, view, 13 * number as u64 + view as u64) else { continue };
                 for &dtype in row.dtypes {
                     let outcome = guarded(|| compare(&row, &operands, dtype, device));
-                    match outcome.unwrap_or_else(|panic| Err(Outcome::Wrong(panic))) {
-                        Ok(()) => {}
-                        Err(Outcome::Gap(part, what)) => {
-                            let types: &mut BTreeSet<DType> = gaps.entry((row.name, part, what)).or_default();
-                            types.insert(dtype);
-                        }
-                        Err(Outcome::Wrong(said)) => {
-                            let line = format!("{} [{dtype}] on {shapes:?} {view:?}: {said}", row.name);
-                            failures.entry((row.name, dtype)).or_insert(line);
-                        }
+                    if let Err(said) = outcome.unwrap_or_else(Err) {
+                        let line = format!("{} [{dtype}] on {shapes:?} {view:?}: {said}", row.name);
+                        failures.entry((row.name, dtype)).or_insert(line);
                     }
                 }
             }
         }
     }
     report(failures.into_values().collect());
-    hold_against_the_list(family, &gaps);
-}
-
-type Gaps = BTreeMap<(&'static str, &'static str, String), BTreeSet<DType>>;
-
-/// The gaps found are the ones listed.
-fn hold_against_the_list(family: &str, gaps: &Gaps) {
-    if std::env::var_os("CHAINRULE_ROWS").is_some() {
-        return; // a part is not the list
-    }
-    let mut list = String::new();
-    for ((row, part, what), types) in gaps {
-        let types: Vec<&str> = types.iter().map(|dtype| dtype.name()).collect();
-        let _ = writeln!(list, "{row}, {part} in {}: {what}", types.join(" "));
-    }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity").join(format!("{family}.txt"));
-    if std::env::var_os("CHAINRULE_WRITE").is_some_and(|value| value == "1") {
-        let written =
-            if list.is_empty() { std::fs::remove_file(&path).or(Ok(())) } else { std::fs::write(&path, &list) };
-        return written.unwrap_or_else(|error: std::io::Error| panic!("{}: {error}", path.display()));
-    }
-    let listed = std::fs::read_to_string(&path).unwrap_or_default();
-    let (found, listed) = (list.lines().collect::<BTreeSet<_>>(), listed.lines().collect::<BTreeSet<_>>());
-    let lines = found.difference(&listed).map(|line| format!("a gap that {} does not list: {line}", path.display()));
-    let closed = listed.difference(&found).map(|line| format!("listed in {}, and no gap: {line}", path.display()));
-    report(lines.chain(closed).collect());
-}
-
-/// What may come instead of equal numbers.
-enum Outcome {
-    /// There is no kernel for the value or the gradient, and the error says so.
-    Gap(&'static str, String),
-    Wrong(String),
-}
-
-fn gap(part: &'static str) -> impl Fn(Error) -> Outcome {
-    move |error| {
-        let known = error.kind() == ErrorKind::Device && GAPS.iter().any(|words| error.what().contains(words));
-        match known && !error.help().is_empty() {
-            true => Outcome::Gap(part, error.what().to_string()),
-            false => Outcome::Wrong(format!("{part}: {}", one_line(&error))),
-        }
-    }
 }
 
 /// Numbers with what they are.
 type Named = Vec<(String, DType, Vec<f64>)>;
 
-fn compare(row: &Row, operands: &[Operand], dtype: DType, device: Device) -> Result<(), Outcome> {
-    let wrong = |error: Error| Outcome::Wrong(format!("on the CPU: {}", one_line(&error)));
+fn compare(row: &Row, operands: &[Operand], dtype: DType, device: Device) -> Result<(), String> {
+    let of = |what: &'static str| move |error: Error| format!("{what}: {}", one_line(&error));
     let there = Run::new(row, operands, dtype, device);
     let here = Run::new(row, operands, dtype, Device::Cpu);
     let exact = || Run::new(row, operands, DType::F64, Device::Cpu);
     let values = || exact().values(Device::Cpu).ok();
-    equal(&there.values(device).map_err(gap("value"))?, &here.values(Device::Cpu).map_err(wrong)?, &values)?;
+    equal(&there.values(device).map_err(of("value"))?, &here.values(Device::Cpu).map_err(of("on the CPU"))?, &values)?;
     let gradients = || exact().gradients().ok();
-    equal(&there.gradients().map_err(gap("gradient"))?, &here.gradients().map_err(wrong)?, &gradients)
+    equal(&there.gradients().map_err(of("gradient"))?, &here.gradients().map_err(of("on the CPU"))?, &gradients)
 }
 
 /// A row's results on one device.
@@ -174,10 +118,10 @@ fn off(numbers: &[f64], exact: &[f64]) -> f64 {
 /// Whole numbers and booleans are equal; floats are as near as another order of adding up allows. What is made of many steps is
 /// rounded between them in half precision, wherever it is computed: there a device need not be near the CPU where it is as near
 /// to what f64 gives.
-fn equal(there: &Named, here: &Named, exact: &dyn Fn() -> Option<Named>) -> Result<(), Outcome> {
+fn equal(there: &Named, here: &Named, exact: &dyn Fn() -> Option<Named>) -> Result<(), String> {
     let names = |list: &Named| list.iter().map(|(name, dtype, _)| format!("{name} {dtype}")).collect::<Vec<_>>();
     if names(there) != names(here) {
-        return Err(Outcome::Wrong(format!("{:?}, on the CPU {:?}", names(there), names(here))));
+        return Err(format!("{:?}, on the CPU {:?}", names(there), names(here)));
     }
     for (which, ((name, dtype, got), (.., wanted))) in there.iter().zip(here).enumerate() {
         let size = wanted.iter().filter(|x| x.is_finite()).fold(0.0f64, |most, x| most.max(x.abs()));
@@ -199,7 +143,7 @@ fn equal(there: &Named, here: &Named, exact: &dyn Fn() -> Option<Named>) -> Resu
                 if exact.is_some_and(is_as_near) {
                     break;
                 }
-                return Err(Outcome::Wrong(format!("{name} at {at}: {x:e}, on the CPU {y:e}")));
+                return Err(format!("{name} at {at}: {x:e}, on the CPU {y:e}"));
             }
         }
     }
