@@ -6,9 +6,9 @@ use chainrule::{Device, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The functions that the library looks for: the quoted names in the file that calls them.
+/// The functions that the library looks for: the quoted names in the file that looks for them.
 fn functions() -> Vec<&'static str> {
-    let text = include_str!("../src/device/cuda/driver.rs");
+    let text = include_str!("../src/device/cuda/driver/presence.rs");
     let mut names: Vec<&str> = text.split('"').filter(|part| part.starts_with("cu") && !part.contains(' ')).collect();
     names.sort();
     names.dedup();

@@ -2,7 +2,7 @@
 //!
 //! An optimizer is a [`Rule`]: what it remembers of a parameter, and one step as a formula that runs over parameter,
 //! gradient and states in one pass. All else is [`Core`], the same for all: checks before anything is written, groups,
-//! states by identity in memory and by name in files. Reading order: `sgd` (the shortest), `rule`, `core`.
+//! states by identity in memory and by name in files. Reading order: `sgd` (the shortest), `rule`, `core`, `step`.
 //!
 //! ```
 //! use chainrule::nn::{Init, Layer, Linear};
@@ -41,6 +41,8 @@ mod scaler;
 pub mod schedule;
 mod setting;
 mod sgd;
+mod slots;
+mod step;
 
 pub use self::core::Core;
 pub use adadelta::Adadelta;

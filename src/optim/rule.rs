@@ -1,6 +1,6 @@
 //! What makes one optimizer different from another.
 
-use super::core::state_type;
+use super::slots::state_type;
 use super::{Core, Settings};
 use crate::device::elementwise::Elementwise;
 use crate::device::{Value, on};

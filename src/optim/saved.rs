@@ -1,6 +1,6 @@
 //! The state of an optimizer as a tree: by name, so that it fits any copy of the model.
 
-use super::core::{Slot, state_type};
+use super::slots::{Slot, state_type};
 use super::{Rule, Setting, Settings};
 use crate::device::copy::Arrange;
 use crate::device::on;
