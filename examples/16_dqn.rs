@@ -48,7 +48,7 @@ mod common;
 use chainrule::loss::huber_loss;
 use chainrule::nn::{Init, Layer, Linear, Module, Relu, Sequential};
 use chainrule::optim::{Adam, Optimizer};
-use chainrule::{Random, Result, Tensor, no_grad};
+use chainrule::{Device, Random, Result, Tensor, no_grad};
 
 const WIDTH: usize = 9;
 const HEIGHT: usize = 8;
@@ -159,38 +159,49 @@ impl Memory {
     }
 }
 
-fn network(init: &mut Init) -> Sequential {
-    Sequential::new()
-        .then(Linear::new(SIGHT, 128, init))
-        .then(Relu)
-        .then(Linear::new(128, 64, init))
-        .then(Relu)
-        .then(Linear::new(64, MOVES, init))
-        .named()
+/// A network that plays, and where it computes.
+#[derive(Clone)]
+struct Player {
+    network: Sequential,
+    device: Device,
 }
 
-/// What the network holds to be the best move.
-fn best_move(network: &Sequential, game: &Game) -> Result<usize> {
-    let sight = Tensor::from_vec(game.seen(), [1, SIGHT])?.to(common::device()?);
-    let worth = no_grad(|| network.forward(&sight).checked())?;
-    Ok(worth.argmax().item()? as usize)
+impl Player {
+    fn new(device: Device, seed: u64) -> Player {
+        let mut init = Init::on(&device).seed(seed);
+        let network = Sequential::new()
+            .then(Linear::new(SIGHT, 128, &mut init))
+            .then(Relu)
+            .then(Linear::new(128, 64, &mut init))
+            .then(Relu)
+            .then(Linear::new(64, MOVES, &mut init))
+            .named();
+        Player { network, device }
+    }
+    /// What each move is worth, in each of the moments that are seen.
+    fn worth(&self, seen: Vec<f32>) -> Result<Tensor> {
+        let moments = seen.len() / SIGHT;
+        Ok(self.network.forward(&Tensor::from_vec(seen, [moments, SIGHT])?.to(self.device)))
+    }
+    /// What it holds to be the best move.
+    fn best_move(&self, game: &Game) -> Result<usize> {
+        let worth = no_grad(|| self.worth(game.seen())?.checked())?;
+        Ok(worth.argmax().item()? as usize)
+    }
 }
 
 /// How far what is said of some moments is from what should be said of them.
-fn loss(network: &Sequential, still: &Sequential, moments: &[&Moment]) -> Result<Tensor> {
-    let (count, device) = (moments.len(), common::device()?);
-    let numbers = |of: fn(&Moment) -> f32| {
-        Tensor::from_vec(moments.iter().map(|moment| of(moment)).collect(), [count]).map(|numbers| numbers.to(device))
+fn loss(player: &Player, still: &Player, moments: &[&Moment]) -> Result<Tensor> {
+    let numbers = |of: fn(&Moment) -> f32| -> Result<Tensor> {
+        let list = moments.iter().map(|moment| of(moment)).collect();
+        Ok(Tensor::from_vec(list, [moments.len()])?.to(player.device))
     };
-    let sights = |of: fn(&Moment) -> &[f32]| {
-        let seen: Vec<f32> = moments.iter().flat_map(|moment| of(moment)).copied().collect();
-        Tensor::from_vec(seen, [count, SIGHT]).map(|sights| sights.to(device))
-    };
-    let directions = Tensor::from_vec(moments.iter().map(|moment| moment.direction as i64).collect(), [count, 1])?;
-    let directions = directions.to(device);
-    let said = network.forward(&sights(|moment| &moment.seen)?).gather(1, &directions).reshape(-1);
+    let sights = |of: fn(&Moment) -> &[f32]| moments.iter().flat_map(|moment| of(moment)).copied().collect();
+    let directions = moments.iter().map(|moment| moment.direction as i64).collect();
+    let directions = Tensor::from_vec(directions, [moments.len(), 1])?.to(player.device);
+    let said = player.worth(sights(|moment| &moment.seen))?.gather(1, &directions).reshape(-1);
     let goal = no_grad(|| -> Result<Tensor> {
-        let (best, _) = still.forward(&sights(|moment| &moment.next)?).max_along(1);
+        let (best, _) = still.worth(sights(|moment| &moment.next))?.max_along(1);
         // Nothing follows the end of a game.
         let goes_on = numbers(|moment| if moment.over { 0.0 } else { 1.0 })?;
         Ok(numbers(|moment| moment.points)? + best * goes_on * 0.95)
@@ -199,10 +210,10 @@ fn loss(network: &Sequential, still: &Sequential, moments: &[&Moment]) -> Result
 }
 
 /// The points of a game played as the network says.
-fn played(network: &Sequential, seed: u64) -> Result<f32> {
+fn played(player: &Player, seed: u64) -> Result<f32> {
     let (mut game, mut points) = (Game::new(seed), 0.0);
     while !game.over {
-        points += game.play(best_move(network, &game)?);
+        points += game.play(player.best_move(&game)?);
     }
     Ok(points)
 }
@@ -213,9 +224,9 @@ fn average(of: impl Fn(u64) -> Result<f32>) -> Result<f32> {
     Ok((0..games).map(|seed| of(1_000_000 + seed)).sum::<Result<f32>>()? / games as f32)
 }
 
-fn learn(moves: usize, seed: u64) -> Result<Sequential> {
-    let (mut network, mut chance) = (network(&mut Init::on(&common::device()?).seed(seed)), Random::new(seed));
-    let mut still = network.clone();
+fn learn(device: Device, moves: usize, seed: u64) -> Result<Player> {
+    let (mut player, mut chance) = (Player::new(device, seed), Random::new(seed));
+    let mut still = player.clone();
     let mut optimizer = Adam::new(5e-4);
     let mut memory = Memory { moments: Vec::new(), next: 0 };
     let (mut game, mut games, mut points) = (Game::new(0), 0, 0.0);
@@ -224,7 +235,7 @@ fn learn(moves: usize, seed: u64) -> Result<Sequential> {
         let direction = if chance.uniform() < left_to_chance {
             chance.below(MOVES as u64) as usize
         } else {
-            best_move(&network, &game)?
+            player.best_move(&game)?
         };
         let (seen, brought) = (game.seen(), game.play(direction));
         points += brought;
@@ -236,13 +247,13 @@ fn learn(moves: usize, seed: u64) -> Result<Sequential> {
             game = Game::new(games);
         }
         if step >= 500 && step % 2 == 0 {
-            let loss = loss(&network, &still, &memory.some(64, &mut chance))?;
+            let loss = loss(&player, &still, &memory.some(64, &mut chance))?;
             let mut gradients = loss.backward()?;
             gradients.clip_norm(10.0)?;
-            optimizer.step(&mut network, &gradients)?;
+            optimizer.step(&mut player.network, &gradients)?;
         }
         if step % 1000 == 0 {
-            still = network.clone();
+            still = player.clone();
         }
         if (step + 1) % (moves / 6) == 0 {
             println!(
@@ -254,16 +265,16 @@ fn learn(moves: usize, seed: u64) -> Result<Sequential> {
             points = 0.0;
         }
     }
-    Ok(network)
+    Ok(player)
 }
 
 fn main() -> Result<()> {
-    let mut init = Init::on(&common::device()?).seed(1);
-    let untaught = network(&mut init);
+    let device = common::device()?;
+    let untaught = Player::new(device, 1);
     let before = average(|seed| played(&untaught, seed))?;
     let possible = average(|seed| Ok(best_possible(seed)))?;
-    let network = learn(common::steps(60_000, 1200), 1)?;
-    let after = average(|seed| played(&network, seed))?;
+    let player = learn(device, common::steps(60_000, 1200), 1)?;
+    let after = average(|seed| played(&player, seed))?;
 
     // Six moments of a game, side by side.
     let mut game = Game::new(1_000_000);
@@ -272,7 +283,7 @@ fn main() -> Result<()> {
         if time >= 30 {
             pictures.push(game.picture());
         }
-        game.play(best_move(&network, &game)?);
+        game.play(player.best_move(&game)?);
     }
     for line in 0..HEIGHT {
         println!("{}", pictures.iter().map(|picture| picture[line].as_str()).collect::<Vec<_>>().join("  "));

@@ -310,48 +310,38 @@ impl<T: Number> There<'_, T> {
             gates: self.given(&layer.sums),
             inner: self.gru(|| self.given(&vec![0.0; STEPS * n])),
         };
-        let counts =
-            |time: usize| vec![option(self.lengths.as_ref()), bytes(n as i64), bytes(size as i64), bytes(time as i64)];
+        // The last arguments: of a whole step how many sequences there are, else how many numbers in all.
+        let counts = |time: usize| {
+            let count = if whole { BATCH } else { n };
+            [option(self.lengths.as_ref()), bytes(count as i64), bytes(size as i64), bytes(time as i64)]
+        };
         let far = |buffer: Option<&Buffer>, numbers: usize| {
             buffer.map_or(bytes(0u64), |buffer| buffer.from(self.far(numbers)))
         };
         let (weight, bias) = (self.given(&layer.weight), self.gru(|| self.given(&layer.inner[..gates])));
-        let tiles = |name: &str, columns: usize, arguments: &[Argument]| {
+        // One step: a whole one begins with the weights, by tiles of which `columns` numbers stand beside 32 sequences.
+        let launch = |name: &str, columns: usize, arguments: Vec<Argument>| {
+            let name = format!("{}{name}_{kind}_{}", if whole { "whole_" } else { "" }, T::NAME);
+            if !whole {
+                return run(self.emulator, &name, blocks(n), &arguments);
+            }
             let (grid, shared) = ([size.div_ceil(4), BATCH.div_ceil(32), 1], 3 * (32 + columns) * 132 * size_of::<T>());
-            let name = format!("{name}_{kind}_{}", T::NAME);
-            self.emulator.launch(&name, grid, 256, shared, arguments).unwrap_or_else(|said| panic!("{said}"));
-        };
-        let counts_of_whole = |time: usize| {
-            let mut numbers = counts(time);
-            numbers[1] = bytes(BATCH as i64);
-            numbers
+            self.emulator.launch(&name, grid, 256, shared, &arguments).unwrap_or_else(|said| panic!("{said}"));
         };
         for (step, &time) in layer.order().iter().enumerate() {
-            if whole {
-                let mut arguments = vec![
-                    weight.argument(),
-                    option(bias.as_ref()),
-                    forward.gates.from(self.far(time * BATCH * gates)),
-                    far(forward.cells.as_ref(), step * n),
-                    far(forward.cells.as_ref(), (step + 1) * n),
-                    far(forward.inner.as_ref(), time * n),
-                    far(Some(&forward.states), step * n),
-                    far(Some(&forward.states), (step + 1) * n),
-                    far(Some(&forward.output), time * n),
-                ];
-                arguments.extend(counts_of_whole(time));
-                arguments.push(bytes(1i32));
-                tiles("whole_step", 4 * gates_of(kind), &arguments);
-                continue;
-            }
-            let state = &forward.states.read::<T>()[step * n..][..n];
-            let given = |at: usize| match kind {
-                "gru" => layer.inner[at],
-                _ => layer.sums[time * BATCH * gates + at],
+            let sums;
+            let mut arguments = if whole {
+                vec![weight.argument(), option(bias.as_ref())]
+            } else {
+                let state = &forward.states.read::<T>()[step * n..][..n];
+                let given = |at: usize| match kind {
+                    "gru" => layer.inner[at],
+                    _ => layer.sums[time * BATCH * gates + at],
+                };
+                sums = self.product(state, false, given);
+                vec![sums.argument()]
             };
-            let sums = self.product(state, false, given);
-            let mut arguments = vec![
-                sums.argument(),
+            arguments.extend([
                 forward.gates.from(self.far(time * BATCH * gates)),
                 far(forward.cells.as_ref(), step * n),
                 far(forward.cells.as_ref(), (step + 1) * n),
@@ -359,10 +349,10 @@ impl<T: Number> There<'_, T> {
                 far(Some(&forward.states), step * n),
                 far(Some(&forward.states), (step + 1) * n),
                 far(Some(&forward.output), time * n),
-            ];
+            ]);
             arguments.extend(counts(time));
             arguments.push(bytes(1i32));
-            run(self.emulator, &format!("step_{kind}_{}", T::NAME), blocks(n), &arguments);
+            launch("step", 4 * gates_of(kind), arguments);
         }
         let arriving = weights(size).map(|numbers| self.given(&numbers));
         let all = STEPS * BATCH * gates;
@@ -372,46 +362,40 @@ impl<T: Number> There<'_, T> {
         for (step, &time) in layer.order().iter().enumerate().rev() {
             let values =
                 if gates == size { (&forward.output, time * n) } else { (&forward.gates, time * BATCH * gates) };
-            if whole {
+            let direct = self.blank(if whole { 0 } else { n });
+            let mut arguments = if whole {
                 let given = following.map(|time| far(Some(inner.as_ref().unwrap_or(&slopes)), time * BATCH * gates));
-                let mut arguments = vec![
-                    weight.argument(),
-                    given.unwrap_or(bytes(0u64)),
-                    values.0.from(self.far(values.1)),
-                    far(Some(&forward.states), step * n),
-                    far(forward.cells.as_ref(), step * n),
-                    far(forward.cells.as_ref(), (step + 1) * n),
-                    far(forward.inner.as_ref(), time * n),
-                    far(Some(&arriving[0]), time * n),
-                    option(cell.as_ref()),
-                    far(Some(&slopes), time * BATCH * gates),
-                    far(inner.as_ref(), time * BATCH * gates),
-                    // What goes to the state before past the gates.
-                    state.argument(),
-                ];
-                arguments.extend(counts_of_whole(time));
-                tiles("whole_back", 4, &arguments);
-                following = Some(time);
-                continue;
-            }
-            let direct = self.blank(n);
-            let mut arguments = vec![
+                vec![weight.argument(), given.unwrap_or(bytes(0u64))]
+            } else {
+                Vec::new()
+            };
+            arguments.extend([
                 values.0.from(self.far(values.1)),
                 far(Some(&forward.states), step * n),
                 far(forward.cells.as_ref(), step * n),
                 far(forward.cells.as_ref(), (step + 1) * n),
                 far(forward.inner.as_ref(), time * n),
                 far(Some(&arriving[0]), time * n),
-                state.argument(),
+            ]);
+            if !whole {
+                arguments.push(state.argument());
+            }
+            arguments.extend([
                 option(cell.as_ref()),
                 far(Some(&slopes), time * BATCH * gates),
                 far(inner.as_ref(), time * BATCH * gates),
-                direct.argument(),
-                bytes(0u64),
-            ];
+            ]);
+            // What goes to the state before past the gates; of a whole step it stands where it came from.
+            match whole {
+                true => arguments.push(state.argument()),
+                false => arguments.extend([direct.argument(), bytes(0u64)]),
+            }
             arguments.extend(counts(time));
-            run(self.emulator, &format!("back_{kind}_{}", T::NAME), blocks(n), &arguments);
-            state = self.before(inner.as_ref().unwrap_or(&slopes), time, &direct);
+            launch("back", 4, arguments);
+            match whole {
+                true => following = Some(time),
+                false => state = self.before(inner.as_ref().unwrap_or(&slopes), time, &direct),
+            }
         }
         if let Some(time) = following {
             state = self.before(inner.as_ref().unwrap_or(&slopes), time, &state);
