@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Kernels to PTX, on a machine with no GPU and no CUDA toolkit.
 
-    kernels/ptx.py build            writes kernels/ptx/*.ptx, after a kernel was changed
+    kernels/ptx.py build            writes kernels/ptx/*.ptx.z, after a kernel was changed
     kernels/ptx.py check            fails where a file is stale, does not assemble, spills, or loses performance
     kernels/ptx.py fresh            only whether files are stale, by the hash in their first line: needs no compiler
     kernels/ptx.py fetch            only the compilers, so that they are there
-    kernels/ptx.py show NAME        prints what a file compiles to
+    kernels/ptx.py show NAME        prints the PTX of a file, which is kept deflated
+    kernels/ptx.py compile NAME     prints what a file compiles to now
 
 The compilers are NVIDIA's wheels on PyPI, fetched once into a cache, which also keeps what they said; where they cannot be
 fetched, `check` says so and does what `fresh` does. PTX of CUDA 12.0 is read by every driver since 525. The assembler of the
@@ -20,6 +21,8 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
+import zlib
 
 HOME = pathlib.Path(__file__).resolve().parent
 COMPILER = "nvidia-cuda-nvrtc-cu12==12.0.140"
@@ -50,6 +53,28 @@ def digest(source):
         seen.update(names)
     parts += [" ".join([COMPILER, target(source), *OPTIONS]).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+
+
+def packed(text):
+    """As it is embedded: by the same settings always. (Another version of zlib may find other bytes for the same text.)"""
+    deflate = zlib.compressobj(level=9, method=zlib.DEFLATED, wbits=15, memLevel=9, strategy=zlib.Z_DEFAULT_STRATEGY)
+    return deflate.compress(text.encode()) + deflate.flush()
+
+
+def kept(source):
+    """The PTX that is embedded; nothing where it is not there or cannot be read."""
+    try:
+        return zlib.decompress(place(source).read_bytes()).decode()
+    except (FileNotFoundError, ValueError, zlib.error):
+        return ""
+
+
+def place(source):
+    return HOME / "ptx" / f"{source.stem}.ptx.z"
+
+
+def is_fresh(source, text):
+    return text.startswith(f"// {digest(source)} ")
 
 
 def fetch(wheel, cache):
@@ -103,26 +128,30 @@ class Compiler:
 def compiled(cache, source):
     """In a process of its own: how the compiler numbers depends on what it compiled before."""
 
-    def show():
-        run = subprocess.run([sys.executable, __file__, "show", source.stem, "--cache", cache], capture_output=True, text=True)
+    def compile_it():
+        run = subprocess.run([sys.executable, __file__, "compile", source.stem, "--cache", cache], capture_output=True, text=True)
         if run.returncode:
             raise ValueError(run.stderr.strip())
         return run.stdout
 
-    return remembered(cache, digest(source), show)
+    return remembered(cache, digest(source), compile_it)
 
 
-def assemble(cache, release, architecture, file):
+def assemble(cache, release, architecture, source):
     """What the assembler counts, and what it has to object."""
     program = next(fetch(ASSEMBLERS[release], cache).glob("nvidia/**/bin/ptxas"))
     program.chmod(0o755)
+    text = kept(source)
 
     def said_of_it():
-        run = subprocess.run([str(program), "-v", f"-arch={architecture}", str(file), "-o", "/dev/null"], capture_output=True, text=True)
+        with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+            file.write(text)
+            file.flush()
+            run = subprocess.run([str(program), "-v", f"-arch={architecture}", file.name, "-o", "/dev/null"], capture_output=True, text=True)
         return run.stderr + ("error: it does not assemble" if run.returncode else "")
 
-    said = f"{file.name}, {architecture} by ptxas {release}"
-    name = hashlib.sha256(file.read_bytes() + f"{release} {architecture}".encode()).hexdigest()[:32]
+    said = f"{source.stem}.ptx, {architecture} by ptxas {release}"
+    name = hashlib.sha256(text.encode() + f"{release} {architecture}".encode()).hexdigest()[:32]
     log = remembered(cache, name, said_of_it)
     if log.endswith("error: it does not assemble"):
         return [], [f"{said}\n{log}"]
@@ -141,18 +170,21 @@ def assemble(cache, release, architecture, file):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["build", "check", "fresh", "fetch", "show"])
+    parser.add_argument("what", choices=["build", "check", "fresh", "fetch", "show", "compile"])
     parser.add_argument("only", nargs="*", help="names of files, without their ending")
     parser.add_argument("--cache", default=str(pathlib.Path.home() / ".cache/cuda-wheels"))
     parser.add_argument("--every", action="store_true", help="for every architecture")
     parser.add_argument("--table", action="store_true", help="registers, stack and shared bytes of every kernel")
     asked = parser.parse_args()
 
-    if asked.what == "show":
+    if asked.what in ["show", "compile"]:
+        if len(asked.only) != 1 or not (source := HOME / f"{asked.only[0]}.cu").exists():
+            sys.exit(f"{asked.what} wants the name of one file of kernels: {', '.join(file.stem for file in sorted(HOME.glob('*.cu')))}")
         try:
-            print(Compiler(asked.cache).compiled(HOME / f"{asked.only[0]}.cu"), end="")
+            text = Compiler(asked.cache).compiled(source) if asked.what == "compile" else kept(source)
         except ValueError as error:
             sys.exit(str(error))
+        print(text or f"{place(source).name} cannot be read: run kernels/ptx.py build", end="")
         return
 
     sources = sorted(HOME.glob("*.cu"))
@@ -160,12 +192,15 @@ def main():
     folder = HOME / "ptx"
     folder.mkdir(exist_ok=True)
     wrong = []
-    for source in chosen if asked.what != "build" else []:
-        file = folder / f"{source.stem}.ptx"
-        if not file.exists() or not file.read_text().startswith(f"// {digest(source)} "):
-            wrong.append(f"ptx/{file.name} is stale: run kernels/ptx.py build")
-    if not asked.only:
-        wrong += [f"ptx/{file.name} has no source" for file in folder.glob("*.ptx") if file.stem not in {s.stem for s in sources}]
+    known = {source: kept(source) for source in chosen}
+    if asked.what != "build":
+        wrong += [f"ptx/{place(s).name} is stale: run kernels/ptx.py build" for s in chosen if not is_fresh(s, known[s])]
+    for file in folder.iterdir():
+        if file not in {place(source) for source in sources}:
+            if asked.what == "build":
+                file.unlink()
+            else:
+                wrong.append(f"ptx/{file.name} has no source: kernels/ptx.py build removes it")
 
     has_compilers = asked.what != "fresh"
     if has_compilers:
@@ -178,9 +213,8 @@ def main():
             print(f"{error}: only hashes were compared")
             has_compilers = False
     if has_compilers and asked.what != "fetch":
-        known = {s: (folder / f"{s.stem}.ptx").read_text() if (folder / f"{s.stem}.ptx").exists() else "" for s in chosen}
         # What is fresh by its hash is not built again.
-        chosen = [s for s in chosen if asked.what != "build" or not known[s].startswith(f"// {digest(s)} ")]
+        chosen = [s for s in chosen if asked.what != "build" or not is_fresh(s, known[s])]
 
         def text_of(source):
             try:
@@ -192,14 +226,13 @@ def main():
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             texts = list(pool.map(text_of, chosen))
         for source, text in zip(chosen, texts):
-            file = folder / f"{source.stem}.ptx"
             if text is None:
                 continue
             if asked.what == "build":
-                file.write_text(text)
+                place(source).write_bytes(packed(text))
             elif sorted(known[source].splitlines()) != sorted(text.splitlines()):  # where it puts a move depends on addresses
-                wrong.append(f"ptx/{file.name} is not what {source.name} compiles to: run kernels/ptx.py build")
-            work += [(release, architecture, file) for release, architecture in PROOFS[target(source)] + MORE[target(source)] * asked.every]
+                wrong.append(f"ptx/{place(source).name} is not what {source.name} compiles to: run kernels/ptx.py build")
+            work += [(release, architecture, source) for release, architecture in PROOFS[target(source)] + MORE[target(source)] * asked.every]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             for counts, objections in pool.map(lambda one: assemble(asked.cache, *one), work):
                 wrong += objections

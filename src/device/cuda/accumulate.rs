@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::launch::THREADS;
-use super::module::Source;
+use super::module::{Source, source};
 use super::transfer::address;
 use crate::device::Value;
 use crate::device::accumulate::{Accumulate, repeated_axes};
@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::formula_struct;
 use crate::layout::{DType, Layout, Shape};
 
-const ACCUMULATE: Source = Source { name: "accumulate", text: include_str!("../../../kernels/ptx/accumulate.ptx") };
+const ACCUMULATE: Source = source!("accumulate");
 
 /// Tensors of a launch: the lines of the table that its kernel takes.
 const LINES: usize = 128;

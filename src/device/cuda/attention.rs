@@ -3,7 +3,7 @@
 use super::Cuda;
 use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use super::rows::beside;
 use crate::device::Value;
 use crate::device::attention::{Attend, Attended, Attending, AttentionGradients};
@@ -12,11 +12,10 @@ use crate::device::random::threshold;
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
-const ATTENTION: Source = Source { name: "attention", text: include_str!("../../../kernels/ptx/attention.ptx") };
+const ATTENTION: Source = source!("attention");
 
 /// On tensor cores: 16-bit floats, sums in f32.
-const TENSOR: Source =
-    Source { name: "attention_tensor", text: include_str!("../../../kernels/ptx/attention_tensor.ptx") };
+const TENSOR: Source = source!("attention_tensor");
 
 /// Queries, and keys, of a tile of the ordinary kernels.
 const TILE: usize = 32;

@@ -1,14 +1,14 @@
 //! The bits of integers: `kernels/bits.cu`.
 
 use super::Cuda;
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::Value;
 use crate::device::bits::{Bits, Bitwise};
 use crate::device::copy::Arrange;
 use crate::error::Fault;
 use crate::layout::DType;
 
-const BITS: Source = Source { name: "bits", text: include_str!("../../../kernels/ptx/bits.ptx") };
+const BITS: Source = source!("bits");
 
 impl Bits for Cuda {
     fn bitwise(&self, a: &Value, b: &Value, operation: Bitwise) -> Result<Value, Fault> {

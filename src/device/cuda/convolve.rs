@@ -4,7 +4,7 @@
 use super::Cuda;
 use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use super::rows::beside;
 use crate::device::Value;
 use crate::device::convolve::{Convolve, Finish, Manner};
@@ -14,11 +14,10 @@ use crate::device::window::Sliding;
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
-const CONVOLVE: Source = Source { name: "convolve", text: include_str!("../../../kernels/ptx/convolve.ptx") };
+const CONVOLVE: Source = source!("convolve");
 
-const TENSOR: Source =
-    Source { name: "convolve_tensor", text: include_str!("../../../kernels/ptx/convolve_tensor.ptx") };
-const DEPTHWISE: Source = Source { name: "depthwise", text: include_str!("../../../kernels/ptx/depthwise.ptx") };
+const TENSOR: Source = source!("convolve_tensor");
+const DEPTHWISE: Source = source!("depthwise");
 
 /// Rows and columns of the results that a block of `convolve.cu` computes.
 const TILE: usize = 64;

@@ -2,13 +2,13 @@
 
 use super::Cuda;
 use super::launch::{THREADS, joined};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::error::Fault;
 use crate::layout::{DType, Element, Layout, Shape, dispatch};
 
-const COPY: Source = Source { name: "copy", text: include_str!("../../../kernels/ptx/copy.ptx") };
+const COPY: Source = source!("copy");
 
 /// Rows and columns of a tile that `copy_turned` turns.
 const TILE: usize = 32;

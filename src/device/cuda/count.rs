@@ -5,7 +5,7 @@
 
 use super::Cuda;
 use super::launch::{Launch, too_many};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::index::{Assembly, Combine, Index, Searched, check_bins, check_row, check_search, negative};
@@ -13,7 +13,7 @@ use crate::device::reduce::Reduce;
 use crate::error::Fault;
 use crate::layout::{DType, Layout, MAX_RANK, Shape};
 
-const COUNT: Source = Source { name: "count", text: include_str!("../../../kernels/ptx/count.ptx") };
+const COUNT: Source = source!("count");
 
 impl Cuda {
     fn count_kernel(self, name: &str) -> Result<Launch, Fault> {

@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use super::rows::beside;
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -11,7 +11,7 @@ use crate::device::reduce::{Reduce, floats};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
-const ENTROPY: Source = Source { name: "cross_entropy", text: include_str!("../../../kernels/ptx/cross_entropy.ptx") };
+const ENTROPY: Source = source!("cross_entropy");
 
 /// Operands as the kernels take them.
 struct Ready {

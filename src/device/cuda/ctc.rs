@@ -3,7 +3,7 @@
 use super::Cuda;
 use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::ctc::{Alignment, Alignments, Ctc, bad_length, bad_symbol};
@@ -11,7 +11,7 @@ use crate::device::reduce::floats;
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
-const CTC: Source = Source { name: "ctc", text: include_str!("../../../kernels/ptx/ctc.ptx") };
+const CTC: Source = source!("ctc");
 
 /// Positions whose sums a block has in shared memory.
 const SHARED: usize = 1024;

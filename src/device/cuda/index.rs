@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::launch::Launch;
-use super::module::Source;
+use super::module::{Source, source};
 use super::transfer::address;
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -16,7 +16,7 @@ use crate::error::Fault;
 use crate::formula_struct;
 use crate::layout::{DType, Layout, Shape};
 
-const INDEX: Source = Source { name: "index", text: include_str!("../../../kernels/ptx/index.ptx") };
+const INDEX: Source = source!("index");
 
 formula_struct!([whole] FlatFormula flat(above, here)(size) { above * size + here });
 formula_struct!([] ShareFormula share(sum, count)() { sum / count });

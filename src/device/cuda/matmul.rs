@@ -4,23 +4,22 @@
 use super::Cuda;
 use super::launch::THREADS;
 use super::matmul_hopper::Lying;
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::copy::Arrange;
 use crate::device::matmul::{Joined, Matmul, Plan, differ};
 use crate::device::{MatmulPrecision, Value, matmul_precision};
 use crate::error::Fault;
 use crate::layout::{DType, Layout, MAX_RANK, Shape};
 
-const MATMUL: Source = Source { name: "matmul", text: include_str!("../../../kernels/ptx/matmul.ptx") };
+const MATMUL: Source = source!("matmul");
 /// On tensor cores, which add up in f32 as the others do.
-const TENSOR: Source = Source { name: "matmul_tensor", text: include_str!("../../../kernels/ptx/matmul_tensor.ptx") };
+const TENSOR: Source = source!("matmul_tensor");
 /// On tensor cores, from f32 that is rounded.
-const ROUNDED: Source =
-    Source { name: "matmul_rounded", text: include_str!("../../../kernels/ptx/matmul_rounded.ptx") };
+const ROUNDED: Source = source!("matmul_rounded");
 /// For one row.
-const VECTOR: Source = Source { name: "matmul_vector", text: include_str!("../../../kernels/ptx/matmul_vector.ptx") };
+const VECTOR: Source = source!("matmul_vector");
 /// Joins sums over pieces of the shared axis.
-const PIECES: Source = Source { name: "matmul_pieces", text: include_str!("../../../kernels/ptx/matmul_pieces.ptx") };
+const PIECES: Source = source!("matmul_pieces");
 
 /// Blocks along the third axis of a grid, which counts batches.
 const MOST: usize = 65_535;

@@ -4,7 +4,7 @@
 use super::Cuda;
 use super::driver::Boxes;
 use super::matmul::{Ends, Way};
-use super::module::Source;
+use super::module::{Source, source};
 use super::transfer::address;
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -12,13 +12,10 @@ use crate::device::matmul::Plan;
 use crate::error::Fault;
 use crate::layout::DType;
 
-const BF16: Source =
-    Source { name: "matmul_bf16_hopper", text: include_str!("../../../kernels/ptx/matmul_bf16_hopper.ptx") };
-const F16: Source =
-    Source { name: "matmul_f16_hopper", text: include_str!("../../../kernels/ptx/matmul_f16_hopper.ptx") };
+const BF16: Source = source!("matmul_bf16_hopper");
+const F16: Source = source!("matmul_f16_hopper");
 /// From f32 that was rounded to bf16.
-const ROUNDED: Source =
-    Source { name: "matmul_rounded_hopper", text: include_str!("../../../kernels/ptx/matmul_rounded_hopper.ptx") };
+const ROUNDED: Source = source!("matmul_rounded_hopper");
 
 /// The compute capability that has these instructions; later ones do not.
 const GENERATION: (i32, i32) = (9, 0);

@@ -1,6 +1,6 @@
 //! NVIDIA's GPUs: the kernels of `kernels/*.cu` and those that formulas write, run through the driver.
 //!
-//! Reading order: `driver` (what is asked of NVIDIA's library), `memory` (blocks), `transfer` (to and fro), `module` (kernels
+//! Reading order: `driver` (all that is asked of NVIDIA's library), `memory` (blocks), `transfer` (to and fro), `module` (kernels
 //! by name), `launch` (a call of one), `graph` (many as one),
 //! then a file for each noun. `lacking` is what is said where there is no kernel.
 //!
@@ -68,6 +68,17 @@ struct Opened {
     /// How often numbers were read.
     reads: AtomicU64,
 }
+
+// SAFETY: threads may share each field, as the compiler sees below. It is told here, because whoever sends a tensor to a thread
+// would have it follow all of them, further than it is willing to go.
+unsafe impl Sync for Opened {}
+
+const _: fn(&Opened) = |opened| {
+    let Opened { number, name, multiprocessors, generation, gpu, pool, staging, kernels, faults, clock, reads } =
+        opened;
+    let _: [&dyn Sync; 11] =
+        [number, name, multiprocessors, generation, gpu, pool, staging, kernels, faults, clock, reads];
+};
 
 static OPENED: Mutex<Vec<Cuda>> = Mutex::new(Vec::new());
 

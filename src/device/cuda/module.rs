@@ -6,11 +6,46 @@ use crate::error::Fault;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// The PTX text of one file of kernels, which stands in the program.
+/// The PTX of one file of kernels, which stands in the program deflated.
 pub(super) struct Source {
     /// The file's name, without its ending.
     pub(super) name: &'static str,
-    pub(super) text: &'static str,
+    pub(super) packed: &'static [u8],
+}
+
+/// The [`Source`] of `kernels/NAME.cu`.
+macro_rules! source {
+    ($name:literal) => {
+        $crate::device::cuda::module::Source {
+            name: $name,
+            packed: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/ptx/", $name, ".ptx.z")),
+        }
+    };
+}
+pub(super) use source;
+
+/// No file of kernels has as much text.
+const MOST: usize = 64 << 20;
+
+impl Source {
+    /// Its text.
+    fn text(&self) -> Result<String, Fault> {
+        unpacked(self.name, self.packed, MOST)
+    }
+}
+
+/// The text of the kernels of this name, of at most so many bytes: whole, and from the file that it should be from.
+fn unpacked(name: &str, packed: &[u8], most: usize) -> Result<String, Fault> {
+    let wrong = |why: String| Fault::defect(format!("the embedded kernels of {name} {why}"));
+    let bytes = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(packed, most)
+        .map_err(|error| wrong(format!("cannot be inflated to at most {most} bytes: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("are no text".to_string()))?;
+    let written = text.strip_prefix("// ").and_then(|rest| rest.split_once(' '));
+    let is_hash = |hash: &str| hash.len() == 32 && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match written {
+        Some((hash, rest)) if is_hash(hash) && rest.starts_with(&format!("of {name}.cu:")) => Ok(text),
+        _ => Err(wrong(format!("begin with {:?}", text.lines().next().unwrap_or_default()))),
+    }
 }
 
 /// One parameter of a kernel.
@@ -31,10 +66,16 @@ pub(super) struct Kernel {
     pub(super) parameters: Vec<Parameter>,
 }
 
+/// A module, and what each of its kernels takes.
+struct Loaded {
+    module: Module,
+    entries: HashMap<String, Vec<Parameter>>,
+}
+
 /// What one GPU has loaded.
 #[derive(Default)]
 pub(super) struct Kernels {
-    modules: Mutex<HashMap<&'static str, Module>>,
+    modules: Mutex<HashMap<&'static str, Loaded>>,
     found: Mutex<HashMap<String, &'static Kernel>>,
 }
 
@@ -44,19 +85,15 @@ impl Cuda {
         if let Some(kernel) = lock(&self.0.kernels.found).get(name) {
             return Ok(kernel);
         }
-        let gpu = &self.0.gpu;
-        let module = {
-            let mut modules = lock(&self.0.kernels.modules);
-            match modules.get(source.name) {
-                Some(module) => *module,
-                None => {
-                    let module = gpu.load(source.name, source.text)?;
-                    modules.insert(source.name, module);
-                    module
-                }
+        let mut modules = lock(&self.0.kernels.modules);
+        let loaded = match modules.get(source.name) {
+            Some(loaded) => loaded,
+            None => {
+                let loaded = self.load(source.name, &source.text()?)?;
+                modules.entry(source.name).or_insert(loaded)
             }
         };
-        self.keep(name, name, module, source.text)
+        self.keep(name, name, loaded)
     }
     /// A kernel that was written for one purpose: `key` names it among all, `entry` in its text. The text is written where the
     /// kernel is not there yet.
@@ -69,14 +106,18 @@ impl Cuda {
         if let Some(kernel) = lock(&self.0.kernels.found).get(key) {
             return Ok(kernel);
         }
-        let text = write()?;
-        let module = self.0.gpu.load(key, &text)?;
-        self.keep(key, entry, module, &text)
+        self.keep(key, entry, &self.load(key, &write()?)?)
     }
-    fn keep(self, key: &str, entry: &str, module: Module, text: &str) -> Result<&'static Kernel, Fault> {
-        let parameters = parameters(text, entry)
-            .ok_or_else(|| Fault::defect(format!("the text of {key} has no parameters of a kernel {entry}")))?;
-        let function = self.0.gpu.function(module, entry)?;
+    fn load(self, name: &str, text: &str) -> Result<Loaded, Fault> {
+        let entries = entries(text)
+            .ok_or_else(|| Fault::defect(format!("the parameters of a kernel of {name} cannot be read")))?;
+        Ok(Loaded { module: self.0.gpu.load(name, text)?, entries })
+    }
+    fn keep(self, key: &str, entry: &str, loaded: &Loaded) -> Result<&'static Kernel, Fault> {
+        let parameters = loaded.entries.get(entry).cloned();
+        let parameters =
+            parameters.ok_or_else(|| Fault::defect(format!("there is no kernel {entry} where {key} is")))?;
+        let function = self.0.gpu.function(loaded.module, entry)?;
         // There are as many as there are kernels, and they are wanted until the program ends.
         let kernel: &'static Kernel = Box::leak(Box::new(Kernel { name: key.to_string(), function, parameters }));
         lock(&self.0.kernels.found).insert(key.to_string(), kernel);
@@ -84,17 +125,15 @@ impl Cuda {
     }
 }
 
-/// What the kernel of this name takes, read from its text.
-fn parameters(text: &str, entry: &str) -> Option<Vec<Parameter>> {
-    let start = text.match_indices(".entry").find_map(|(at, word)| {
-        let rest = text[at + word.len()..].trim_start().strip_prefix(entry)?.trim_start();
-        rest.strip_prefix('(')
+/// What each kernel of a text takes, by its name.
+fn entries(text: &str) -> Option<HashMap<String, Vec<Parameter>>> {
+    let declared = text.split(".entry").skip(1).map(|rest| {
+        let (name, rest) = rest.split_once('(')?;
+        let list = rest.split(')').next()?.trim();
+        let parameters = if list.is_empty() { Some(Vec::new()) } else { list.split(',').map(parameter).collect() };
+        Some((name.trim().to_string(), parameters?))
     });
-    let list = start?.split(')').next()?.trim();
-    if list.is_empty() {
-        return Some(Vec::new());
-    }
-    list.split(',').map(parameter).collect()
+    declared.collect()
 }
 
 /// `.param .u64 name` or `.param .align 8 .b8 name[136]`.
@@ -128,8 +167,42 @@ mod tests {
             { ret; }
             .visible .entry nothing() { ret; }";
         use Parameter::{Block, Float, Whole};
-        assert_eq!(parameters(text, "copy").unwrap(), [Whole(8), Whole(8), Block(136), Whole(4), Float(4)]);
-        assert_eq!(parameters(text, "nothing").unwrap(), []);
-        assert_eq!(parameters(text, "cop"), None);
+        let entries = entries(text).unwrap();
+        assert_eq!(entries["copy"], [Whole(8), Whole(8), Block(136), Whole(4), Float(4)]);
+        assert_eq!((&entries["copy_more"], entries["nothing"].len(), entries.len()), (&vec![Whole(8)], 0, 3));
+    }
+
+    #[test]
+    fn embedded_kernels_are_whole_or_an_error_says_what_is_wrong() {
+        let Source { name, packed } = source!("bits");
+        let said = |packed: &[u8], most| unpacked(name, packed, most).map_err(|fault| fault.what().to_string());
+        let text = said(packed, MOST).unwrap();
+        assert!(text.contains(".entry") && text.len() > 4 * packed.len());
+        let fails = |packed: &[u8], most, why: &str| {
+            let error = said(packed, most).unwrap_err();
+            assert!(error.contains("the embedded kernels of bits") && error.contains(why), "{error}");
+        };
+        fails(packed, text.len() - 1, "to at most");
+        fails(&packed[..packed.len() / 2], MOST, "cannot be inflated");
+        fails(b"", MOST, "cannot be inflated");
+        for at in (0..packed.len()).step_by(97) {
+            let mut broken = packed.to_vec();
+            broken[at] ^= 0x10;
+            fails(&broken, MOST, "");
+        }
+        assert!(unpacked("rows", packed, MOST).unwrap_err().what().contains("begin with \"// "));
+        let other = miniz_oxide::deflate::compress_to_vec_zlib(b"// 0123 of bits.cu: .entry", 6);
+        fails(&other, MOST, "begin with");
+    }
+
+    #[test]
+    fn all_embedded_kernels_can_be_read() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/ptx");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().strip_suffix(".ptx.z").unwrap().to_string();
+            let text = unpacked(&name, &std::fs::read(&path).unwrap(), MOST).unwrap();
+            assert!(entries(&text).is_some_and(|entries| !entries.is_empty()), "{name}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::copy::Arrange;
 use crate::device::random::{
     Draw, Generate, STRETCH, Thinning, check_chance, check_choices, check_integers, check_normal, check_uniform,
@@ -13,7 +13,7 @@ use crate::device::{Value, capture};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
-const RANDOM: Source = Source { name: "random", text: include_str!("../../../kernels/ptx/random.ptx") };
+const RANDOM: Source = source!("random");
 
 /// `struct Draw` of the kernels: in a captured step, with the address of the number where that changes from replay to replay.
 pub(super) fn words(draw: Draw) -> Result<[u64; 3], Fault> {

@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
@@ -11,7 +11,7 @@ use crate::error::Fault;
 use crate::formula_struct;
 use crate::layout::{DType, Layout, Shape};
 
-const REDUCE: Source = Source { name: "reduce", text: include_str!("../../../kernels/ptx/reduce.ptx") };
+const REDUCE: Source = source!("reduce");
 
 formula_struct!([] EqualFormula equal(x, best)() { select(eq(x, best), 1.0, 0.0) });
 formula_struct!([] EqualOrNanFormula equal_or_nan(x, best)() { select(eq(x, best), 1.0, select(eq(x, x), 0.0, select(eq(best, best), 0.0, 1.0))) });

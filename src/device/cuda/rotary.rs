@@ -2,14 +2,14 @@
 
 use super::Cuda;
 use super::lacking::lacks;
-use super::module::Source;
+use super::module::{Source, source};
 use super::rows::beside;
 use crate::device::Value;
 use crate::device::rotary::{Rotate, Rotation, no_turn};
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
-const ROTARY: Source = Source { name: "rotary", text: include_str!("../../../kernels/ptx/rotary.ptx") };
+const ROTARY: Source = source!("rotary");
 
 impl Rotate for Cuda {
     fn rotate(&self, x: &Value, how: Rotation) -> Result<Value, Fault> {

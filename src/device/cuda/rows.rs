@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use super::reduce::{STATE, Shares};
 use crate::device::Value;
 use crate::device::copy::Arrange;
@@ -11,7 +11,7 @@ use crate::device::rows::{Rows, Softmax, Standard, Standardized, ThreeGradients}
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
-const ROWS: Source = Source { name: "rows", text: include_str!("../../../kernels/ptx/rows.ptx") };
+const ROWS: Source = source!("rows");
 
 /// What weights and statistics stand in beside numbers of a type.
 pub(super) fn beside(dtype: DType) -> DType {

@@ -3,7 +3,7 @@
 use super::Cuda;
 use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::reduce::floats;
@@ -11,7 +11,7 @@ use crate::device::sample::{Between, Outside, Sample, Sampling};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
-const SAMPLE: Source = Source { name: "sample", text: include_str!("../../../kernels/ptx/sample.ptx") };
+const SAMPLE: Source = source!("sample");
 
 /// So many threads keep a GPU busy: with fewer places the channels are shared out.
 const BUSY: usize = 1 << 18;

@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::launch::{Launch, THREADS, too_many};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::index::{Around, Assembly};
@@ -10,7 +10,7 @@ use crate::device::scan::Scan;
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
-const SCAN: Source = Source { name: "scan", text: include_str!("../../../kernels/ptx/scan.ptx") };
+const SCAN: Source = source!("scan");
 
 /// Bytes of the largest state that stands for a piece of a line.
 const STATE: usize = 24;

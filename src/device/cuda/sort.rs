@@ -5,7 +5,7 @@
 
 use super::Cuda;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::index::Index;
@@ -15,7 +15,7 @@ use crate::device::sort::{Distinct, NO_MIDDLE, NO_MODE, Sort, check_any, check_k
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
-const SORT: Source = Source { name: "sort", text: include_str!("../../../kernels/ptx/sort.ptx") };
+const SORT: Source = source!("sort");
 
 /// Elements of a segment that a block orders in shared memory, and of a tile of the radix sort.
 const TILE: usize = 2048;

@@ -3,7 +3,7 @@
 use super::Cuda;
 use super::lacking::lacks;
 use super::launch::Launch;
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::copy::Arrange;
 use crate::device::reduce::floats;
 use crate::device::window::{Blend, Sliding, Span, Windows, no_place, same_shape};
@@ -11,7 +11,7 @@ use crate::device::{Device, Value};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
-const WINDOW: Source = Source { name: "window", text: include_str!("../../../kernels/ptx/window.ptx") };
+const WINDOW: Source = source!("window");
 
 /// `struct Windows` of the kernels: six ints for each axis.
 fn words(axes: [[usize; 6]; 3]) -> Result<Vec<u64>, Fault> {

@@ -9,7 +9,7 @@ mod spectrum;
 
 use super::Cuda;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
@@ -20,7 +20,7 @@ use crate::error::Fault;
 use crate::formula_struct;
 use crate::layout::{DType, Layout, Shape};
 
-const FACTOR: Source = Source { name: "factor", text: include_str!("../../../../kernels/ptx/factor.ptx") };
+const FACTOR: Source = source!("factor");
 
 /// Columns that are taken apart before the rest of the matrix hears of it: as the kernels have it.
 const BLOCK: usize = 32;

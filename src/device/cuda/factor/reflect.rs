@@ -4,12 +4,12 @@ use super::{BLOCK, Piece, threads_for};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::cuda::Cuda;
-use crate::device::cuda::module::Source;
+use crate::device::cuda::module::{Source, source};
 use crate::device::factor::Stack;
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
-const QR: Source = Source { name: "qr", text: include_str!("../../../../kernels/ptx/qr.ptx") };
+const QR: Source = source!("qr");
 
 /// The reflections of a batch: vectors `[m, k]`, and for each block of columns a triangle `T`.
 struct Reflections<'a> {

@@ -5,14 +5,14 @@ use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::cuda::Cuda;
 use crate::device::cuda::launch::THREADS;
-use crate::device::cuda::module::Source;
+use crate::device::cuda::module::{Source, source};
 use crate::device::factor::{Stack, no_end, not_finite};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
-const SPECTRUM: Source = Source { name: "spectrum", text: include_str!("../../../../kernels/ptx/spectrum.ptx") };
-const SINGULAR: Source = Source { name: "singular", text: include_str!("../../../../kernels/ptx/singular.ptx") };
-const EIGEN: Source = Source { name: "eigen", text: include_str!("../../../../kernels/ptx/eigen.ptx") };
+const SPECTRUM: Source = source!("spectrum");
+const SINGULAR: Source = source!("singular");
+const EIGEN: Source = source!("eigen");
 
 /// Rows that a block turns by itself; of more, all blocks turn those of a round.
 const ALONE: usize = 96;

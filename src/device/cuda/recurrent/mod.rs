@@ -13,7 +13,7 @@ mod forward;
 
 use super::Cuda;
 use super::launch::{Launch, THREADS};
-use super::module::Source;
+use super::module::{Source, source};
 use crate::device::copy::Arrange;
 use crate::device::recurrent::{
     Gates, Owned, Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring, Sizes, no_recurrence,
@@ -22,8 +22,8 @@ use crate::device::{Device, Value};
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
-const STEP: Source = Source { name: "recurrent", text: include_str!("../../../../kernels/ptx/recurrent.ptx") };
-const SEQUENCE: Source = Source { name: "sequence", text: include_str!("../../../../kernels/ptx/sequence.ptx") };
+const STEP: Source = source!("recurrent");
+const SEQUENCE: Source = source!("sequence");
 
 /// The largest hidden state whose weights the threads of a block hold in registers.
 const SMALL: usize = 64;
