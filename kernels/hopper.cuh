@@ -68,10 +68,19 @@ INLINE void barrier_wait(u64* barrier, u32 parity) {
 // Brings the box that begins at (inner, outer, batch) to shared memory; what lies outside of the tensor is zero. The barrier gets its bytes.
 INLINE void copy_box(void* to, const TensorMap& map, i32 inner, i32 outer, i32 batch, u64* barrier) {
 #ifdef EMULATED
-    emulator::copy_box(to, &map, inner, outer, batch, barrier, HERE, __builtin_return_address(0));
+    emulator::copy_box(to, &map, {inner, outer, batch}, barrier, HERE, __builtin_return_address(0));
 #else
     asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
                  :: "r"(place_in_shared(to)), "l"(&map), "r"(place_in_shared(barrier)), "r"(inner), "r"(outer), "r"(batch) : "memory");
+#endif
+}
+// The same of a tensor with four axes.
+INLINE void copy_box(void* to, const TensorMap& map, i32 inner, i32 outer, i32 head, i32 batch, u64* barrier) {
+#ifdef EMULATED
+    emulator::copy_box(to, &map, {inner, outer, head, batch}, barrier, HERE, __builtin_return_address(0));
+#else
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];"
+                 :: "r"(place_in_shared(to)), "l"(&map), "r"(place_in_shared(barrier)), "r"(inner), "r"(outer), "r"(head), "r"(batch) : "memory");
 #endif
 }
 // What this thread wrote to shared memory is there for copies of boxes and for products of four warps that come after it.
@@ -108,7 +117,7 @@ INLINE u64 operand_at(const void* at, u32 blocks, u32 groups) {
 #endif
     return u64((place & 0x3ffff) >> 4) | u64(blocks >> 4) << 16 | u64(groups >> 4) << 32 | u64(1) << 62;
 }
-// Before products read or change sums that this thread has touched.
+// Before products read or change registers that this thread has touched.
 INLINE void products_begin() {
 #ifdef EMULATED
     emulator::wgmma_fence(HERE);
@@ -133,36 +142,64 @@ template <int PENDING> INLINE void products_wait() {
 #endif
 }
 
+// Behind the wait: what is computed from these sums is not moved in front of it.
+template <int COUNT> INLINE void sums_there(float (&sums)[COUNT]) {
+#ifndef EMULATED
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) asm volatile("" : "+f"(sums[i]) :: "memory");
+#endif
+}
+
 // sums (+)= a · b by the four warps of a group, 64 rows and as many columns as there are sums in two threads, 16 deep; `add` is 0 where
 // sums are to begin anew. Warp w holds rows 16 w and on; with g = lane / 4, q = lane % 4 sums[4 j + 2 h + e] is row g + 8 h, column 8 j + 2 q + e.
+//
+// products_of_registers has a in registers, two numbers in each, the lower first: a[h] holds row g + 8 h at 2 q and 2 q + 1 of the 16, a[2 + h] at
+// 2 q + 8 and 2 q + 9. So sums that are rounded are such a register for each two of them, in their order. They are read until the wait: a thread must
+// not write them before.
 #ifdef EMULATED
 template <class N, bool A_TURNED, bool B_TURNED, int COUNT> INLINE void products(float (&sums)[COUNT], u64 a, u64 b, int add) {
     auto number = [](const void* at) { N x; memcpy(&x, at, sizeof x); return to_f32(x); };
     emulator::wgmma(sums, COUNT, a, b, A_TURNED, B_TURNED, sizeof(N), number, add != 0, HERE, __builtin_return_address(0));
 }
+template <class N, bool B_TURNED, int COUNT> INLINE void products_of_registers(float (&sums)[COUNT], const u32 (&a)[4], u64 b, int add) {
+    auto number = [](const void* at) { N x; memcpy(&x, at, sizeof x); return to_f32(x); };
+    emulator::wgmma_of_registers(sums, COUNT, a, b, B_TURNED, number, add != 0, HERE, __builtin_return_address(0));
+}
 #else
 #define FOUR(i) "+f"(sums[i]), "+f"(sums[i + 1]), "+f"(sums[i + 2]), "+f"(sums[i + 3])
 #define SIXTEEN(i) FOUR(i), FOUR(i + 4), FOUR(i + 8), FOUR(i + 12)
-#define SIXTY_FOUR(i) SIXTEEN(i), SIXTEEN(i + 16), SIXTEEN(i + 32), SIXTEEN(i + 48)
+#define THIRTY_TWO(i) SIXTEEN(i), SIXTEEN(i + 16)
+#define SIXTY_FOUR(i) THIRTY_TWO(i), THIRTY_TWO(i + 32)
+#define NAMES_32 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
 #define NAMES_64                                                                                                                       \
-    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"             \
-    "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+    NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 #define NAMES_128                                                                                                                      \
     NAMES_64 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,"      \
     "%93,%94,%95,%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,"         \
     "%119,%120,%121,%122,%123,%124,%125,%126,%127"
-#define PRODUCTS(N, name)                                                                                                              \
-    template <bool A_TURNED, bool B_TURNED> INLINE void products_of(N, float (&sums)[64], u64 a, u64 b, int add) {                      \
-        asm volatile("{ .reg .pred p; setp.ne.b32 p, %66, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32." name "." name " {" NAMES_64 "}, %64, %65, p, 1, 1, %67, %68; }"     \
-                     : SIXTY_FOUR(0) : "l"(a), "l"(b), "r"(add), "n"(int(A_TURNED)), "n"(int(B_TURNED)));                               \
+// For so many columns: the names of sums, and those of the operands behind them.
+#define PRODUCTS_OF(N, name, columns, NAMES, COUNT, SUMS, o0, o1, o2, o3, o4, o5, o6)                                                  \
+    template <bool A_TURNED, bool B_TURNED> INLINE void products_of(N, float (&sums)[COUNT], u64 a, u64 b, int add) {                   \
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, " o2 ", 0; wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." name "." name     \
+                     " {" NAMES "}, " o0 ", " o1 ", p, 1, 1, " o3 ", " o4 "; }"                                                        \
+                     : SUMS : "l"(a), "l"(b), "r"(add), "n"(int(A_TURNED)), "n"(int(B_TURNED)));                                       \
     }                                                                                                                                  \
-    template <bool A_TURNED, bool B_TURNED> INLINE void products_of(N, float (&sums)[128], u64 a, u64 b, int add) {                     \
-        asm volatile("{ .reg .pred p; setp.ne.b32 p, %130, 0; wgmma.mma_async.sync.aligned.m64n256k16.f32." name "." name " {" NAMES_128 "}, %128, %129, p, 1, 1, %131, %132; }"  \
-                     : SIXTY_FOUR(0), SIXTY_FOUR(64) : "l"(a), "l"(b), "r"(add), "n"(int(A_TURNED)), "n"(int(B_TURNED)));               \
+    template <bool B_TURNED> INLINE void products_of_registers_of(N, float (&sums)[COUNT], const u32 (&a)[4], u64 b, int add) {         \
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, " o5 ", 0; wgmma.mma_async.sync.aligned.m64n" columns "k16.f32." name "." name     \
+                     " {" NAMES "}, {" o0 "," o1 "," o2 "," o3 "}, " o4 ", p, 1, 1, " o6 "; }"                                         \
+                     : SUMS : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add), "n"(int(B_TURNED)));                       \
     }
+#define PRODUCTS(N, name)                                                                                                              \
+    PRODUCTS_OF(N, name, "64", NAMES_32, 32, THIRTY_TWO(0), "%32", "%33", "%34", "%35", "%36", "%37", "%38")                            \
+    PRODUCTS_OF(N, name, "128", NAMES_64, 64, SIXTY_FOUR(0), "%64", "%65", "%66", "%67", "%68", "%69", "%70")                           \
+    PRODUCTS_OF(N, name, "256", NAMES_128, 128, SIXTY_FOUR(0) COMMA SIXTY_FOUR(64), "%128", "%129", "%130", "%131", "%132", "%133", "%134")
+#define COMMA ,
 PRODUCTS(bf16, "bf16")
 PRODUCTS(f16, "f16")
 template <class N, bool A_TURNED, bool B_TURNED, int COUNT> INLINE void products(float (&sums)[COUNT], u64 a, u64 b, int add) {
     products_of<A_TURNED, B_TURNED>(N(), sums, a, b, add);
+}
+template <class N, bool B_TURNED, int COUNT> INLINE void products_of_registers(float (&sums)[COUNT], const u32 (&a)[4], u64 b, int add) {
+    products_of_registers_of<B_TURNED>(N(), sums, a, b, add);
 }
 #endif

@@ -2,7 +2,7 @@
 // what must be said. Four warps multiply 64 x 64 by 64 x 128 twice, a thread of a fifth brings the operands.
 #include "hopper.cuh"
 
-enum Mistake { NOTHING, NOT_WAITED, NOT_RELEASED, RELEASED_EARLY, TOUCHED, NOT_BEGUN, WRITTEN_WITHOUT_FENCE, WRITTEN_WITH_FENCE, NOT_KNOWN, TOO_FEW_BYTES };
+enum Mistake { NOTHING, NOT_WAITED, NOT_RELEASED, RELEASED_EARLY, TOUCHED, NOT_BEGUN, WRITTEN_WITHOUT_FENCE, WRITTEN_WITH_FENCE, NOT_KNOWN, TOO_FEW_BYTES, REGISTERS, REGISTERS_CHANGED, REGISTERS_NOT_BEGUN };
 
 template <int MISTAKE> INLINE void multiply_boxes(float* y, const TensorMap& a, const TensorMap& b) {
     PATTERNED_SHARED(memory);
@@ -21,15 +21,24 @@ template <int MISTAKE> INLINE void multiply_boxes(float* y, const TensorMap& a, 
     }
     if (t >= 128) return;
     float sums[64];
+    constexpr bool BY_REGISTERS = MISTAKE >= REGISTERS;
+    u32 ones[4];
     for (int round = 0; round < 2; round++) {
         if (MISTAKE != NOT_WAITED) barrier_wait(full, round);
         if (MISTAKE == WRITTEN_WITHOUT_FENCE || MISTAKE == WRITTEN_WITH_FENCE) {
             if (t % WARP == 0) { *reinterpret_cast<bf16*>(memory + t / WARP * 2048) = bf16{0x3f80}; if (MISTAKE == WRITTEN_WITH_FENCE) writes_for_units(); }
             __syncwarp();
         }
+        if (BY_REGISTERS) for (u32& two : ones) two = 0x3f803f80;
         if (MISTAKE != NOT_BEGUN) products_begin();
-        for (int step = 0; step < 4; step++) products<bf16, false, false>(sums, operand_at(memory + 32 * step, 0, 1024), operand_at(memory + A + 32 * step, 0, 1024), round + step);
+        if (MISTAKE == REGISTERS_NOT_BEGUN) ones[3] = 0x3f803f80;
+        for (int step = 0; step < 4; step++) {
+            u64 b = operand_at(memory + A + 32 * step, 0, 1024);
+            if (BY_REGISTERS) products_of_registers<bf16, false>(sums, ones, b, round + step);
+            else products<bf16, false, false>(sums, operand_at(memory + 32 * step, 0, 1024), b, round + step);
+        }
         products_commit();
+        if (MISTAKE == REGISTERS_CHANGED) ones[1] = 0;
         if (MISTAKE == RELEASED_EARLY && t % WARP == 0) barrier_arrive(free);
         if (MISTAKE == TOUCHED) y[t] = sums[0];
         products_wait<0>();
@@ -46,5 +55,8 @@ BOXES(bug_sums_not_begun, NOT_BEGUN)
 BOXES(bug_written_without_fence, WRITTEN_WITHOUT_FENCE)
 BOXES(bug_barrier_not_known, NOT_KNOWN)
 BOXES(bug_too_few_bytes, TOO_FEW_BYTES)
+BOXES(bug_registers_changed, REGISTERS_CHANGED)
+BOXES(bug_registers_not_begun, REGISTERS_NOT_BEGUN)
 BOXES(fine_boxes, NOTHING)
+BOXES(fine_registers, REGISTERS)
 BOXES(fine_written_with_fence, WRITTEN_WITH_FENCE)

@@ -193,15 +193,23 @@ impl Emulator {
     }
     /// 16-bit floats as kernels copy boxes of 64 by `lines` of them, with the 128-byte swizzle: sizes from the innermost on, steps in
     /// elements.
-    pub fn boxes(&self, from: &Buffer, is_bf16: bool, sizes: [usize; 3], steps: [usize; 2], lines: usize) -> Argument {
+    pub fn boxes(
+        &self,
+        from: &Buffer,
+        is_bf16: bool,
+        sizes: impl AsRef<[usize]>,
+        steps: impl AsRef<[usize]>,
+        lines: usize,
+    ) -> Argument {
         #[repr(align(64))]
         struct Map([u8; 128]);
         let mut map = Map([0; 128]);
-        let (sizes, steps) = (sizes.map(|size| size as u64), steps.map(|step| 2 * step as u64));
-        let (sides, kind) = ([64, lines as c_uint, 1], if is_bf16 { 9 } else { 6 });
-        let (to, sizes, steps) = (map.0.as_mut_ptr().cast(), sizes.as_ptr(), steps.as_ptr());
-        let ones = [1; 3];
-        let code = (self.calls.describe)(to, kind, 3, from.at, sizes, steps, sides.as_ptr(), ones.as_ptr(), 0, 3, 0, 0);
+        let sizes: Vec<u64> = sizes.as_ref().iter().map(|&size| size as u64).collect();
+        let steps: Vec<u64> = steps.as_ref().iter().map(|&step| 2 * step as u64).collect();
+        let (sides, kind) = ([64, lines as c_uint, 1, 1], if is_bf16 { 9 } else { 6 });
+        let (to, axes, ones) = (map.0.as_mut_ptr().cast(), sizes.len() as c_uint, [1; 4]);
+        let (sizes, steps, sides) = (sizes.as_ptr(), steps.as_ptr(), sides.as_ptr());
+        let code = (self.calls.describe)(to, kind, axes, from.at, sizes, steps, sides, ones.as_ptr(), 0, 3, 0, 0);
         assert_eq!(code, 0, "{}", self.message());
         map.0.to_vec()
     }

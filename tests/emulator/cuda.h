@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <tuple>
 #include <utility>
@@ -41,11 +42,13 @@ void mbarrier_begin(void* at, unsigned arrivals, Place place);
 void mbarriers_begun();
 void mbarrier_arrive(void* at, unsigned bytes, Place place);
 void mbarrier_wait(void* at, unsigned parity, Place place);
-void copy_box(void* to, const void* map, int inner, int outer, int batch, void* barrier, Place place, const void* caller);
+void copy_box(void* to, const void* map, std::initializer_list<int> at, void* barrier, Place place, const void* caller);
 void fence_async();
 void wgmma_fence(Place place);
 void wgmma(float* sums, unsigned count, unsigned long long a, unsigned long long b, bool a_turned, bool b_turned, unsigned size,
            float (*number)(const void*), bool add, Place place, const void* caller);
+void wgmma_of_registers(float* sums, unsigned count, const unsigned* a, unsigned long long b, bool b_turned, float (*number)(const void*), bool add, Place place,
+                        const void* caller);
 void wgmma_commit(Place place);
 void wgmma_wait(unsigned pending, Place place);
 

@@ -3,16 +3,30 @@
 // a box arrives as late as possible (or at once, as the order of threads says), products read their operands when they are waited for.
 #include "runtime.h"
 #include <algorithm>
+#include <unordered_map>
 
 namespace emulator {
 namespace {
 struct Barrier { unsigned arrivals, missing; long long bytes; unsigned phase, begun_by; bool known_to_unit; Clock known; };
-struct Box { unsigned char* to; Map map; int at[3]; const void* barrier; Clock known; const void* caller; };
+struct Box { unsigned char* to; Map map; int at[4]; const void* barrier; Clock known; const void* caller; };
 struct Product {
     float* sums; unsigned count; unsigned long long a, b; bool a_turned, b_turned; unsigned size; float (*number)(const void*); bool add; const void* caller;
-    bool has(const void* at) const { return at >= sums && at < sums + count; }
+    const unsigned* registers = nullptr; float rows[2][16] = {};            // of a, where it is in registers: this thread's, and rows g and g + 8
+    static bool meets(const void* at, unsigned bytes, const void* first, unsigned count) {
+        auto place = static_cast<const char*>(at), begin = static_cast<const char*>(first);
+        return place < begin + 4 * count && begin < place + bytes;
+    }
+    bool changes(const void* at, unsigned bytes) const { return meets(at, bytes, sums, count); }
+    bool reads(const void* at, unsigned bytes) const { return registers && meets(at, bytes, registers, 4); }
 };
-struct Hand { std::vector<Product> open; std::vector<std::vector<Product>> groups; Product last; bool touched = true; unsigned fenced = 0, done = 0; };
+// What a thread has asked for, and which words of its own it has touched (written: true) since its last fence.
+struct Hand {
+    std::vector<Product> open; std::vector<std::vector<Product>> groups; std::unordered_map<uintptr_t, bool> touched; bool begun = false; unsigned fenced = 0, done = 0;
+    bool has_touched(const void* at, unsigned words, bool written) const {
+        for (unsigned i = 0; i < words; i++) { auto found = touched.find(uintptr_t(at) / 4 + i); if (found != touched.end() && found->second >= written) return true; }
+        return false;
+    }
+};
 // The numbers of b as the first lane of a warp has read them, for the others: [k][column].
 struct Columns { unsigned number = 0; std::vector<float> numbers; };
 
@@ -49,8 +63,11 @@ void bring(Box box) {
     for (unsigned y = 0; y < map.box[1]; y++) {
         std::vector<unsigned char> bytes(line, 0);
         long long from = std::max(0ll, -(long long)box.at[0]), end = std::min((long long)map.box[0], map.sizes[0] - box.at[0]), outer = (long long)box.at[1] + y;
-        if (from < end && outer >= 0 && outer < map.sizes[1] && box.at[2] >= 0 && box.at[2] < map.sizes[2]) {
-            auto source = reinterpret_cast<const unsigned char*>(map.base) + box.at[2] * map.strides[1] + outer * map.strides[0] + (box.at[0] + from) * map.size;
+        bool inside = from < end && outer >= 0 && outer < map.sizes[1];
+        long long further = 0;
+        for (unsigned axis = 2; axis < map.rank; axis++) { inside &= box.at[axis] >= 0 && box.at[axis] < map.sizes[axis]; further += box.at[axis] * map.strides[axis - 1]; }
+        if (inside) {
+            auto source = reinterpret_cast<const unsigned char*>(map.base) + further + outer * map.strides[0] + (box.at[0] + from) * map.size;
             access(source, unsigned((end - from) * map.size), READ, box.caller);
             memcpy(bytes.data() + from * map.size, source, size_t(end - from) * map.size);
         }
@@ -88,7 +105,8 @@ void multiply(const Product& p) {
         for (unsigned c = lane; c < chunks; c += 32)
             judge_chunk(turned ? number_at(operand, true, p.size, first + c / depth * each, c % depth) : number_at(operand, false, p.size, first + c / 2, c % 2 * each), p.caller);
     };
-    look(p.a, p.a_turned, 16 * warp, 16); look(p.b, p.b_turned, 0, columns);
+    if (!p.registers) look(p.a, p.a_turned, 16 * warp, 16);
+    look(p.b, p.b_turned, 0, columns);
     Columns& b = columns_of_warps[current->warp];
     if (b.number != ++hand().done) {
         b.number = hand().done; b.numbers.resize(depth * columns);
@@ -97,7 +115,7 @@ void multiply(const Product& p) {
     for (unsigned h = 0; h < 2; h++) {
         float sums[2 * 32] = {};
         for (unsigned k = 0; k < depth; k++) {
-            float x = p.number(number_at(p.a, p.a_turned, p.size, 16 * warp + g + 8 * h, k));
+            float x = p.registers ? p.rows[h][k] : p.number(number_at(p.a, p.a_turned, p.size, 16 * warp + g + 8 * h, k));
             const float* row = &b.numbers[k * columns + 2 * q];
             for (unsigned j = 0; j < columns / 8; j++) { sums[2 * j] += x * row[8 * j]; sums[2 * j + 1] += x * row[8 * j + 1]; }
         }
@@ -129,15 +147,17 @@ void explain_wait(const void* at) {
     refuse(ILLEGAL_STATE, "a barrier in shared memory never ends its phase: %u arrivals and %lld bytes are missing", barrier.missing, barrier.bytes);
 }
 unsigned fenced_until(unsigned thread) { return hands.size() > thread ? hands[thread].fenced : 0; }
-// A thread's own memory is read or written: are there sums?
-void touch(const void* at, const void* caller) {
+// A thread's own memory is read or written: are there sums, or registers that products read?
+void touch(const void* at, unsigned bytes, Kind kind, const void* caller) {
     if (hands.empty()) return;
     Hand& h = hand();
-    bool on_the_way = false;
-    for (auto& p : h.open) on_the_way |= p.has(at);
-    for (auto& group : h.groups) for (auto& p : group) on_the_way |= p.has(at);
-    if (on_the_way) fail(ILLEGAL_STATE, "sums are touched while products of four warps that change them are under way%s", place_of_caller(caller).c_str());
-    if (h.last.has(at)) h.touched = true;
+    auto judge = [&](const Product& p) {
+        if (p.changes(at, bytes)) fail(ILLEGAL_STATE, "sums are touched while products of four warps that change them are under way%s", place_of_caller(caller).c_str());
+        if (kind != READ && p.reads(at, bytes)) fail(ILLEGAL_STATE, "registers are changed while products of four warps that read them are under way%s", place_of_caller(caller).c_str());
+    };
+    for (auto& p : h.open) judge(p);
+    for (auto& group : h.groups) for (auto& p : group) judge(p);
+    if (h.begun) for (unsigned i = 0; i < bytes; i += 4) h.touched[(uintptr_t(at) + i) / 4] |= kind != READ;
 }
 
 // ------------------------------------------------------------------------------------------ what kernels call
@@ -159,10 +179,12 @@ void mbarrier_wait(void* at, unsigned parity, Place place) {
     while (barrier->phase == (parity & 1)) { wait_for(at, place); barrier = &barriers.at(at); }
     if (!barrier->known.empty()) learn(barrier->known);
 }
-void copy_box(void* to, const void* map, int inner, int outer, int batch, void* barrier, Place place, const void* caller) {
-    Box box{static_cast<unsigned char*>(to), {}, {inner, outer, batch}, barrier, {}, caller};
+void copy_box(void* to, const void* map, std::initializer_list<int> at, void* barrier, Place place, const void* caller) {
+    Box box{static_cast<unsigned char*>(to), {}, {}, barrier, {}, caller};
+    std::copy(at.begin(), at.end(), box.at);
     memcpy(&box.map, map, sizeof box.map);
     if (box.map.magic != Map::MAGIC) fail(ILLEGAL_ADDRESS, "a copy of a box by what is no tensor map\n  at %s:%d", name_of(place), place.line);
+    if (box.map.rank != at.size()) fail(ILLEGAL_STATE, "a copy of a box by %zu axes from a tensor of %u\n  at %s:%d", at.size(), box.map.rank, name_of(place), place.line);
     if (place_in_shared(to) % 128) fail(MISALIGNED, "a box is brought to shared memory that is not aligned to 128 bytes\n  at %s:%d", name_of(place), place.line);
     if (!barrier_at(barrier, place).known_to_unit) fail(ILLEGAL_STATE, "a copy of a box to a barrier with no fence.mbarrier_init behind its begin\n  at %s:%d", name_of(place), place.line);
     box.known = known(); step();
@@ -174,15 +196,25 @@ void copy_box(void* to, const void* map, int inner, int outer, int batch, void* 
 }
 void fence_async() { hand().fenced = clock_of(current->linear); step(); }
 
-void wgmma_fence(Place place) { exchange(~0u, nullptr, 0, place); hand().touched = false; }
+void wgmma_fence(Place place) { exchange(~0u, nullptr, 0, place); Hand& h = hand(); h.begun = true; h.touched.clear(); }
+static void begin_product(Product p, Place place) {
+    for (unsigned long long operand : {p.registers ? p.b : p.a, p.b})
+        if (operand >> 62 != 1 || operand >> 49 & 7) fail(ILLEGAL_STATE, "only operands with the 128-byte swizzle are emulated, from its beginning on\n  at %s:%d", name_of(place), place.line);
+    if (p.size != 2 && (p.a_turned || p.b_turned)) fail(ILLEGAL_STATE, "only numbers of 16 bits may lie turned\n  at %s:%d", name_of(place), place.line);
+    Hand& h = hand();
+    if (!h.begun || h.has_touched(p.sums, p.count, false)) fail(ILLEGAL_STATE, "products of four warps change sums that this thread touched with no wgmma.fence behind it\n  at %s:%d", name_of(place), place.line);
+    if (p.registers && h.has_touched(p.registers, 4, true)) fail(ILLEGAL_STATE, "products of four warps read registers that this thread wrote with no wgmma.fence behind it\n  at %s:%d", name_of(place), place.line);
+    h.open.push_back(p);
+}
 void wgmma(float* sums, unsigned count, unsigned long long a, unsigned long long b, bool a_turned, bool b_turned, unsigned size, float (*number)(const void*), bool add, Place place, const void* caller) {
     exchange(~0u, nullptr, 0, place);
-    for (unsigned long long operand : {a, b}) if (operand >> 62 != 1 || operand >> 49 & 7) fail(ILLEGAL_STATE, "only operands with the 128-byte swizzle are emulated, from its beginning on\n  at %s:%d", name_of(place), place.line);
-    if (size != 2 && (a_turned || b_turned)) fail(ILLEGAL_STATE, "only numbers of 16 bits may lie turned\n  at %s:%d", name_of(place), place.line);
-    Hand& h = hand();
-    if (h.touched) fail(ILLEGAL_STATE, "products of four warps change sums that this thread touched with no wgmma.fence behind it\n  at %s:%d", name_of(place), place.line);
-    h.last = Product{sums, count, a, b, a_turned, b_turned, size, number, add, caller};
-    h.open.push_back(h.last);
+    begin_product(Product{sums, count, a, b, a_turned, b_turned, size, number, add, caller}, place);
+}
+void wgmma_of_registers(float* sums, unsigned count, const unsigned* a, unsigned long long b, bool b_turned, float (*number)(const void*), bool add, Place place, const void* caller) {
+    const unsigned char* slots = exchange(~0u, a, 16, place) + current->lane / 4 * 4 * SLOT;
+    Product p{sums, count, 0, b, false, b_turned, 2, number, add, caller, a};
+    for (unsigned h = 0; h < 2; h++) for (unsigned k = 0; k < 16; k++) p.rows[h][k] = number(slots + k % 8 / 2 * SLOT + (k / 8 * 2 + h) * 4 + k % 2 * 2);
+    begin_product(p, place);
 }
 void wgmma_commit(Place place) { exchange(~0u, nullptr, 0, place); Hand& h = hand(); h.groups.push_back(std::move(h.open)); h.open.clear(); }
 void wgmma_wait(unsigned pending, Place place) {

@@ -181,7 +181,7 @@ void access(const void* pointer, unsigned bytes, Kind kind, const void* caller) 
     unsigned char* mark; Stamps* times; bool in_shared = false;
     if (at >= arena && at < arena + ARENA) { mark = marks + (at - arena); times = stamps + (at - arena); }
     else if (at >= shared && at < shared_end) { mark = shared_marks + (at - shared); times = shared_stamps + (at - shared); in_shared = true; }
-    else return touch(at, caller);                           // a thread's own: its stack, its arguments, constants
+    else return touch(at, bytes, kind, caller);              // a thread's own: its stack, its arguments, constants
     const char* memory = in_shared ? "shared" : "global";
 #ifdef UNJUDGED                                              // compiled kernels report nothing: what formulas read has no marks
     for (unsigned i = 0; i < bytes; i++) if (!(mark[i] & CLAIMED)) outside(at + i, bytes, kind, caller, in_shared);

@@ -45,7 +45,7 @@ bool judging();                                           // are all accesses of
 // A tensor and the box of it that a copy brings, as cuTensorMapEncodeTiled writes it down.
 struct Map {
     static constexpr unsigned long long MAGIC = 0x70616d726f736e74ull;
-    unsigned long long magic, base; long long sizes[3], strides[2]; unsigned box[2], size, swizzle; unsigned char rest[56];
+    unsigned long long magic, base; long long sizes[4], strides[3]; unsigned box[2], size, swizzle, rank; unsigned char rest[36];
 };
 static_assert(sizeof(Map) == 128, "as large as the driver's");
 void units_begin();                                       // with a block
@@ -55,7 +55,7 @@ void thread_ends();                                       // the current one
 bool units_end();                                         // false where something was left undone
 void explain_wait(const void* barrier);
 unsigned fenced_until(unsigned thread);                   // up to when its writes were made known to the units
-void touch(const void* at, const void* caller);           // the current thread's own memory
+void touch(const void* at, unsigned bytes, Kind kind, const void* caller);   // the current thread's own memory
 
 // ---- memory.cpp
 constexpr size_t PAGE = 4096;

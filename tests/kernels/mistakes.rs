@@ -56,7 +56,10 @@ const BOX_MISTAKES: &[(&str, &str)] = &[
     ("bug_written_without_fence", "no fence.proxy.async"),
     ("bug_barrier_not_known", "no fence.mbarrier_init"),
     ("bug_too_few_bytes", "0 arrivals and 16 bytes are missing"),
+    ("bug_registers_changed", "registers are changed while products of four warps"),
+    ("bug_registers_not_begun", "read registers that this thread wrote with no wgmma.fence"),
     ("fine_boxes", ""),
+    ("fine_registers", ""),
     ("fine_written_with_fence", ""),
 ];
 

@@ -18,7 +18,7 @@ const F16: Source = source!("matmul_f16_hopper");
 const ROUNDED: Source = source!("matmul_rounded_hopper");
 
 /// The compute capability that has these instructions; later ones do not.
-const GENERATION: (i32, i32) = (9, 0);
+pub(super) const GENERATION: (i32, i32) = (9, 0);
 /// Threads of a block.
 const THREADS: usize = 384;
 /// Rows of a tile, numbers of the shared axis and of a box's dense axis.
@@ -69,8 +69,8 @@ impl Lying {
         let lines = if self.turned { DEEP } else { lines };
         Boxes {
             is_bf16: value.dtype() == DType::BF16,
-            sizes: [self.inner, self.outer, self.batches].map(|size| size as u64),
-            steps: [self.outer_step, self.batch_step].map(|step| step as u64 * 2),
+            sizes: [self.inner, self.outer, self.batches].map(|size| size as u64).into_iter().collect(),
+            steps: [self.outer_step, self.batch_step].map(|step| step as u64 * 2).into_iter().collect(),
             lines: lines as u32,
         }
     }

@@ -3,6 +3,7 @@
 use super::{Address, Gpu};
 use crate::error::Fault;
 use cudarc::driver::sys;
+use smallvec::SmallVec;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr::{null_mut, without_provenance_mut};
 
@@ -32,12 +33,12 @@ pub(in crate::device::cuda) struct Grid {
     pub(in crate::device::cuda) shared: u32,
 }
 
-/// `[batches, outer, inner]` of 16-bit floats, from which boxes of 64 numbers by some lines are copied: sizes from the innermost on, steps
-/// in bytes.
+/// `[.., outer, inner]` of 16-bit floats with one or two axes in front, from which boxes of 64 numbers by some lines are copied: sizes from
+/// the innermost on, steps in bytes.
 pub(in crate::device::cuda) struct Boxes {
     pub(in crate::device::cuda) is_bf16: bool,
-    pub(in crate::device::cuda) sizes: [u64; 3],
-    pub(in crate::device::cuda) steps: [u64; 2],
+    pub(in crate::device::cuda) sizes: SmallVec<[u64; 4]>,
+    pub(in crate::device::cuda) steps: SmallVec<[u64; 3]>,
     pub(in crate::device::cuda) lines: u32,
 }
 
@@ -82,17 +83,22 @@ impl Gpu {
         let mut map = sys::CUtensorMap { opaque: [0; 16] };
         let kind =
             if boxes.is_bf16 { Type::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 } else { Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT16 };
-        // SAFETY: it writes the map, and reads three sizes, two steps, three sides of a box and three steps inside it.
+        let axes = boxes.sizes.len();
+        if !(3..=4).contains(&axes) || boxes.steps.len() + 1 != axes {
+            return Err(Fault::defect(format!("boxes of {axes} axes with {} steps", boxes.steps.len())));
+        }
+        // SAFETY: it writes the map, and reads a size for each axis, a step for each but the first, and of at most four the sides of a box and the
+        // steps inside it.
         unsafe {
             call!(cuTensorMapEncodeTiled(
                 &mut map,
                 kind,
-                3,
+                axes as u32,
                 without_provenance_mut(from as usize),
                 boxes.sizes.as_ptr(),
                 boxes.steps.as_ptr(),
-                [64, boxes.lines, 1].as_ptr(),
-                [1; 3].as_ptr(),
+                [64, boxes.lines, 1, 1].as_ptr(),
+                [1; 4].as_ptr(),
                 sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
                 sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
                 sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
