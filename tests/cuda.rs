@@ -2,6 +2,8 @@
 //! `REQUIRE_CUDA=1` runs it on the machine's own GPU.
 #![cfg(all(feature = "cuda-unversioned", target_os = "linux"))]
 
+#[path = "cuda/attention.rs"]
+mod attention;
 mod emulator;
 #[path = "cuda/products.rs"]
 mod products;
@@ -11,7 +13,7 @@ mod training;
 use chainrule::nn::{Dropout, Embedding, Init, Layer, Linear};
 use chainrule::optim::{Adafactor, Adam, AdamW, Lamb, Muon, Optimizer, Sgd};
 use chainrule::{
-    Attention, Combine, DType, Device, ErrorKind, Random, Recurrence, Result, Tensor, cross_entropy, module, mse_loss,
+    Combine, DType, Device, ErrorKind, Random, Recurrence, Result, Tensor, cross_entropy, module, mse_loss,
 };
 
 /// The device, in the process that runs on the stand-in driver; nothing in the one that starts it.
@@ -136,29 +138,6 @@ fn files_are_written_from_there() -> Result<()> {
     chainrule::io::safetensors::save(&path, [("x", &x.to(device).transpose(0, 1))])?;
     assert_eq!(chainrule::io::safetensors::load(&path)?.get("x")?, &x.transpose(0, 1));
     std::fs::remove_file(&path).ok();
-    Ok(())
-}
-
-/// Sequences that fill the tiles of tensor cores: weights and slopes are rounded to 16 bits there before they are multiplied.
-#[test]
-fn attention_of_sixteen_bits() -> Result<()> {
-    let Some(device) = device("attention_of_sixteen_bits") else { return Ok(()) };
-    let mut random = Random::new(3);
-    for (dtype, close) in [(DType::BF16, 1.0 / 64.0), (DType::F16, 1.0 / 512.0)] {
-        let operands = [4, 2, 2, 4].map(|heads| Tensor::normal_of(dtype, [heads, 70, 40], 0.0, 1.0, &mut random));
-        let compute = |place: Device| -> Result<Vec<Tensor>> {
-            let [q, k, v, arriving] = operands.each_ref().map(|x| x.to(place));
-            let [q, k, v] = [q, k, v].map(|x| x.variable());
-            let y = q.scaled_dot_product_attention(&k, &v, &Attention::new().causal(true).grouped(true));
-            let gradients = (&y * &arriving).sum().backward()?;
-            let all = [y.detach(), gradients.of(&q)?.clone(), gradients.of(&k)?.clone(), gradients.of(&v)?.clone()];
-            Ok(all.map(|x| x.to(Device::Cpu).to_dtype(DType::F32)).to_vec())
-        };
-        for (found, expected) in compute(device)?.iter().zip(&compute(Device::Cpu)?) {
-            let apart = (found - expected).abs().max().item()? / expected.abs().max().item()?;
-            assert!(apart < close, "{dtype}: {apart}");
-        }
-    }
     Ok(())
 }
 

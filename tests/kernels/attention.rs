@@ -140,13 +140,16 @@ enum Path {
     Plain,
     /// `attention_tensor.cu`, for rows of so many numbers.
     Tensor(usize),
+    /// `attention_hopper.cuh` forward, for rows of so many numbers; the gradients follow by `attention_tensor.cu`.
+    Hopper(usize),
 }
 
 impl Path {
     fn name(self, kernel: &str, t: &str) -> String {
         match self {
             Path::Plain => format!("{kernel}_{t}"),
-            Path::Tensor(wide) => format!("{kernel}_tensor_{wide}_{t}"),
+            Path::Hopper(wide) if kernel == "attend" => format!("attend_hopper_{wide}_{t}"),
+            Path::Tensor(wide) | Path::Hopper(wide) => format!("{kernel}_tensor_{wide}_{t}"),
         }
     }
     /// Grid, threads and shared memory of one of the three kernels.
@@ -165,7 +168,9 @@ impl Path {
                 };
                 ([count.div_ceil(32) * of, written, 1], 256, number * 32 * (2 * (width.min(128) + 1) + more))
             }
-            Path::Tensor(wide) => {
+            // Two blocks, which go from tile to tile.
+            Path::Hopper(wide) if kernel == "attend" => ([2, 1, 1], 384, (5 * 128 + 8 * 16) * 2 * wide + 96),
+            Path::Tensor(wide) | Path::Hopper(wide) => {
                 let (lines, passing) = match (kernel, wide) {
                     ("attend", 256) => (64, 32),
                     ("attend", 128) => (128, 32),
@@ -204,9 +209,9 @@ fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
         let expected = reference(case, [&wide(&q), &wide(&k), &wide(&v), &mask, &wide(&g)], scale);
 
         let step = |n: usize| View::new(&[z], &[n as i64]);
-        // Keys lie the other way in memory, but for one of the cases.
+        // Keys lie the other way in memory, but for one of the cases; boxes want them as they are.
         let (mut turned, mut key_steps) = (k.clone(), [width as i64, 1]);
-        if !case.causal || case.mask_kind != 0 {
+        if (!case.causal || case.mask_kind != 0) && !matches!(path, Path::Hopper(_)) {
             key_steps = [1, keys as i64];
             for (at, x) in turned.iter_mut().enumerate() {
                 let (matrix, e, j) = (at / (keys * width), at / keys % width, at % keys);
@@ -262,7 +267,34 @@ fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
                     .unwrap_or_else(|said| panic!("{said}"));
             };
             let [out, dq, dk, dv, dmask] = &outputs;
-            launch("attend", &[out, &maxima, &shares]);
+            if matches!(path, Path::Hopper(_)) {
+                let each = if case.causal { 2 } else { 1 };
+                let parts = z * queries.div_ceil(128).div_ceil(each);
+                let map = |buffer, [width, lines, heads, batches]: [usize; 4]| {
+                    let (sizes, matrix) = ([width, lines, heads, batches], lines * width);
+                    emulator.boxes(buffer, t == "bf16", sizes, [width, matrix, heads * matrix], 128)
+                };
+                let [of_q, of_k, of_v] = inputs.each_ref();
+                let arguments = [
+                    out.argument(),
+                    maxima.argument(),
+                    shares.argument(),
+                    bytes(how),
+                    bytes(groups as i32),
+                    bytes(matrices as i32),
+                    bytes(matrices as i32),
+                    bytes(each as i32),
+                    bytes(parts as i64),
+                    map(of_q, [width, queries, groups, matrices]),
+                    map(of_k, [width, keys, matrices, 1]),
+                    map(of_v, [value_width, keys, matrices, 1]),
+                ];
+                let (grid, threads, shared) = path.launch("attend", case, 4);
+                let name = path.name("attend", t);
+                emulator.launch(&name, grid, threads, shared, &arguments).unwrap_or_else(|said| panic!("{said}"));
+            } else {
+                launch("attend", &[out, &maxima, &shares]);
+            }
             let sums = [
                 arriving.argument(),
                 out.argument(),
@@ -325,4 +357,26 @@ fn attention_on_tensor_cores() {
     attention::<f16, f32>(Path::Tensor(64), &narrow[1..], 2.0 * f16::CLOSE);
     attention::<bf16, f32>(Path::Tensor(128), &[case(40, 70, [128, 72], true, 0, false)], 2.0 * bf16::CLOSE);
     attention::<f16, f32>(Path::Tensor(256), &[case(20, 40, [200, 256], false, 1, true)], 2.0 * f16::CLOSE);
+}
+
+#[test]
+fn attention_of_what_is_brought_in_boxes() {
+    let case =
+        |[matrices, groups]: [usize; 2], [queries, keys]: [usize; 2], [width, value_width]: [usize; 2], causal| Case {
+            matrices,
+            groups,
+            queries,
+            keys,
+            width,
+            value_width,
+            causal,
+            mask_kind: 0,
+            dropout: false,
+        };
+    // An odd number of tiles, by pairs; more queries than keys, and fewer; rows that do not fill their boxes.
+    let narrow = [case([1, 1], [300, 300], [64, 64], true), case([2, 2], [70, 260], [40, 64], false)];
+    attention::<bf16, f32>(Path::Hopper(64), &narrow, 2.0 * bf16::CLOSE);
+    attention::<f16, f32>(Path::Hopper(64), &[case([1, 2], [200, 100], [64, 8], true)], 2.0 * f16::CLOSE);
+    attention::<bf16, f32>(Path::Hopper(128), &[case([1, 2], [140, 300], [128, 72], true)], 2.0 * bf16::CLOSE);
+    attention::<f16, f32>(Path::Hopper(128), &[case([1, 1], [65, 129], [96, 128], false)], 2.0 * f16::CLOSE);
 }

@@ -1,6 +1,8 @@
-//! Attention in tiles: `kernels/attention.cu`, and for floats of 16 bits `kernels/attention_tensor.cu`.
+//! Attention in tiles: `kernels/attention.cu`, and for floats of 16 bits `kernels/attention_tensor.cu` or, forward on compute capability 9.0, what
+//! `attention_hopper.rs` takes.
 
 use super::Cuda;
+use super::attention_hopper::Boxed;
 use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
 use super::module::{Source, source};
@@ -68,24 +70,25 @@ impl Way {
 }
 
 /// A call of one of the kernels: its operands, where their matrices begin, and what is computed beside them.
-struct Problem<'a> {
-    query: &'a Value,
-    key: &'a Value,
-    value: &'a Value,
-    mask: Option<Value>,
+pub(super) struct Problem<'a> {
+    pub(super) query: &'a Value,
+    pub(super) key: &'a Value,
+    pub(super) value: &'a Value,
+    pub(super) mask: Option<Value>,
     /// Matrices of keys, and those of queries that share one.
-    matrices: usize,
-    groups: usize,
-    queries: usize,
-    keys: usize,
-    width: usize,
-    value_width: usize,
+    pub(super) matrices: usize,
+    pub(super) groups: usize,
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    pub(super) width: usize,
+    pub(super) value_width: usize,
     way: Way,
-    words: Vec<u64>,
+    /// `struct Attention` of the kernels.
+    pub(super) words: Vec<u64>,
 }
 
 /// The axes before the last two, and the steps along these two.
-fn matrices(x: &Value) -> Result<(Layout, [isize; 2]), Fault> {
+pub(super) fn matrices(x: &Value) -> Result<(Layout, [isize; 2]), Fault> {
     let (&[ref batch @ .., _, _], &[ref strides @ .., row, column]) = (x.dims(), x.layout().strides()) else {
         return Err(Fault::defect("attention over fewer than two axes"));
     };
@@ -202,10 +205,15 @@ impl Attend for Cuda {
         let rows = &query.dims()[..query.rank() - 1];
         let out = self.blank(Shape::new(&[rows, &[value_width]].concat())?, query.dtype())?;
         let statistics = || self.blank(Shape::new(rows)?, beside(query.dtype()));
-        let (maxima, shares) = (statistics()?, statistics()?);
+        let attended = Attended { out, maxima: statistics()?, shares: statistics()? };
+        if let Some(boxed) = Boxed::of(*self, &problem, how) {
+            self.attend_boxes(&problem, &boxed, &attended, how)?;
+            return Ok(attended);
+        }
         let call = problem.operands(problem.kernel(*self, Pass::Forward)?);
-        problem.launch(call.write(&out).write(&maxima).write(&shares), Pass::Forward)?;
-        Ok(Attended { out, maxima, shares })
+        let call = call.write(&attended.out).write(&attended.maxima).write(&attended.shares);
+        problem.launch(call, Pass::Forward)?;
+        Ok(attended)
     }
 
     fn attend_gradient(

@@ -1,0 +1,242 @@
+// attention_hopper.cuh - attention of 16-bit floats on compute capability 9.0, forward: wgmma fed by copies of whole boxes (Shah, Bikshandi, Zhang,
+// Thakkar, Ramani, Dao: "FlashAttention-3", 2024). Results, maxima and shares mean what they do in attention.cu, whose gradients follow.
+//
+// Kernels of numbers T (bf16, f16) are
+//   attend_hopper_W_T(out, maxima, shares, Attention, int q_heads, int k_heads, int v_heads, int each, i64 parts, TensorMap q, TensorMap k, TensorMap v)
+//        W of 64 128: width and value_width are at most W, value_width is a multiple of 8, scale is above zero. No mask but the causal one, no dropout. q, k, v
+//        describe [batches, heads, lines, numbers] with numbers dense, in boxes of 64 x 128 lines that are stored with the 128-byte swizzle: matrix
+//        z of the queries is batch z / q_heads, head z % q_heads.
+//        each: how many tiles of queries are a part, 1 or 2; parts: matrices · groups · ceil(ceil(queries / 128) / each).
+// Launch: 384 threads, grid (blocks, 1, 1) with as many blocks as multiprocessors, or parts; shared memory ATTENTION_BYTES<W>.
+//
+// The idea: a block has 128 queries, and keys and values pass by 128 at a time.
+//   1. Of three groups of four warps the first brings boxes: queries once, keys and values into two stages each. The others have 64 queries each. A
+//      box that has arrived ends the phase of its barrier `full`, one that all eight warps are done with that of `free`.
+//   2. Scores are sums in registers (64 a thread); rounded, in pairs, they are a left operand as they stand. Weights never leave registers.
+//   3. The scores of the next keys are asked for before the products of these weights and values, so that tensor cores work while exponentials are
+//      taken; and the two groups ask by turns, so that one's products lie under the other's exponentials.
+//   4. The last keys come first: only they may be hidden from a query (by the causal mask or because there are none), and the loop asks nothing.
+//   5. A block stays. Where queries see different numbers of keys, it takes a long tile and a short one in turn, so that all parts are alike. The next
+//      tile's boxes are brought while results are written.
+//   6. A result is scaled only where a maximum of the warp has grown; rows are written by way of shared memory of the warp's own, in lines of 16 bytes a thread.
+#pragma once
+#include "attention.cuh"
+#include "hopper.cuh"
+#include "tensor.cuh"
+
+constexpr int QUERIES = 128, KEYS = 128, GROUP = 128, HOPPER_BLOCK = 3 * GROUP, BOX = 128 * 128, BARRIERS = 12;
+constexpr float LOG2_E = 1.44269504f;
+template <int WIDE> constexpr int OPERAND = WIDE / 64 * BOX;
+template <int WIDE> constexpr int ATTENTION_BYTES = 5 * OPERAND<WIDE> + 8 * 16 * WIDE * 2 + 8 * BARRIERS;
+static_assert(ATTENTION_BYTES<128> <= 227 << 10, "it fits");
+
+// What a block has in shared memory: queries, two stages of keys and of values, lines of results, barriers.
+template <int WIDE> struct Room {
+    unsigned char *queries, *lines;
+    u64 *queries_full, *queries_free, *keys_full, *keys_free, *values_full, *values_free, *turns;
+
+    INLINE Room(unsigned char* memory) : queries(memory), lines(memory + 5 * OPERAND<WIDE>) {
+        queries_full = reinterpret_cast<u64*>(lines + 8 * 16 * WIDE * 2); queries_free = queries_full + 1;
+        keys_full = queries_full + 2; keys_free = keys_full + 2; values_full = keys_free + 2; values_free = values_full + 2; turns = values_free + 2;
+    }
+    INLINE unsigned char* keys(u32 stage) const { return queries + (1 + 2 * stage) * OPERAND<WIDE>; }
+    INLINE unsigned char* values(u32 stage) const { return queries + (2 + 2 * stage) * OPERAND<WIDE>; }
+    INLINE void begin() const {
+        barrier_begin(queries_full, 1); barrier_begin(queries_free, 8);
+        for (int stage = 0; stage < 2; stage++) {
+            barrier_begin(&keys_full[stage], 1); barrier_begin(&values_full[stage], 1);
+            barrier_begin(&keys_free[stage], 8); barrier_begin(&values_free[stage], 8);
+            barrier_begin(&turns[stage], 4);
+        }
+        barriers_begun();
+    }
+};
+
+// The tiles of queries of this block: act(matrix, first query, last tile of keys).
+template <class Act> INLINE void for_each_tile(const Attention& how, int each, i64 parts, const Act& act) {
+    int queries = int(how.queries), keys = int(how.keys), tiles = (queries + QUERIES - 1) / QUERIES, shared = (tiles + each - 1) / each;
+    for (i64 part = blockIdx.x; part < parts; part += gridDim.x) {
+        int z = int(part / shared), before = int(part - i64(z) * shared), after = tiles - 1 - before;
+        for (int half = 0; half < each; half++) {
+            if (half && before == after) break;              // the one in the middle
+            int first = (half ? before : after) * QUERIES;
+            act(z, first, ((how.causal ? min(keys, first + QUERIES) : keys) - 1) / KEYS);
+        }
+    }
+}
+
+template <int WIDE> INLINE void bring_lines(unsigned char* to, const TensorMap& map, int line, int heads, int matrix, u64* full) {
+    barrier_expect(full, OPERAND<WIDE>);
+    int batch = matrix / heads;
+    for (int box = 0; box < WIDE / 64; box++) copy_box(to + box * BOX, map, 64 * box, line, matrix - batch * heads, batch, full);
+}
+// Brings what the block's tiles read.
+template <int WIDE>
+INLINE void bring(const Room<WIDE>& room, const Attention& how, int q_heads, int k_heads, int v_heads, int each, i64 parts, const TensorMap& q, const TensorMap& k, const TensorMap& v) {
+    u32 tile = 0, passed = 0;
+    for_each_tile(how, each, parts, [&](int z, int first, int last) {
+        int matrix = z / int(how.groups);
+        barrier_wait(room.queries_free, (tile++ & 1) ^ 1);                       // the first time it is free
+        bring_lines<WIDE>(room.queries, q, first, q_heads, z, room.queries_full);
+        for (int at = last; at >= 0; at--, passed++) {
+            u32 stage = passed & 1, parity = (passed >> 1 & 1) ^ 1;
+            barrier_wait(&room.keys_free[stage], parity);
+            bring_lines<WIDE>(room.keys(stage), k, at * KEYS, k_heads, matrix, &room.keys_full[stage]);
+            barrier_wait(&room.values_free[stage], parity);
+            bring_lines<WIDE>(room.values(stage), v, at * KEYS, v_heads, matrix, &room.values_full[stage]);
+        }
+    });
+}
+
+// scores = 64 queries · keysᵀ
+template <class T, int WIDE> INLINE void ask_scores(float (&scores)[KEYS / 2], const unsigned char* queries, const unsigned char* keys) {
+#pragma unroll
+    for (int step = 0; step < WIDE / 16; step++) {
+        int at = step / 4 * BOX + step % 4 * 32;
+        products<T, false, false>(scores, operand_at(queries + at, 16, 1024), operand_at(keys + at, 16, 1024), step);
+    }
+    products_commit();
+}
+// result += weights · values
+template <class T, int WIDE> INLINE void ask_result(float (&result)[WIDE / 2], const u32 (&weights)[KEYS / 16][4], const unsigned char* values) {
+#pragma unroll
+    for (int step = 0; step < KEYS / 16; step++) products_of_registers<T, true>(result, weights[step], operand_at(values + step * 2048, BOX, 1024), 1);
+    products_commit();
+}
+// Of the two rows of this thread, what is known so far: the greatest score, in powers of two, and this thread's part of the sum of weights.
+struct Rows { float most[2], total[2]; };
+
+// Scores become weights. What was added up before is to be multiplied by `factor`; is that not one?
+INLINE bool weigh(float (&scores)[KEYS / 2], float scale, Rows& rows, float (&factor)[2]) {
+    bool grown = false;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float greatest = -INFINITY, sum = 0;
+#pragma unroll
+        for (int i = 2 * h; i < KEYS / 2; i += 4) greatest = fmaxf(greatest, fmaxf(scores[i], scores[i + 1]));
+        greatest = fmaxf(greatest, __shfl_xor_sync(EVERYONE, greatest, 1));
+        greatest = fmaxf(greatest, __shfl_xor_sync(EVERYONE, greatest, 2));
+        greatest = fmaxf(rows.most[h], greatest * scale);
+        float base = greatest == -INFINITY ? 0.0f : greatest;
+        factor[h] = power_of_two(rows.most[h] - base);
+        grown |= greatest > rows.most[h];
+        rows.most[h] = greatest;
+#pragma unroll
+        for (int i = 2 * h; i < KEYS / 2; i += 4)
+#pragma unroll
+            for (int e = 0; e < 2; e++) { float& x = scores[i + e]; x = power_of_two(x * scale - base); sum += x; }
+        rows.total[h] = rows.total[h] * factor[h] + sum;
+    }
+    return grown;
+}
+template <class T> INLINE void round_weights(u32 (&weights)[KEYS / 16][4], const float (&scores)[KEYS / 2]) {
+#pragma unroll
+    for (int i = 0; i < KEYS / 4; i++) weights[i / 4][i % 4] = pack(T{}, scores[2 * i], scores[2 * i + 1]);
+}
+
+// Computes what is brought and writes the results.
+template <class T, int WIDE>
+INLINE void attend_brought(const Room<WIDE>& room, T* out, float* maxima, float* shares, const Attention& how, int each, i64 parts) {
+    int group = threadIdx.x / GROUP - 1, warp = threadIdx.x / WARP % 4, lane = threadIdx.x % WARP, g = lane / 4, q = lane % 4;
+    int queries = int(how.queries), keys = int(how.keys), width = int(how.value_width);
+    float scale = float(how.scale) * LOG2_E;
+    const unsigned char* own = room.queries + group * 64 * 128;
+    Tile<T, WIDE> lines{reinterpret_cast<T*>(room.lines) + (group * 4 + warp) * 16 * WIDE};
+    auto give_back = [&](u64* free) { if (lane == 0) barrier_arrive(free); };
+    u32 tile = 0, passed = 0, turn = 0;
+    for_each_tile(how, each, parts, [&](int z, int first, int last) {
+        int line = first + group * 64 + warp * 16;
+        float scores[KEYS / 2], result[WIDE / 2] = {}, factor[2];
+        u32 weights[KEYS / 16][4];
+        Rows rows = {{-INFINITY, -INFINITY}, {0, 0}};
+        barrier_wait(room.queries_full, tile++ & 1);
+        barrier_wait(&room.keys_full[passed & 1], passed >> 1 & 1);
+        products_begin();
+        ask_scores<T, WIDE>(scores, own, room.keys(passed & 1));
+        products_wait<0>();
+        sums_there(scores);
+        give_back(&room.keys_free[passed & 1]);
+#pragma unroll
+        for (int i = 0; i < KEYS / 2; i++) {
+            int row = line + g + i / 2 % 2 * 8, seen = (how.causal ? min(keys, row + 1) : keys) - last * KEYS - 2 * q;
+            if (i / 4 * 8 + i % 2 >= seen) scores[i] = -INFINITY;
+        }
+        bool grown = weigh(scores, scale, rows, factor);
+        // Each round ends with weights, and the next begins by waiting for the products before them: an assembler moves a wait ahead of what does
+        // not need it, but not into another round.
+#pragma unroll 1
+        for (int at = last;; at--, passed++, turn++) {
+            u32 stage = passed & 1, next = stage ^ 1;
+            products_wait<0>();
+            sums_there(result);
+            sums_there(scores);                              // weights take the registers that were read until now
+            if (at < last) give_back(&room.values_free[next]);
+            if (__any_sync(EVERYONE, grown)) {
+#pragma unroll
+                for (int i = 0; i < WIDE / 2; i++) result[i] *= factor[i / 2 % 2];
+            }
+            round_weights<T>(weights, scores);
+            barrier_wait(&room.values_full[stage], passed >> 1 & 1);
+            if (at == 0) break;
+            barrier_wait(&room.keys_full[next], (passed + 1) >> 1 & 1);
+            barrier_wait(&room.turns[group], (turn & 1) ^ (group ^ 1));          // the first turn is the first group's
+            products_begin();
+            ask_scores<T, WIDE>(scores, own, room.keys(next));
+            ask_result<T, WIDE>(result, weights, room.values(stage));
+            give_back(&room.turns[group ^ 1]);
+            products_wait<1>();
+            sums_there(scores);
+            give_back(&room.keys_free[next]);
+            grown = weigh(scores, scale, rows, factor);
+        }
+        give_back(room.queries_free);
+        products_begin();
+        ask_result<T, WIDE>(result, weights, room.values(passed & 1));
+        products_wait<0>();
+        sums_there(result);
+        give_back(&room.values_free[passed & 1]);
+        passed++;
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float sum = rows.total[h];
+            sum += __shfl_xor_sync(EVERYONE, sum, 1);
+            sum += __shfl_xor_sync(EVERYONE, sum, 2);
+            bool seen = sum != 0;
+            float share = seen ? 1.0f / sum : 0.0f;
+            int i = line + g + 8 * h;
+            if (q == 0 && i < queries) { maxima[i64(z) * queries + i] = seen ? rows.most[h] / LOG2_E : 0.0f; shares[i64(z) * queries + i] = share; }
+#pragma unroll
+            for (int j = 0; j < WIDE / 8; j++)
+                *reinterpret_cast<u32*>(&lines.at(g + 8 * h, 8 * j + 2 * q)) = pack(T{}, result[4 * j + 2 * h] * share, result[4 * j + 2 * h + 1] * share);
+        }
+        __syncwarp();
+        T* to = out + (i64(z) * queries + line) * width;
+#pragma unroll 1
+        for (int e = lane; e < 16 * WIDE / 8; e += WARP) {
+            int own_line = e / (WIDE / 8), c = e % (WIDE / 8);
+            if (line + own_line < queries && c * 8 < width)
+                *reinterpret_cast<Pack<T, 8>*>(to + own_line * width + c * 8) = *reinterpret_cast<const Pack<T, 8>*>(lines.chunk(own_line, c));
+        }
+        __syncwarp();
+    });
+}
+
+template <class T, int WIDE>
+INLINE void attend(T* out, float* maxima, float* shares, const Attention& how, int q_heads, int k_heads, int v_heads, int each, i64 parts, const TensorMap& q, const TensorMap& k, const TensorMap& v) {
+    PATTERNED_SHARED(memory);
+    Room<WIDE> room(memory);
+    if (threadIdx.x == 0) room.begin();
+    __syncthreads();
+    if (threadIdx.x < GROUP) {
+        registers_less<40>();
+        if (threadIdx.x == 0) bring<WIDE>(room, how, q_heads, k_heads, v_heads, each, parts, q, k, v);
+        return;
+    }
+    registers_more<232>();
+    attend_brought<T, WIDE>(room, out, maxima, shares, how, each, parts);
+}
+#define HOPPER_ATTENTION(name, T, WIDE)                                                                                                        \
+    KERNEL_OF((HOPPER_BLOCK, 1), name, T* out, float* maxima, float* shares, Attention how, int q_heads, int k_heads, int v_heads, int each,   \
+              i64 parts, TENSOR_MAP q, TENSOR_MAP k, TENSOR_MAP v) {                                                                           \
+        attend<T, WIDE>(out, maxima, shares, how, q_heads, k_heads, v_heads, each, parts, q, k, v);                                            \
+    }

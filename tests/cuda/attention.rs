@@ -1,0 +1,52 @@
+//! Attention of 16-bit floats by every kernel that a device chooses among, against that of the CPU: by compute capability, and by how operands
+//! lie. Sequences fill the tiles of tensor cores, so weights and slopes are rounded to 16 bits before they are multiplied.
+
+use super::emulator;
+use chainrule::{Attention, DType, Device, Random, Result, Tensor};
+
+/// Result and gradients at a place, of dense operands or of heads as a projection leaves them: `[batch, positions, heads, numbers]`.
+fn both_ways(operands: &[Tensor; 4], place: Device, how: &Attention, by_positions: bool) -> Result<Vec<Tensor>> {
+    let [q, k, v, arriving] = operands.each_ref().map(|x| x.to(place));
+    let [q, k, v] = [q, k, v].map(|x| x.variable());
+    let seen = |x: &Tensor| if by_positions { x.permute([0, 2, 1, 3]) } else { x.clone() };
+    let y = seen(&q).scaled_dot_product_attention(&seen(&k), &seen(&v), how);
+    let gradients = (&y * &seen(&arriving)).sum().backward()?;
+    let all = [y.detach(), gradients.of(&q)?.clone(), gradients.of(&k)?.clone(), gradients.of(&v)?.clone()];
+    Ok(all.map(|x| x.to(Device::Cpu).to_dtype(DType::F32)).to_vec())
+}
+
+fn attention_of_a_device(device: Device) -> Result<()> {
+    let mut random = Random::new(3);
+    let grouped = Attention::new().causal(true).grouped(true);
+    let dense = |heads: usize| vec![heads, 70, 40];
+    let by_positions = |heads: usize| vec![2, 66, heads, 32];
+    for (dtype, close) in [(DType::BF16, 1.0 / 64.0), (DType::F16, 1.0 / 512.0)] {
+        let shapes: [(&dyn Fn(usize) -> Vec<usize>, _, _); 2] =
+            [(&dense, &grouped, false), (&by_positions, &Attention::new().grouped(true), true)];
+        for (shape, how, by_positions) in shapes {
+            let operands = [4, 2, 2, 4].map(|heads| Tensor::normal_of(dtype, shape(heads), 0.0, 1.0, &mut random));
+            let found = both_ways(&operands, device, how, by_positions)?;
+            for (found, expected) in found.iter().zip(&both_ways(&operands, Device::Cpu, how, by_positions)?) {
+                let apart = (found - expected).abs().max().item()? / expected.abs().max().item()?;
+                assert!(apart < close, "{dtype}, by positions: {by_positions}: {apart}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn attention_on_hopper_is_that_of_the_cpu() -> Result<()> {
+    match emulator::inside_with("attention::attention_on_hopper_is_that_of_the_cpu", &[("EMULATOR_CAPABILITY", "90")]) {
+        true => attention_of_a_device(Device::cuda(0)?),
+        false => Ok(()),
+    }
+}
+
+#[test]
+fn attention_on_ampere_is_that_of_the_cpu() -> Result<()> {
+    match emulator::inside_with("attention::attention_on_ampere_is_that_of_the_cpu", &[("EMULATOR_CAPABILITY", "80")]) {
+        true => attention_of_a_device(Device::cuda(0)?),
+        false => Ok(()),
+    }
+}
