@@ -34,7 +34,7 @@ use chainrule::nn::{AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Dropout, Flatten, In
 use chainrule::nn::{Relu, Sequential};
 use chainrule::optim::schedule::{Cosine, Schedule};
 use chainrule::optim::{AdamW, Optimizer};
-use chainrule::{Random, Result, Tensor, io, module, no_grad};
+use chainrule::{Later, Random, Result, Tensor, io, module, no_grad};
 
 /// Convolutions with growing channels and shrinking pictures, then a classifier with dropout: the plan of Krizhevsky,
 /// Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012.
@@ -122,15 +122,16 @@ fn train(name: &str, mut model: Sequential, [train, test]: [&(Tensor, Tensor); 2
     let mut order = Random::new(7);
     for epoch in 0..epochs {
         let shuffled = Tensor::permutation(count, &mut order).to(train.0.device()?);
-        let mut total = 0.0;
+        let mut losses = Vec::new();
         for step in 0..batches {
             let rows = shuffled.narrow(0, step * batch, batch);
             let scores = model.forward(&train.0.index_select(0, &rows));
             let loss = cross_entropy(&scores, &train.1.index_select(0, &rows));
-            total += loss.item()?;
+            losses.push(loss.read_later());
             optimizer.step(&mut model, &loss.backward()?)?;
             schedule.step(&mut optimizer);
         }
+        let total = losses.into_iter().map(Later::item).sum::<Result<f64>>()?;
         println!("  epoch {epoch}   loss {:.4}", total / batches as f64);
     }
     model.freeze();

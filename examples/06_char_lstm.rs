@@ -90,7 +90,7 @@ fn main() -> Result<()> {
         let (scores, _) = model.forward(&batch.input, &Sequence::new());
         let loss = cross_entropy(&scores.transpose(1, 2), &batch.target);
         let mut gradients = loss.backward()?;
-        gradients.clip_norm(1.0)?;
+        let _norm = gradients.clip_norm_unread(1.0, 2.0)?;
         optimizer.step(&mut model, &gradients)?;
         if step % (steps / 4) == 0 {
             println!("step {step:4}   loss {:.4}", loss.item()?);

@@ -84,7 +84,7 @@ pub use layout::{
 pub use loss::{cross_entropy, mse_loss};
 pub use ops::{Attention, Conv, GridSample, Interpolation, Pad, Pool, Recurrence, Resize, Rotary, Unique};
 pub use tensor::{
-    AUTOCAST, Array, Captured, Cut, GradientCheck, Gradients, Input, KeepGraph, Parameter, Precision, Recording,
+    AUTOCAST, Array, Captured, Cut, GradientCheck, Gradients, Input, KeepGraph, Later, Parameter, Precision, Recording,
     Results, Source, State, Step, Tensor, Visit, autocast, autocast_type, backward_all, checkpoint, detect_anomalies,
     evaluating, gradcheck, is_recording, is_training, jvp, live_nodes, no_grad, record, shared_updates, training,
 };

@@ -5,6 +5,8 @@
 #[path = "cuda/attention.rs"]
 mod attention;
 mod emulator;
+#[path = "cuda/later.rs"]
+mod later;
 #[path = "cuda/products.rs"]
 mod products;
 #[path = "cuda/training.rs"]

@@ -29,7 +29,7 @@ int cuModuleGetFunction(void** function, void* module, const char* name) { *func
 int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned i, unsigned j, unsigned k, unsigned shared, void* stream, void** arguments, void** more) { return 0; }
 
 #define NOTHING(name) int name(void) { return 0; }
-NOTHING(cuEventRecord) NOTHING(cuEventSynchronize) NOTHING(cuFuncSetAttribute) NOTHING(cuGraphDestroy) NOTHING(cuGraphExecDestroy)
+NOTHING(cuEventQuery) NOTHING(cuEventRecord) NOTHING(cuEventSynchronize) NOTHING(cuFuncSetAttribute) NOTHING(cuGraphDestroy) NOTHING(cuGraphExecDestroy)
 NOTHING(cuGraphInstantiateWithFlags) NOTHING(cuGraphLaunch) NOTHING(cuMemFreeAsync) NOTHING(cuMemPoolSetAttribute) NOTHING(cuMemPoolTrimTo)
 NOTHING(cuMemcpyDtoDAsync_v2) NOTHING(cuMemcpyDtoHAsync_v2) NOTHING(cuMemcpyHtoDAsync_v2) NOTHING(cuMemsetD8Async)
 NOTHING(cuStreamBeginCapture_v2) NOTHING(cuStreamDestroy_v2) NOTHING(cuStreamEndCapture) NOTHING(cuStreamSynchronize) NOTHING(cuTensorMapEncodeTiled)

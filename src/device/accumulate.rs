@@ -18,6 +18,8 @@ pub trait Accumulate {
     fn shrunk(&self, values: &[&Value], norm: &Value, limit: f64) -> Result<Vec<Value>, Fault>;
     /// Is every number of the values finite?
     fn all_finite(&self, values: &[&Value]) -> Result<bool, Fault>;
+    /// A single f64 on the device that is finite where every number of the values is: for which nobody waits.
+    fn greatest(&self, values: &[&Value]) -> Result<Value, Fault>;
     /// The position (in row-major order) and the number of the first element that is NaN or infinite.
     fn first_not_finite(&self, x: &Value) -> Result<Option<(usize, f64)>, Fault>;
 }

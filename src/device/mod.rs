@@ -19,6 +19,7 @@ pub mod elementwise;
 pub mod factor;
 pub(crate) mod guard;
 pub mod index;
+pub(crate) mod later;
 pub mod matmul;
 mod precision;
 pub(crate) mod profile;
@@ -157,8 +158,9 @@ impl Device {
             Device::Cuda(cuda) => cuda.memory(),
         }
     }
-    /// How often numbers were read from this device since it was opened. Each time the program waits until the device has done all
-    /// that was asked of it, so a loop that is to run fast reads rarely. The CPU has no such count: reading is free there.
+    /// How often numbers were asked for from this device since it was opened. A read waits until the device has done all that was
+    /// called before, so a loop that is to run fast reads rarely, or [later](crate::Tensor::read_later). The CPU has no such count: reading is
+    /// free there.
     ///
     /// ```
     /// use chainrule::Device;
@@ -169,6 +171,20 @@ impl Device {
             Device::Cpu => 0,
             #[cfg(feature = "cuda-unversioned")]
             Device::Cuda(cuda) => cuda.reads(),
+        }
+    }
+    /// How often the program waited for numbers of this device since it was opened: each time it read some, but for those that were
+    /// there already when they were [taken later](crate::Tensor::read_later).
+    ///
+    /// ```
+    /// use chainrule::Device;
+    /// assert_eq!(Device::Cpu.waits(), 0);
+    /// ```
+    pub fn waits(self) -> u64 {
+        match self {
+            Device::Cpu => 0,
+            #[cfg(feature = "cuda-unversioned")]
+            Device::Cuda(cuda) => cuda.waits(),
         }
     }
     /// Begins a new [`peak`](Memory::peak) at what is in use now.

@@ -1,6 +1,6 @@
 //! Yes or no: each element is a question of its own.
 
-use super::{checked, formulas, options, reduced, same_sizes};
+use super::{checked, claimed, formulas, options, reduced, same_sizes};
 use crate::error::Fault;
 use crate::layout::DType;
 use crate::tensor::{Tensor, refused_as};
@@ -67,27 +67,32 @@ impl BinaryCrossEntropy {
             let fault = Fault::dtype(format!("the input is {dtype} numbers"), "probabilities are floats from 0 to 1");
             return refused_as(NAME, fault, &["input", "target"], &[probabilities, target]);
         }
+        let no_probability = |_: f64, _: usize| {
+            let help = "probabilities are from 0 to 1: take sigmoid() of the scores, or, better, give the scores themselves to \
+                        binary_cross_entropy_with_logits";
+            Fault::value("an input is no probability: it lies outside of 0 ..= 1", help)
+        };
+        let claimed = claimed(NAME, probabilities, |x| outside(x).logical_not(), no_probability);
+        let is_here = claimed.is_none();
+        checked!(claimed.unwrap_or(Ok(())));
         let mut each = formulas::binary_cross_entropy(probabilities, target);
         if let Some(weights) = &self.weights {
             each = each * weights;
         }
         let loss = reduced(each, self.reduction);
         // Outside of 0 ..= 1 the logarithms are NaN: only then it is worth to look why.
-        let undefined = loss.detach().is_nan().any().item().is_ok_and(|any| any != 0.0);
-        if undefined && outside(probabilities) {
-            let help = "probabilities are from 0 to 1: take sigmoid() of the scores, or, better, give the scores themselves to \
-                        binary_cross_entropy_with_logits";
-            let fault = Fault::value("an input is no probability: it lies outside of 0 ..= 1", help);
-            return refused_as(NAME, fault, &["input", "target"], &[probabilities, target]);
+        let holds = |question: Tensor| question.any().item().is_ok_and(|any| any != 0.0);
+        if is_here && holds(loss.detach().is_nan()) && holds(outside(&probabilities.detach())) {
+            return refused_as(NAME, no_probability(0.0, 0), &["input", "target"], &[probabilities, target]);
         }
         loss
     }
 }
 
-/// Is a number below 0 or above 1?
-fn outside(x: &Tensor) -> bool {
-    let x = x.detach().to_dtype(DType::F32);
-    x.less(0.0).logical_or(x.greater(1.0)).any().item().is_ok_and(|any| any != 0.0)
+/// Which numbers are below 0 or above 1?
+fn outside(x: &Tensor) -> Tensor {
+    let x = x.to_dtype(DType::F32);
+    x.less(0.0).logical_or(x.greater(1.0))
 }
 
 /// Cross entropy of probabilities with answers of yes or no: `-(t ln x + (1 - t) ln(1 - x))`, the mean over all elements.

@@ -1,6 +1,6 @@
 //! Right answers should be ahead of wrong ones by a margin.
 
-use super::{Reduction, checked, formulas, options, reduced, same_sizes};
+use super::{Reduction, checked, claimed, formulas, options, reduced, same_sizes};
 use crate::error::{Error, ErrorKind, Fault};
 use crate::layout::DType;
 use crate::ops::cross_entropy::{ClassEntropy, class_axis};
@@ -9,17 +9,20 @@ use crate::tensor::{Tensor, refused_as};
 /// Targets that are 1 or -1 and nothing else.
 #[track_caller]
 pub(super) fn signs(name: &'static str, target: &Tensor) -> Result<(), Tensor> {
+    let no_sign = |number: f64, at: usize| {
+        let help = "targets are 1 and -1; make them of 0 and 1 with target * 2.0 - 1.0";
+        Fault::value(format!("the target {at} is {number}"), help)
+    };
+    if let Some(claimed) = claimed(name, target, |x| x.abs().equal(1.0), no_sign) {
+        return claimed;
+    }
     let numbers = match target.to_vec::<f64>() {
         Ok(numbers) => numbers,
         Err(error) => return Err(Tensor::failed(error)),
     };
     match numbers.iter().position(|x| x.abs() != 1.0) {
         None => Ok(()),
-        Some(at) => {
-            let what = format!("the target {at} is {}", numbers[at]);
-            let help = "targets are 1 and -1; make them of 0 and 1 with target * 2.0 - 1.0";
-            Err(refused_as(name, Fault::value(what, help), &["target"], &[target]))
-        }
+        Some(at) => Err(refused_as(name, no_sign(numbers[at], at), &["target"], &[target])),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Numbers that should be near other numbers.
 
-use super::{checked, formulas, options, reduced, same_sizes};
+use super::{checked, claimed, formulas, options, reduced, same_sizes};
 use crate::error::{Error, Fault};
 use crate::tensor::{Tensor, refused_as};
 
@@ -353,11 +353,14 @@ impl GaussianNllLoss {
                 return refused_as(NAME, Fault::shape(what, help), &roles, &all);
             }
         };
-        if own.count() > 0 {
+        let help = "a variance is not negative: let the model say its logarithm, and take exp()";
+        let negative = move |number: f64, _: usize| Fault::value(format!("a variance is {number}"), help);
+        if let Some(claimed) = claimed(NAME, &variance, |x| x.less(0.0).logical_not(), negative) {
+            checked!(claimed);
+        } else if own.count() > 0 {
             match variance.detach().min().item() {
                 Ok(least) if least < 0.0 => {
                     let what = format!("the least variance is {least}");
-                    let help = "a variance is not negative: let the model say its logarithm, and take exp()";
                     return refused_as(NAME, Fault::value(what, help), &roles, &all);
                 }
                 Ok(_) => {}

@@ -1,5 +1,6 @@
 //! What all optimizers share: settings, groups, and the memory that `slots` keeps and a `step` changes.
 
+use super::gate::Tally;
 use super::replay::{Dials, Twin, refuse_setting};
 use super::setting::{set_momentum_of, set_rates_of};
 use super::slots::Slots;
@@ -102,6 +103,12 @@ impl<R: Rule> Optimizer for R {
     }
     fn dials(&mut self) -> Option<Dials> {
         Some(self.core_mut().dials())
+    }
+    fn tally(&self) -> Option<Tally> {
+        Some(self.core().caught_up().tally())
+    }
+    fn recount(&mut self, tally: Tally) {
+        self.core_mut().recount(tally);
     }
     #[track_caller]
     fn state(&self, model: &dyn Module) -> Result<State> {

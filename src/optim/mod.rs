@@ -27,6 +27,7 @@ mod adamax;
 mod adamw;
 mod average;
 mod core;
+mod gate;
 mod lamb;
 mod lbfgs;
 mod lion;
@@ -52,6 +53,9 @@ pub use adam::Adam;
 pub use adamax::Adamax;
 pub use adamw::AdamW;
 pub use average::{Ema, Swa};
+pub(crate) use gate::Gate;
+#[doc(hidden)]
+pub use gate::Tally;
 pub use lamb::Lamb;
 pub use lbfgs::Lbfgs;
 pub use lion::Lion;
@@ -110,6 +114,15 @@ pub trait Optimizer: Send + Sync {
     fn dials(&mut self) -> Option<Dials> {
         None
     }
+
+    /// What it counts; none where it reads by itself whether to step, so that its steps cannot wait for a number on the device.
+    #[doc(hidden)]
+    fn tally(&self) -> Option<Tally> {
+        None
+    }
+    /// Counts on from there: no step since has changed anything.
+    #[doc(hidden)]
+    fn recount(&mut self, _: Tally) {}
 
     /// All it takes to go on exactly here: settings, and what is remembered of the model's parameters, by name.
     #[track_caller]

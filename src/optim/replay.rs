@@ -4,6 +4,7 @@
 //! is next asked.
 
 use super::setting::{resolved, set_momentum_of, set_rates_of};
+use super::slots::Slot;
 use super::{Core, Group, Rule, Settings, Target};
 use crate::device::{Value, capture};
 use crate::error::Fault;
@@ -25,7 +26,7 @@ pub(super) struct Twin {
 
 /// How far one parameter is.
 #[derive(Clone, Copy, Debug)]
-struct Count {
+pub(super) struct Count {
     parameter: u64,
     steps: u64,
     number: f64,
@@ -80,6 +81,14 @@ impl Core {
         let Some(twin) = self.twin.take_if(is_over) else { return };
         let Twin { settings, groups, counts, .. } = &*lock(&twin);
         (self.settings, self.groups) = (*settings, groups.clone());
+        self.count_from(counts);
+    }
+    /// How far the parameters are.
+    pub(super) fn counts(&self) -> Vec<Count> {
+        let count = |slot: &Slot| Count { parameter: slot.id, steps: slot.steps, number: slot.number };
+        self.slots.iter().map(count).collect()
+    }
+    pub(super) fn count_from(&mut self, counts: &[Count]) {
         for count in counts {
             if let Some(slot) = self.slots.get_mut(count.parameter) {
                 (slot.steps, slot.number) = (count.steps, count.number);
@@ -98,12 +107,11 @@ impl Core {
     /// While a step is recorded: the twin that counts as this does now.
     pub(super) fn twin(&mut self) -> Arc<Mutex<Twin>> {
         let twin = self.twin.get_or_insert_default().clone();
-        let counts = self.slots.iter().map(|slot| Count { parameter: slot.id, steps: slot.steps, number: slot.number });
         *lock(&twin) = Twin {
             step: capture::recording(),
             settings: self.settings,
             groups: self.groups.clone(),
-            counts: counts.collect(),
+            counts: self.counts(),
         };
         twin
     }

@@ -71,7 +71,7 @@ pub trait Rule: Clone + Send + Sync + 'static {
         let _ = (settings, target);
         Ok(Prepared::default())
     }
-    /// One step for one parameter.
+    /// One step for one parameter, by [`Target::apply`]: so a device can let it happen or not by a number that nobody reads.
     fn update(&self, settings: &Settings, target: &mut Target<'_>) -> Result<(), Fault>;
 }
 

@@ -14,8 +14,7 @@ use crate::tensor::{Gradients, State, Tensor, no_grad};
 /// step leaves everything as it is, and the scale becomes smaller; after many good steps it becomes larger.
 ///
 /// All of it stays on the device: nobody waits for it on a GPU, and a captured step may hold it. (So an optimizer counts the
-/// steps that were left out, too. Optimizers that compute their gradient by tensors, such as Muon, read whether to step.) bf16 has the
-/// range of f32 and needs no scale.
+/// steps that were left out, too.) bf16 has the range of f32 and needs no scale.
 ///
 /// ```
 /// use chainrule::nn::{Init, Layer, Linear};

@@ -58,6 +58,12 @@ impl Slots {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.list.iter()
     }
+    /// No parameter has taken a step.
+    pub(super) fn begin_anew(&mut self) {
+        for slot in &mut self.list {
+            (slot.steps, slot.number, slot.stale) = (0, 1.0, true);
+        }
+    }
     pub(super) fn forget(&mut self, forgotten: impl Fn(u64) -> bool) {
         self.list.retain(|slot| !forgotten(slot.id));
         self.places = self.list.iter().enumerate().map(|(place, slot)| (slot.id, place)).collect();

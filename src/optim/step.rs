@@ -1,12 +1,13 @@
 //! One step for all parameters of a model: first all that can fail, then the updates.
 
+use super::gate::chosen;
 use super::replay::{Member, Operands, family};
 use super::setting::resolved;
 use super::slots::{Slot, put};
 use super::{Core, Prepared, Rule, Settings, Target};
 use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
-use crate::device::{Device, Value, capture, guard, on};
+use crate::device::{Value, capture, on};
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::nn::{Module, Path, VisitMut};
 use crate::tensor::{Gradients, Parameter};
@@ -66,17 +67,13 @@ impl Core {
                 number: &mut slot.number,
                 scratch: None,
             };
-            let prepared = rule.prepare(settings, &target)?;
+            let mut prepared = rule.prepare(settings, &target)?;
+            for (state, new) in target.states.iter().zip(&mut prepared.states) {
+                *new = chosen(state, new)?;
+            }
             ready.push(Ready { parameter, place, gradient, prepared });
         }
         self.begun = true;
-        // What a rule computes by tensors is put in its place, not changed there: whether it may be has to be known.
-        if let Some(flag) = guard::flag()
-            && ready.iter().any(|ready| ready.prepared.gradient.is_some())
-            && flag.to(Device::Cpu).and_then(|flag| guard::is_set(&flag)).map_err(fail)?
-        {
-            return Ok(());
-        }
         let Some(device) = ready.first().map(|ready| ready.gradient.value().device()) else { return Ok(()) };
         let (number, mut members) = (capture::next_rule(), Vec::new());
         let mut outcome = Ok(());

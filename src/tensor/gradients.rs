@@ -308,6 +308,20 @@ impl Gradients {
         }
         Ok(true)
     }
+    /// A single number that is finite where all are, without a read.
+    pub(crate) fn finite_unread(&self) -> Result<Tensor> {
+        match &self.by_device()?[..] {
+            [(device, group)] => {
+                let values: Vec<&Value> = group.iter().map(|(_, value)| *value).collect();
+                Ok(Tensor::from_value(on!(*device, greatest(&values)).map_err(fail)?))
+            }
+            _ => Ok(Tensor::new(if self.is_finite()? { 0.0 } else { f64::NAN })),
+        }
+    }
+    /// Are all of them on this device?
+    pub(crate) fn are_on(&self, device: Device) -> bool {
+        self.entries.iter().all(|entry| entry.gradient.device().is_ok_and(|own| own == device))
+    }
     /// Replaces every number; on an error nothing has changed.
     fn map(&mut self, formula: &impl Formula<1>) -> Result<()> {
         let mut mapped = Vec::with_capacity(self.len());

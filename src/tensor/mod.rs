@@ -15,6 +15,7 @@ mod forward_mode;
 mod gradcheck;
 mod gradients;
 mod graph;
+mod later;
 #[cfg(feature = "ndarray")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ndarray")))]
 mod ndarray;
@@ -38,6 +39,7 @@ pub use forward_mode::jvp;
 pub use gradcheck::{GradientCheck, gradcheck};
 pub use gradients::{Cut, Gradients};
 pub use graph::live_nodes;
+pub use later::Later;
 pub use op::{Call, InputGradients, Keep, Op, Outputs, Saves, Tensors, Wanted, one};
 pub use parameter::{Parameter, shared_updates};
 pub use record::{Recording, Source, Step, record};

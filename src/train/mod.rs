@@ -24,6 +24,7 @@
 //! stop, checkpoints that go on exactly, a [`History`] to print and to draw, progress. [`evaluate`] and [`predict`] put a
 //! trained model to work. Reading order: `trainer` (what can be said), `run` (what is done).
 
+mod ahead;
 mod average;
 mod evaluate;
 #[cfg(feature = "tensorboard")]
@@ -36,6 +37,7 @@ pub mod metrics;
 mod outcome;
 mod progress;
 mod report;
+mod resume;
 mod run;
 mod snapshot;
 mod trainer;

@@ -1,5 +1,6 @@
 //! The loop: batches, steps, epochs, and what is kept of them.
 
+use super::ahead::{Ahead, Learnt};
 use super::average::Averaging;
 use super::goal::{Goal, Watch};
 use super::history::EpochRecord;
@@ -15,40 +16,43 @@ use crate::io::Checkpoint;
 use crate::nn::Module;
 use crate::optim::Optimizer;
 use crate::optim::schedule::{Plateau, Schedule, Scheduler};
-use crate::tensor::{Gradients, State, detect_anomalies};
+use crate::tensor::{Gradients, State, Tensor, detect_anomalies};
 use std::time::Instant;
 
 /// A training on its way.
 pub(super) struct Run<'t, 'a, M, B> {
-    trainer: &'t mut Trainer<'a, M, B>,
+    pub(super) trainer: &'t mut Trainer<'a, M, B>,
     /// Epochs that have ended.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// Steps of the optimizer.
-    step: u64,
+    pub(super) step: u64,
     /// The loss of this epoch.
-    loss: Mean,
-    history: History,
-    scheduler: Option<Scheduler<Shared>>,
-    plateau: Option<Plateau>,
-    average: Option<Box<dyn Averaging<M> + 'a>>,
-    goal: Goal,
-    best: Watch,
-    stop: Watch,
+    pub(super) loss: Mean,
+    /// The losses of batches whose step is still to be counted.
+    pub(super) seen: Mean,
+    /// What a GPU was asked for and nobody has looked at yet.
+    pub(super) ahead: Ahead<B>,
+    pub(super) history: History,
+    pub(super) scheduler: Option<Scheduler<Shared>>,
+    pub(super) plateau: Option<Plateau>,
+    pub(super) average: Option<Box<dyn Averaging<M> + 'a>>,
+    pub(super) goal: Goal,
+    pub(super) best: Watch,
+    pub(super) stop: Watch,
     /// The model of the best epoch, where it is to be kept and there is no folder for it.
-    kept: Option<State>,
+    pub(super) kept: Option<State>,
     /// Where the epoch is to be taken up, if in its middle.
-    position: Option<State>,
-    notes: Vec<String>,
+    pub(super) position: Option<State>,
+    pub(super) notes: Vec<String>,
     /// What the report is to show.
-    observed: Option<Observed>,
+    pub(super) observed: Option<Observed>,
 }
 
 /// Batches whose gradients wait for their step.
 #[derive(Default)]
-struct Group {
+pub(super) struct Group {
     gradients: Option<Gradients>,
     items: f64,
-    loss: Mean,
     batches: usize,
 }
 
@@ -84,6 +88,8 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
             epoch: 0,
             step: 0,
             loss: Mean::new(),
+            seen: Mean::new(),
+            ahead: Ahead::default(),
             history: History::default(),
             scheduler: None,
             plateau: trainer.plateau.as_ref().map(|(plateau, _)| plateau.clone()),
@@ -163,50 +169,94 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         D: Dataset + 'static,
         D::Item: Collate<Batch = B>,
     {
+        let done = self.go_on(model, optimizer, batches, count, reporter);
+        // What went wrong with an earlier batch is told first.
+        self.look_back(0, model, optimizer, reporter)?;
+        done
+    }
+
+    fn go_on<D>(
+        &mut self,
+        model: &mut M,
+        optimizer: &mut dyn Optimizer,
+        batches: &mut Epoch<D>,
+        count: usize,
+        reporter: &mut Reporter,
+    ) -> Result<Flow>
+    where
+        D: Dataset + 'static,
+        D::Item: Collate<Batch = B>,
+    {
         let mut group = Group::default();
         let mut snapshot = Snapshot::default();
         while let Some(batch) = batches.next() {
             let batch = batch?;
-            let place = batches.batch() as u64;
+            let (place, items) = (batches.batch() as u64, batch.batch_size());
             snapshot.take(model);
-            if let Err(what) = self.learn(model, &batch, &mut group)? {
-                return Err(self.anomaly(model, &batch, &snapshot, place, &what));
+            let Outcome { loss, .. } = (self.trainer.judge)(model, &batch);
+            let tally = self.goes_ahead(&loss, &*optimizer);
+            if tally.is_none() {
+                self.look_back(0, model, optimizer, reporter)?;
             }
-            let loss = group.loss.value()?;
             let is_last = place >= count as u64;
-            if group.batches < self.trainer.accumulation && !is_last {
-                reporter.batch(self.epoch + 1, place, batch.batch_size(), loss);
+            let takes_step = group.batches + 1 >= self.trainer.accumulation || is_last;
+            let mut mean = f64::NAN;
+            if let Some(tally) = tally {
+                self.ahead.gate.see(&loss)?;
+                let (step, snapshot, asked) = (self.step + 1, std::mem::take(&mut snapshot), loss.read_later());
+                let learnt = Learnt { batch, place, step, snapshot, tally, loss: asked, shut: None };
+                self.ahead.learnt.push_back(learnt);
+                self.learn(&loss, items, &mut group)?;
+                if takes_step {
+                    self.update_ahead(model, optimizer, std::mem::take(&mut group))?;
+                }
+                // One batch late: then the GPU has the next one to go on with.
+                self.look_back(1, model, optimizer, reporter)?;
+            } else {
+                let number = loss.item()?;
+                if !number.is_finite() {
+                    let what = format!("the loss is {number}");
+                    return Err(self.anomaly(model, &batch, &snapshot, (place, self.step + 1), &what));
+                }
+                self.learn(&loss, items, &mut group)?;
+                self.seen.add(number, items as f64);
+                mean = self.seen.value()?;
+                if takes_step {
+                    if !self.update(model, optimizer, std::mem::take(&mut group))? {
+                        let what = "the gradients are not finite";
+                        return Err(self.anomaly(model, &batch, &snapshot, (place, self.step + 1), what));
+                    }
+                    reporter.steps = (self.trainer.accumulation > 1).then_some(self.step);
+                }
+                reporter.batch(self.epoch + 1, place, items, mean);
+            }
+            if !takes_step {
                 continue;
             }
-            if let Err(what) = self.update(model, optimizer, std::mem::take(&mut group))? {
-                return Err(self.anomaly(model, &batch, &snapshot, place, &what));
+            let is_due = |every: Option<u64>| every.is_some_and(|every| self.step.is_multiple_of(every));
+            // The last step of an epoch is validated and kept with the epoch.
+            let (is_validated, is_kept) =
+                (is_due(self.trainer.validated_every) && !is_last, is_due(self.trainer.every) && !is_last);
+            if is_validated || is_kept {
+                self.look_back(0, model, optimizer, reporter)?;
             }
-            reporter.steps = (self.trainer.accumulation > 1).then_some(self.step);
-            reporter.batch(self.epoch + 1, place, batch.batch_size(), loss);
-            // The last step of an epoch is validated with the epoch.
-            if self.trainer.validated_every.is_some_and(|every| self.step.is_multiple_of(every)) && !is_last {
+            if is_validated {
                 self.look(model, optimizer, reporter)?;
             }
-            if let Flow::Stop = self.tell(model, optimizer, false, loss)? {
+            if let Flow::Stop = self.tell(model, optimizer, false, mean)? {
                 return Ok(Flow::Stop);
             }
-            // The last step of an epoch is kept with the epoch.
-            if self.trainer.every.is_some_and(|every| self.step.is_multiple_of(every)) && !is_last {
+            if is_kept {
                 self.save(model, optimizer, Some(batches.state()?))?;
             }
         }
         Ok(Flow::Continue)
     }
 
-    /// The gradients of a batch, added to those that wait. Says what is not finite.
-    fn learn(&mut self, model: &M, batch: &B, group: &mut Group) -> Result<Result<(), String>> {
-        let Outcome { loss, .. } = (self.trainer.judge)(model, batch);
-        let number = loss.item()?;
-        if !number.is_finite() {
-            return Ok(Err(format!("the loss is {number}")));
-        }
+    /// The gradients of a batch, added to those that wait.
+    fn learn(&mut self, loss: &Tensor, items: usize, group: &mut Group) -> Result<()> {
         let mut gradients = loss.backward()?;
-        let items = batch.batch_size() as f64;
+        let items = items as f64;
         if self.trainer.accumulation > 1 {
             gradients.scale(items)?;
         }
@@ -216,16 +266,12 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         }
         group.items += items;
         group.batches += 1;
-        group.loss.add(number, items);
-        Ok(Ok(()))
+        Ok(())
     }
 
-    /// A step of the optimizer. Says what is not finite; then nothing has changed.
-    fn update(&mut self, model: &mut M, optimizer: &mut dyn Optimizer, group: Group) -> Result<Result<(), String>> {
-        let Some(mut gradients) = group.gradients else { return Ok(Ok(())) };
-        if self.trainer.accumulation > 1 {
-            gradients.scale(1.0 / group.items)?;
-        }
+    /// A step of the optimizer, where all gradients are finite. Else nothing has changed, and it says no.
+    fn update(&mut self, model: &mut M, optimizer: &mut dyn Optimizer, group: Group) -> Result<bool> {
+        let Some(mut gradients) = self.mean_of(group)? else { return Ok(true) };
         let is_finite = match self.trainer.clip {
             Some(Clip::Norm(limit)) => gradients.clip_norm(limit)?.is_finite(),
             Some(Clip::Value(limit)) => {
@@ -236,12 +282,33 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
             None => gradients.is_finite()?,
         };
         if !is_finite {
-            return Ok(Err("the gradients are not finite".to_string()));
+            return Ok(false);
         }
         optimizer.step(model, &gradients)?;
+        self.stepped(model, optimizer, &gradients)?;
+        self.count(self.step)?;
+        Ok(true)
+    }
+
+    /// The mean gradients of a group.
+    pub(super) fn mean_of(&self, group: Group) -> Result<Option<Gradients>> {
+        let Some(mut gradients) = group.gradients else { return Ok(None) };
+        if self.trainer.accumulation > 1 {
+            gradients.scale(1.0 / group.items)?;
+        }
+        Ok(Some(gradients))
+    }
+
+    /// What goes on with each step of the optimizer.
+    pub(super) fn stepped(
+        &mut self,
+        model: &mut M,
+        optimizer: &mut dyn Optimizer,
+        gradients: &Gradients,
+    ) -> Result<()> {
         self.step += 1;
         if let Some(observed) = &mut self.observed {
-            observed.step(self.step, model, &gradients)?;
+            observed.step(self.step, model, gradients)?;
         }
         if let Some(average) = &mut self.average {
             average.step(model)?;
@@ -249,18 +316,31 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         if let (Some(scheduler), Some((_, Pace::Step))) = (&mut self.scheduler, &self.trainer.schedule) {
             scheduler.step(optimizer);
         }
-        self.loss.sum += group.loss.sum;
-        self.loss.weight += group.loss.weight;
-        self.history.steps.add(self.step, group.loss.value()?);
-        Ok(Ok(()))
+        Ok(())
+    }
+
+    /// A step was taken with the losses seen since the one before.
+    pub(super) fn count(&mut self, step: u64) -> Result<()> {
+        let seen = std::mem::take(&mut self.seen);
+        self.loss.sum += seen.sum;
+        self.loss.weight += seen.weight;
+        self.history.steps.add(step, seen.value()?);
+        Ok(())
     }
 
     /// Does the batch again, watched, from the model as it was: the error names the operation. The model stays as it was.
-    fn anomaly(&self, model: &mut M, batch: &B, snapshot: &Snapshot, place: u64, what: &str) -> Error {
+    pub(super) fn anomaly(
+        &self,
+        model: &mut M,
+        batch: &B,
+        snapshot: &Snapshot,
+        (place, step): (u64, u64),
+        what: &str,
+    ) -> Error {
         snapshot.restore(model);
         let found = detect_anomalies(|| (self.trainer.judge)(model, batch).loss.backward());
         snapshot.restore(model);
-        let at = format!("{what} in batch {place} of epoch {}, before step {}", self.epoch + 1, self.step + 1);
+        let at = format!("{what} in batch {place} of epoch {}, before step {step}", self.epoch + 1);
         match found {
             Err(error) => {
                 let what = format!("{}: {at}; the model is as it was", error.what());
@@ -413,95 +493,9 @@ impl<'t, 'a, M: Module, B: BatchSize> Run<'t, 'a, M, B> {
         }
         Ok(flow)
     }
-
-    /// Writes all it takes to go on.
-    fn save(&mut self, model: &M, optimizer: &dyn Optimizer, position: Option<State>) -> Result<()> {
-        let Some(folder) = &self.trainer.folder else { return Ok(()) };
-        let mut own = State::tree();
-        own.insert("epoch", State::Integer(self.epoch as i64))?;
-        own.insert("step", State::Integer(self.step as i64))?;
-        own.insert("loss sum", State::Number(self.loss.sum))?;
-        own.insert("loss weight", State::Number(self.loss.weight))?;
-        own.insert("best", self.best.state()?)?;
-        own.insert("stop", self.stop.state()?)?;
-        own.insert("accumulation", State::Integer(self.trainer.accumulation as i64))?;
-        if let Some(plateau) = &self.plateau {
-            own.insert("plateau", plateau.state()?)?;
-        }
-        let mut checkpoint = Checkpoint::new()
-            .with("model", model.state()?)
-            .with("optimizer", optimizer.state(model)?)
-            .with("history", self.history.state()?)
-            .with("trainer", own);
-        if let Some(scheduler) = &self.scheduler {
-            checkpoint = checkpoint.with("schedule", scheduler.state()?);
-        }
-        if let Some(average) = &self.average {
-            checkpoint = checkpoint.with("average", average.state()?);
-        }
-        if let Some(observed) = &self.observed {
-            checkpoint = checkpoint.with("report", observed.state()?);
-        }
-        if let Some(position) = position {
-            checkpoint = checkpoint.with("loader", position);
-        }
-        checkpoint.save(folder.last())
-    }
-
-    /// Goes on where [`save`](Run::save) was called.
-    fn load(&mut self, checkpoint: &Checkpoint, model: &mut M, optimizer: &mut dyn Optimizer) -> Result<()> {
-        let own = checkpoint.get("trainer")?;
-        let has = |section: &str| checkpoint.names().any(|name| name == section);
-        let same = |what: &str, now: bool| match (has(what), now) {
-            (true, false) => Err(changed(&format!("the checkpoint is of a training with {what}"))),
-            (false, true) => Err(changed(&format!("the checkpoint is of a training without {what}"))),
-            _ => Ok(()),
-        };
-        same("schedule", self.trainer.schedule.is_some())?;
-        same("average", self.average.is_some())?;
-        let before = own.get("accumulation")?.integer()?;
-        if before != self.trainer.accumulation as i64 {
-            return Err(changed(&format!("the checkpoint is of a training that accumulates {before} batches")));
-        }
-        let count = |name: &str| Ok::<u64, Error>(own.get(name)?.integer()?.max(0) as u64);
-        (self.epoch, self.step) = (count("epoch")?, count("step")?);
-        self.loss = Mean { sum: own.get("loss sum")?.number()?, weight: own.get("loss weight")?.number()? };
-        (self.best, self.stop) = (Watch::from_state(own.get("best")?)?, Watch::from_state(own.get("stop")?)?);
-        self.history = History::from_state(checkpoint.get("history")?)?;
-        // A report that is asked for later begins where it is asked for.
-        if has("report") && self.observed.is_some() {
-            self.observed = Some(Observed::from_state(checkpoint.get("report")?)?);
-        }
-        if let Some(plateau) = &mut self.plateau {
-            plateau.load_state(own.get("plateau")?)?;
-        }
-        // The schedule begins with the rates of now, which are those of a beginning; then the state says where it stands.
-        if let Some((schedule, _)) = &self.trainer.schedule {
-            let mut scheduler = schedule.clone().start(optimizer);
-            scheduler.load_state(optimizer, checkpoint.get("schedule")?)?;
-            self.scheduler = Some(scheduler);
-        }
-        if let Some(average) = &mut self.average {
-            average.load_state(checkpoint.get("average")?)?;
-        }
-        model.load_state(checkpoint.get("model")?)?;
-        optimizer.load_state(model, checkpoint.get("optimizer")?)?;
-        self.position = if has("loader") { Some(checkpoint.get("loader")?.clone()) } else { None };
-        self.notes.extend(checkpoint.warning().map(str::to_string));
-        self.notes.push(match self.epoch < self.trainer.epochs {
-            true => format!("resumed after step {}, in epoch {}", self.step, self.epoch + 1),
-            false => format!("all {} epochs are done already", self.trainer.epochs),
-        });
-        Ok(())
-    }
 }
 
 #[cold]
-fn fault(fault: Fault) -> Error {
+pub(super) fn fault(fault: Fault) -> Error {
     Error::new("trainer", fault)
-}
-
-#[cold]
-fn changed(what: &str) -> Error {
-    fault(Fault::value(what, "make the trainer as it was, or give another folder"))
 }

@@ -12,6 +12,7 @@ use crate::nn::{Layer, Module};
 use crate::optim::schedule::{Plateau, Schedule};
 use crate::optim::{Ema, Optimizer, Swa};
 use crate::tensor::Tensor;
+use std::collections::VecDeque;
 use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
@@ -383,6 +384,10 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
     ///
     /// A loss or gradients that are not finite end it with an error that names the first operation that made them so; the
     /// model is as it was before that step, and no checkpoint was written since.
+    ///
+    /// A GPU is not waited for at each step: what became of a batch is looked at while the next one is computed, with the same
+    /// numbers and the same promises. Each step is waited for where a callback or a report is told of it, and where the optimizer
+    /// reads by itself (`Lbfgs`, or one of your own that is no [`Rule`](crate::optim::Rule)).
     #[track_caller]
     pub fn fit<D>(&mut self, model: &mut M, optimizer: &mut dyn Optimizer, loader: &Loader<D>) -> Result<History>
     where
@@ -420,12 +425,17 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
         loss: &str,
         batches: impl Iterator<Item = Result<B>>,
     ) -> Result<Measures> {
-        let mut mean = super::metrics::Mean::new();
+        let (mut mean, mut losses) = (super::metrics::Mean::new(), VecDeque::new());
         self.metrics.iter_mut().for_each(|metric| metric.reset());
         for batch in batches {
             let batch = batch?;
             let outcome = crate::no_grad(|| crate::evaluating(|| (self.judge)(model, &batch)));
-            mean.add(outcome.loss.item()?, batch.batch_size() as f64);
+            losses.push_back((outcome.loss.read_later(), batch.batch_size() as f64));
+            // One batch late where the loss is still to come: then a GPU has the next batch to go on with.
+            while losses.len() > 1 || losses.front().is_some_and(|(loss, _)| loss.is_ready()) {
+                let Some((loss, size)) = losses.pop_front() else { break };
+                mean.add(loss.item()?, size);
+            }
             if self.metrics.is_empty() {
                 continue;
             }
@@ -436,6 +446,9 @@ impl<'a, M: Module, B: BatchSize> Trainer<'a, M, B> {
             for metric in &mut self.metrics {
                 metric.update(output, target)?;
             }
+        }
+        for (loss, size) in losses {
+            mean.add(loss.item()?, size);
         }
         let mut measures = Measures::default();
         measures.push(loss, mean.value()?);

@@ -114,12 +114,14 @@ impl Accumulate for Cuda {
         Ok(outputs)
     }
     fn all_finite(&self, values: &[&Value]) -> Result<bool, Fault> {
+        Ok(self.bring_back(&self.greatest(values)?)?.dense::<f64>()?.iter().all(|most| most.is_finite()))
+    }
+    fn greatest(&self, values: &[&Value]) -> Result<Value, Fault> {
         let floats: Vec<&Value> = values.iter().copied().filter(|value| value.dtype().is_float()).collect();
         if floats.is_empty() {
-            return Ok(true);
+            return self.full(Shape::new(&[])?, DType::F64, 0.0);
         }
-        let most = self.extreme(&self.folded_pieces("magnitudes", &floats)?, &[0], false, true)?;
-        Ok(self.bring_back(&most)?.dense::<f64>()?.iter().all(|most| most.is_finite()))
+        self.extreme(&self.folded_pieces("magnitudes", &floats)?, &[0], false, true)
     }
     fn first_not_finite(&self, x: &Value) -> Result<Option<(usize, f64)>, Fault> {
         if !x.dtype().is_float() || x.count() == 0 {

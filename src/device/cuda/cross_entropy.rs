@@ -53,19 +53,20 @@ impl CrossEntropy for Cuda {
         let list = Shape::new(&[rows])?;
         let (losses, counts) = (self.blank(list, DType::F64)?, self.blank(list, DType::F64)?);
         let (greatest, scale) = (self.blank(list, beside(x.dtype()))?, self.blank(list, beside(x.dtype()))?);
+        let (dims, ignored) = (*classes.shape(), how.ignored);
+        let explain = move |class, place| out_of_range(&dims, place, class, count, ignored);
+        let check = self.next_check(&classes, explain)?;
+        // What is made after the check is wrong if it finds something.
         let each = match how.reduction {
             Reduction::None => Some(self.blank(*classes.shape(), x.dtype())?),
             _ => None,
         };
-        let (dims, ignored) = (*classes.shape(), how.ignored);
-        let explain = move |class, place| out_of_range(&dims, place, class, count, ignored);
-        let (word, check) = self.next_check(&classes, explain)?;
         let shares = self.rows(rows, count, inner == 1);
         let call = self.entropy_kernel("cross_entropy", &x)?.read(&x).read(&classes).option(weights.as_ref());
         let call = call.option(even.as_ref()).write(&losses).write(&counts).option(each.as_ref());
-        let call = call.write(&greatest).write(&scale).write(&word).block(&shares.words()).long(inner as i64);
+        let call = call.write(&greatest).write(&scale).write(&check.word).block(&shares.words()).long(inner as i64);
         let call = call.int(how.logarithms as i32).double(how.smoothing).int(ignored.is_some() as i32);
-        let call = call.long(ignored.unwrap_or(0)).long(check as i64);
+        let call = call.long(ignored.unwrap_or(0)).long(check.number);
         call.grid([shares.blocks(), 1, 1], THREADS, 0)?;
 
         let single = Shape::new(&[])?;

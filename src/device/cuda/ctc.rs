@@ -47,7 +47,7 @@ impl Ctc for Cuda {
             return Err(lacks("a CTC loss of more than 2^31 steps or symbols"));
         }
         let (x, numbers) = (self.contiguous(x)?, self.numbers(targets, lengths)?);
-        let (word, check) = self.next_check(&numbers, move |number, place| match place {
+        let check = self.next_check(&numbers, move |number, place| match place {
             input if input < batch => bad_length("input", input, number, steps),
             target if target < 2 * batch => bad_length("target", target - batch, number, width),
             symbol => {
@@ -69,7 +69,7 @@ impl Ctc for Cuda {
             call.long(how.blank as i64)
         };
         let call = self.ctc_kernel("ctc", &x)?.read(&x).read(&numbers).write(&losses).option(chances.as_ref());
-        let call = call.option(next.as_ref()).option(spare.as_ref()).write(&word).long(check as i64);
+        let call = call.option(next.as_ref()).option(spare.as_ref()).write(&check.word).long(check.number);
         let threads = positions.next_multiple_of(32).min(THREADS);
         sizes(call).int(how.zero_infinity as i32).grid([batch, 1, 1], threads, 0)?;
 

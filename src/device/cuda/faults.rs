@@ -1,7 +1,8 @@
 //! Positions and classes out of range, which a GPU finds long after the operation was called.
 //!
 //! A kernel that checks them writes the first bad one into a word on the GPU. Whoever reads a tensor looks at that word: if it
-//! is set, everything made since that operation counts as failed, for reading and for further computing.
+//! is set, everything made since that operation counts as failed, for reading and for further computing. A read that is taken later
+//! has the word brought along, as it was when it was asked for.
 
 use super::driver::Address;
 use super::{Cuda, lock};
@@ -12,11 +13,13 @@ use crate::layout::{DType, Layout, Shape};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What is remembered of the operations that checked numbers since the last look.
+/// What is remembered of the operations that checked numbers and were not heard of since.
 #[derive(Default)]
 pub(super) struct Faults {
     word: Option<Value>,
-    notes: Vec<Note>,
+    /// By the numbers of the checks, which go on from look to look.
+    notes: BTreeMap<u64, Note>,
+    next: u64,
     /// Those of captured steps, which are made again at each replay: by their numbers, each with its step's.
     captured: BTreeMap<u64, (u64, Note)>,
     failures: Vec<Failure>,
@@ -29,6 +32,24 @@ struct Note {
     explain: Box<dyn Fn(i64, usize) -> Fault + Send>,
     /// Of a captured step: the first replay since the last look, if there was one.
     when: u64,
+    /// When it was launched, the last time. One that is still to be launched has not been heard of, whatever a look finds.
+    launched: Option<u64>,
+}
+
+/// A check on its way to its kernel, which is told the word and the number. It counts as launched once this is dropped.
+pub(super) struct Check {
+    cuda: Cuda,
+    pub(super) word: Value,
+    pub(super) number: i64,
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        let now = self.cuda.0.clock.tick();
+        if let Some(note) = lock(&self.cuda.0.faults).notes.get_mut(&(self.number as u64)) {
+            note.launched = Some(now);
+        }
+    }
 }
 
 /// Values made from one moment to another are wrong.
@@ -52,7 +73,7 @@ impl Clock {
     }
 }
 
-/// More notes than this are not kept before somebody looks.
+/// More notes than this are not kept before somebody hears of them.
 const MOST: usize = 4096;
 /// Failures that are remembered.
 const KEPT: usize = 64;
@@ -62,15 +83,18 @@ const PLACE: u32 = 40;
 const CAPTURED: u64 = 1 << 23;
 /// No replay since the last look.
 const NEVER: u64 = u64::MAX;
+/// What stands in the word where nothing was found.
+const NOTHING: u64 = u64::MAX;
 
 impl Cuda {
-    /// The word for the next check of some dense i64 or f64, and the number of that check.
+    /// The next check, of some dense i64 or f64. It is kept until its kernel is launched.
     pub(super) fn next_check(
         self,
         numbers: &Value,
         explain: impl Fn(i64, usize) -> Fault + Send + 'static,
-    ) -> Result<(Value, u64), Fault> {
-        if lock(&self.0.faults).notes.len() >= MOST {
+    ) -> Result<Check, Fault> {
+        let is_full = |faults: &Faults| faults.notes.len() >= MOST || faults.next >= CAPTURED;
+        if is_full(&lock(&self.0.faults)) {
             self.look()?;
         }
         let mut faults = lock(&self.0.faults);
@@ -82,21 +106,30 @@ impl Cuda {
                 faults.word.insert(word).clone()
             }
         };
+        let check = |number: u64| Check { cuda: self, word, number: number as i64 };
         let (numbers, explain) = (numbers.clone(), Box::new(explain));
         if let Some(step) = capture::recording() {
             let number = faults.captured.last_key_value().map_or(CAPTURED, |(last, _)| last + 1);
-            faults.captured.insert(number, (step, Note { numbers, explain, when: NEVER }));
-            return Ok((word, number));
+            faults.captured.insert(number, (step, Note { numbers, explain, when: NEVER, launched: None }));
+            return Ok(check(number));
         }
-        let number = faults.notes.len() as u64;
-        faults.notes.push(Note { numbers, explain, when: self.0.clock.tick() });
-        Ok((word, number))
+        let number = if faults.next < CAPTURED { faults.next } else { 0 };
+        faults.next = number + 1;
+        faults.notes.insert(number, Note { numbers, explain, when: self.0.clock.tick(), launched: None });
+        Ok(check(number))
     }
-    /// A captured step begins anew, with its checks.
+    /// A captured step is about to begin anew, with its checks.
     pub(super) fn checks_begin(self, step: u64) {
         let now = self.0.clock.tick();
         for (_, note) in lock(&self.0.faults).captured.values_mut().filter(|(of, _)| *of == step) {
-            note.when = note.when.min(now);
+            (note.when, note.launched) = (note.when.min(now), None);
+        }
+    }
+    /// It has been launched.
+    pub(super) fn checks_launched(self, step: u64) {
+        let now = self.0.clock.tick();
+        for (_, note) in lock(&self.0.faults).captured.values_mut().filter(|(of, _)| *of == step) {
+            note.launched = Some(now);
         }
     }
     /// The blocks that checks of a captured step hold.
@@ -122,8 +155,7 @@ impl Cuda {
     /// Waits for the checks, and finds out what failed.
     pub(super) fn look(self) -> Result<(), Fault> {
         let mut faults = lock(&self.0.faults);
-        let is_asked = !faults.notes.is_empty() || faults.captured.values().any(|(_, note)| note.when != NEVER);
-        let Some(word) = faults.word.clone().filter(|_| is_asked) else { return Ok(()) };
+        let Some(word) = faults.asked() else { return Ok(()) };
         let single = |value: &Value| -> Result<i64, Fault> {
             let here = self.fetch(value)?;
             Ok(match value.dtype() {
@@ -132,13 +164,11 @@ impl Cuda {
             })
         };
         let found = single(&word)? as u64;
-        let notes = std::mem::take(&mut faults.notes);
-        let number = found >> PLACE;
-        let note = match number < CAPTURED {
-            true => notes.get(number as usize),
-            false => faults.captured.get(&number).map(|(_, note)| note),
+        let note = match found >> PLACE {
+            number if number < CAPTURED => faults.notes.get(&number),
+            number => faults.captured.get(&number).map(|(_, note)| note),
         };
-        if let Some(note) = note.filter(|_| found != u64::MAX) {
+        if let Some(note) = note.filter(|_| found != NOTHING) {
             let place = (found & ((1 << PLACE) - 1)) as usize;
             let at = Layout::from_parts(Shape::new(&[])?, &[], note.numbers.layout().offset() + place);
             let number = single(&note.numbers.with_layout(at)?)?;
@@ -151,7 +181,31 @@ impl Cuda {
             self.0.clock.failed.store(true, Ordering::Relaxed);
             self.clear(&word)?;
         }
-        faults.captured.values_mut().for_each(|(_, note)| note.when = NEVER);
+        faults.are_heard_of(u64::MAX);
+        Ok(())
+    }
+    /// Where checks tell what they find, while there are any that were not heard of.
+    pub(in crate::device) fn word_of_checks(self) -> Option<Value> {
+        lock(&self.0.faults).asked()
+    }
+    /// Copies the word to the host when the stream comes to it; the moment up to which it tells what was launched. Nothing
+    /// where there is nothing to tell.
+    ///
+    /// # Safety
+    /// Eight bytes stand at `to`; nobody uses them until then.
+    pub(super) unsafe fn send_word(self, to: *mut u8) -> Result<Option<u64>, Fault> {
+        let faults = lock(&self.0.faults);
+        let Some(word) = faults.asked() else { return Ok(None) };
+        // SAFETY: the word has eight bytes; as the caller vouches, they have room.
+        unsafe { self.0.gpu.copy_out(to, word.buffer().address(), 8) }?;
+        Ok(Some(self.0.clock.tick()))
+    }
+    /// What the word said at a moment has arrived.
+    pub(super) fn hear(self, word: u64, moment: u64) -> Result<(), Fault> {
+        if word != NOTHING {
+            return self.look();
+        }
+        lock(&self.0.faults).are_heard_of(moment);
         Ok(())
     }
     /// After it was waited for: a fault where the value was made when something had failed.
@@ -164,11 +218,30 @@ impl Cuda {
         if !self.0.clock.failed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let made = self.made(value.buffer().address());
+        self.was_sound(self.made(value.buffer().address()))
+    }
+    /// A fault where what was made at a moment is known to be wrong.
+    pub(super) fn was_sound(self, made: u64) -> Result<(), Fault> {
         let faults = lock(&self.0.faults);
         match faults.failures.iter().find(|failure| (failure.from..=failure.to).contains(&made)) {
             Some(failure) => Err(failure.fault.clone()),
             None => Ok(()),
+        }
+    }
+}
+
+impl Faults {
+    /// The word, where a check may have written into it.
+    fn asked(&self) -> Option<Value> {
+        let is_asked = !self.notes.is_empty() || self.captured.values().any(|(_, note)| note.when != NEVER);
+        self.word.clone().filter(|_| is_asked)
+    }
+    /// Of the checks that were launched up to a moment it is known what they found.
+    fn are_heard_of(&mut self, moment: u64) {
+        let is_heard_of = |note: &Note| note.launched.is_some_and(|launched| launched <= moment);
+        self.notes.retain(|_, note| !is_heard_of(note));
+        for (_, note) in self.captured.values_mut().filter(|(_, note)| is_heard_of(note)) {
+            note.when = NEVER;
         }
     }
 }

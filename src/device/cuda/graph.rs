@@ -134,7 +134,9 @@ impl Graph {
         lock(&self.cuda.0.pool).renew(self.number, self.cuda.0.clock.tick());
         self.launched = true;
         // SAFETY: the pool keeps what the graph allocates and uses until `drop`; the table and what is carried are held.
-        unsafe { self.cuda.0.gpu.replay(recorded) }
+        unsafe { self.cuda.0.gpu.replay(recorded) }?;
+        self.cuda.checks_launched(self.number);
+        Ok(())
     }
 }
 

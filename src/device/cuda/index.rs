@@ -1,6 +1,7 @@
 //! Elements chosen and put by position: `kernels/index.cu`.
 
 use super::Cuda;
+use super::faults::Check;
 use super::launch::Launch;
 use super::module::{Source, source};
 use super::transfer::address;
@@ -77,9 +78,9 @@ impl Cuda {
         let index = self.whole_numbers(index, "positions")?;
         let (out, shape) = (self.blank(*index.shape(), DType::I64)?, *index.shape());
         let explain = move |number, place| outside(number, place, &shape, axis, size);
-        let (word, check) = self.next_check(&index, explain)?;
+        let check = self.next_check(&index, explain)?;
         let call = self.index_kernel("positions_i64")?.read(&index).write(&out).long(index.count() as i64);
-        call.long(size as i64).write(&word).long(check as i64).over(index.count())?;
+        call.long(size as i64).write(&check.word).long(check.number).over(index.count())?;
         Ok(out)
     }
     /// The greatest of whole numbers, or the least, where there are any: a read.
@@ -91,9 +92,8 @@ impl Cuda {
         let end = self.bring_back(&self.extreme(numbers, &axes, false, greatest)?)?;
         Ok(end.dense::<i64>()?.first().copied())
     }
-    /// For a kernel that checks names of `count` things: where it tells, and which check this is. A bad one is found out at the
-    /// next read.
-    fn naming(self, numbers: &Value, what: &'static str, count: usize) -> Result<(Value, u64), Fault> {
+    /// For a kernel that checks names of `count` things. A bad one is found out at the next read.
+    fn naming(self, numbers: &Value, what: &'static str, count: usize) -> Result<Check, Fault> {
         let shape = *numbers.shape();
         self.next_check(numbers, move |number, place| no_name(number, place, &shape, what, count))
     }
@@ -251,9 +251,9 @@ impl Index for Cuda {
     }
     fn names(&self, x: &Value, count: usize) -> Result<(), Fault> {
         let ids = self.whole_numbers(x, "ids")?;
-        let (word, check) = self.naming(&ids, "ids", count)?;
+        let check = self.naming(&ids, "ids", count)?;
         let call = self.index_kernel("names_i64")?.read(&ids).long(ids.count() as i64).long(count as i64);
-        call.write(&word).long(check as i64).over(ids.count())
+        call.write(&check.word).long(check.number).over(ids.count())
     }
     fn one_hot(&self, labels: &Value, classes: Option<usize>) -> Result<Value, Fault> {
         let labels = self.whole_numbers(labels, "labels")?;
@@ -267,10 +267,10 @@ impl Index for Cuda {
             },
         };
         // What is made from here on fails with a bad label.
-        let (word, check) = self.naming(&labels, "labels", classes)?;
+        let check = self.naming(&labels, "labels", classes)?;
         let out = self.full(Shape::new(&[labels.dims(), &[classes]].concat())?, DType::I64, 0.0)?;
         let call = self.index_kernel("one_hot_i64")?.read(&labels).write(&out).long(labels.count() as i64);
-        call.long(classes as i64).write(&word).long(check as i64).over(labels.count())?;
+        call.long(classes as i64).write(&check.word).long(check.number).over(labels.count())?;
         Ok(out)
     }
     fn positions(&self, x: &Value) -> Result<Value, Fault> {

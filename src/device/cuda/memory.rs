@@ -235,6 +235,13 @@ impl Cuda {
             step.touched.insert(address);
         }
     }
+    /// A value is as right as another: it counts as made when that was.
+    pub(in crate::device) fn inherits(self, value: &Value, other: &Value) {
+        let mut pool = lock(&self.0.pool);
+        if let Some(made) = pool.made.get(&other.buffer().address()).copied() {
+            pool.made.insert(value.buffer().address(), made);
+        }
+    }
     /// A launch or a copy names a block: a step that is being recorded remembers it.
     pub(super) fn names(self, block: Address) {
         if let Some(step) = capture::recording() {

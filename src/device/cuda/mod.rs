@@ -1,8 +1,8 @@
 //! NVIDIA's GPUs: the kernels of `kernels/*.cu` and those that formulas write, run through the driver.
 //!
-//! Reading order: `driver` (all that is asked of NVIDIA's library), `memory` (blocks), `transfer` (to and fro), `module` (kernels
-//! by name), `launch` (a call of one), `graph` (many as one),
-//! then a file for each noun. `lacking` is what is said where there is no kernel.
+//! Reading order: `driver` (all that is asked of NVIDIA's library), `memory` (blocks), `transfer` (to and fro), `later` (reads that nobody
+//! waits for), `module` (kernels by name), `launch` (a call of one), `graph` (many as one), then a file for each noun. `lacking` is
+//! what is said where there is no kernel.
 //!
 //! Everything on one GPU is done on one stream, in the order in which it is called. So a block that nobody holds any more can
 //! be handed out at once, and nothing waits for the GPU but a read.
@@ -22,6 +22,7 @@ mod faults;
 mod graph;
 mod index;
 mod lacking;
+mod later;
 mod launch;
 mod matmul;
 mod matmul_hopper;
@@ -44,6 +45,7 @@ use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 use driver::Gpu;
 pub(crate) use graph::Graph;
+pub(crate) use later::Later;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::AtomicU64;
@@ -63,11 +65,14 @@ struct Opened {
     gpu: Gpu,
     pool: Mutex<memory::Pool>,
     staging: Mutex<Option<transfer::Staging>>,
+    places: Mutex<later::Places>,
     kernels: module::Kernels,
     faults: Mutex<faults::Faults>,
     clock: faults::Clock,
     /// How often numbers were read.
     reads: AtomicU64,
+    /// How often that made the program wait.
+    waits: AtomicU64,
 }
 
 // SAFETY: threads may share each field, as the compiler sees below. It is told here, because whoever sends a tensor to a thread
@@ -75,10 +80,10 @@ struct Opened {
 unsafe impl Sync for Opened {}
 
 const _: fn(&Opened) = |opened| {
-    let Opened { number, name, multiprocessors, generation, gpu, pool, staging, kernels, faults, clock, reads } =
-        opened;
-    let _: [&dyn Sync; 11] =
-        [number, name, multiprocessors, generation, gpu, pool, staging, kernels, faults, clock, reads];
+    let Opened { number, name, multiprocessors, generation, gpu, pool, staging, places, .. } = opened;
+    let Opened { kernels, faults, clock, reads, waits, .. } = opened;
+    let _: [&dyn Sync; 8] = [number, name, multiprocessors, generation, gpu, pool, staging, places];
+    let _: [&dyn Sync; 5] = [kernels, faults, clock, reads, waits];
 };
 
 static OPENED: Mutex<Vec<Cuda>> = Mutex::new(Vec::new());
@@ -108,10 +113,12 @@ impl Cuda {
             generation: gpu.generation()?,
             pool: Mutex::new(memory::Pool::new(gpu.memory()?)),
             staging: Mutex::new(None),
+            places: Mutex::default(),
             kernels: module::Kernels::default(),
             faults: Mutex::default(),
             clock: faults::Clock::default(),
             reads: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
             gpu,
         };
         let cuda = Cuda(Box::leak(Box::new(made)));

@@ -45,13 +45,13 @@ impl Cuda {
     fn weigh(self, weights: &Value, [rows, choices]: [usize; 2], count: usize, replacement: bool) -> Result<(), Fault> {
         let found = self.blank(Shape::new(&[rows])?, DType::I64)?;
         let wanted = if replacement { count.min(1) } else { count };
-        let (word, check) = self.next_check(&found, move |found, _| match f64::from_bits(found as u64) {
+        let check = self.next_check(&found, move |found, _| match f64::from_bits(found as u64) {
             // The bits of a count are those of a tiny number.
             weight if weight.is_finite() && weight >= 0.0 => too_few(wanted, found as usize),
             weight => no_weight(weight),
         })?;
         let call = self.random_kernel("weigh_f64")?.read(weights).write(&found).long(choices as i64);
-        let call = call.long(wanted as i64).write(&word).long(check as i64);
+        let call = call.long(wanted as i64).write(&check.word).long(check.number);
         call.grid([rows, 1, 1], THREADS, 0)
     }
 }
@@ -88,10 +88,10 @@ impl Generate for Cuda {
         // Whether these are chances is found out at the next read.
         let explain =
             |bits: i64, _| check_chance(f64::from_bits(bits as u64)).err().unwrap_or_else(|| Fault::defect("a chance"));
-        let (word, check) = self.next_check(&chances, explain)?;
+        let check = self.next_check(&chances, explain)?;
         let out = self.blank(*chances.shape(), DType::U8)?;
         let call = self.call(self.kernel(&RANDOM, "bernoulli_of_f64")?).read(&chances).write(&out);
-        let call = call.long(out.count() as i64).block(&words(draw)?).write(&word).long(check as i64);
+        let call = call.long(out.count() as i64).block(&words(draw)?).write(&check.word).long(check.number);
         call.over(out.count())?;
         self.cast(&out, dtype)
     }

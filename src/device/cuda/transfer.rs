@@ -5,11 +5,12 @@
 //! step stays ahead of the GPU. Bringing back is a read, which waits for all that was called before.
 
 use super::driver::{Address, Gpu, Moment};
+use super::later::only_booleans;
 use super::{Cuda, lock, update};
 use crate::device::copy::Arrange;
 use crate::device::{Device, Value, capture, on};
 use crate::error::Fault;
-use crate::layout::{DType, Layout, Shape};
+use crate::layout::{Layout, Shape};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
@@ -18,6 +19,8 @@ use std::sync::atomic::Ordering;
 const PART: usize = 1 << 20;
 /// Places.
 const PLACES: usize = 8;
+/// So few bytes are read with the word of the checks beside them: one wait instead of two.
+const FEW: usize = 1024;
 
 /// Pinned memory in places that are used in turn.
 pub(super) struct Staging {
@@ -90,7 +93,7 @@ impl Staging {
 }
 
 /// The value with the elements of its buffer that it reaches: made dense first where that would be more than it has.
-fn compact(value: &Value) -> Result<(Cow<'_, Value>, usize, usize), Fault> {
+pub(super) fn compact(value: &Value) -> Result<(Cow<'_, Value>, usize, usize), Fault> {
     if value.count() == 0 {
         return Ok((Cow::Borrowed(value), 0, 0));
     }
@@ -108,7 +111,7 @@ fn compact(value: &Value) -> Result<(Cow<'_, Value>, usize, usize), Fault> {
 }
 
 /// The layout over a buffer that begins at the element `first`.
-fn moved(layout: &Layout, first: usize) -> Layout {
+pub(super) fn moved(layout: &Layout, first: usize) -> Layout {
     match layout.count() {
         0 => Layout::contiguous(*layout.shape()),
         _ => Layout::from_parts(*layout.shape(), layout.strides(), layout.offset() - first),
@@ -122,6 +125,14 @@ pub(super) fn address(value: &Value) -> Address {
     }
     let first = if value.count() == 0 { 0 } else { value.layout().offset() * value.dtype().size() };
     value.buffer().address() + first as Address
+}
+
+#[cold]
+pub(super) fn read_in_a_step() -> Fault {
+    Fault::device(
+        "a captured step reads numbers of the GPU, which are not there before it is replayed",
+        "return the tensor from the step and read it from what a replay gives; what decides by a number stays outside",
+    )
 }
 
 impl Cuda {
@@ -184,8 +195,15 @@ impl Cuda {
         // SAFETY: so many bytes stand at both, in different blocks.
         unsafe { self.0.gpu.copy_within(address(to), address(from), bytes) }
     }
+    /// How often the program waited for this GPU since it was opened.
+    pub(in crate::device) fn waits(self) -> u64 {
+        self.0.waits.load(Ordering::Relaxed)
+    }
     /// A value of this GPU, copied to the CPU: waits until it has been computed, and for what was wrong before.
     pub(in crate::device) fn bring_back(self, value: &Value) -> Result<Value, Fault> {
+        if value.count() * value.dtype().size() <= FEW {
+            return self.ask(value)?.take();
+        }
         let here = self.fetch(value)?;
         self.judge(value)?;
         Ok(here)
@@ -193,13 +211,11 @@ impl Cuda {
     /// The same without a question whether it is right.
     pub(super) fn fetch(self, value: &Value) -> Result<Value, Fault> {
         if capture::is_recording() {
-            return Err(Fault::device(
-                "a captured step reads numbers of the GPU, which are not there before it is replayed",
-                "return the tensor from the step and read it from what a replay gives; what decides by a number stays outside",
-            ));
+            return Err(read_in_a_step());
         }
         update::launch_waiting()?;
         self.0.reads.fetch_add(1, Ordering::Relaxed);
+        self.0.waits.fetch_add(1, Ordering::Relaxed);
         let (value, first, span) = compact(value)?;
         let (dtype, size) = (value.dtype(), value.dtype().size());
         let mut here = Value::blank(Shape::new(&[span])?, dtype)?;
@@ -207,10 +223,7 @@ impl Cuda {
         let from = value.buffer().address() + (first * size) as Address;
         // SAFETY: the value's elements stand there.
         self.staging(|staging| unsafe { staging.bring_back(&self.0.gpu, bytes, from) })?;
-        if dtype == DType::Bool {
-            // Whatever a kernel wrote, here a boolean is 0 or 1.
-            bytes.iter_mut().for_each(|byte| *byte = (*byte != 0) as u8);
-        }
+        only_booleans(dtype, bytes);
         here.with_layout(moved(value.layout(), first))
     }
 }

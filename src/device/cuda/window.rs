@@ -1,6 +1,7 @@
 //! Windows over volumes: `kernels/window.cu`.
 
 use super::Cuda;
+use super::faults::Check;
 use super::lacking::lacks;
 use super::launch::Launch;
 use super::module::{Source, source};
@@ -49,11 +50,11 @@ impl Cuda {
         let wide = if x.dtype().is_half() { self.cast(x, DType::F32)? } else { x.clone() };
         self.contiguous(&wide)
     }
-    /// Positions in volumes, and the word for the first that is none.
-    fn places(self, positions: &Value, size: usize) -> Result<(Value, Value, u64), Fault> {
+    /// Positions in volumes, and the check for one that is none.
+    fn places(self, positions: &Value, size: usize) -> Result<(Value, Check), Fault> {
         let places = self.contiguous(&self.cast(positions, DType::I64)?)?;
-        let (word, check) = self.next_check(&places, move |position, _| no_place(position, size))?;
-        Ok((places, word, check))
+        let check = self.next_check(&places, move |position, _| no_place(position, size))?;
+        Ok((places, check))
     }
 }
 
@@ -85,21 +86,22 @@ impl Windows for Cuda {
         same_shape(x, positions)?;
         let shape = Shape::new(&[&x.dims()[..2], &[depth, height, width]].concat())?;
         let elements = depth * height * width;
-        let (places, word, check) = self.places(positions, elements)?;
+        let (places, check) = self.places(positions, elements)?;
         let out = self.full(shape, wide.dtype(), 0.0)?;
         let volumes = x.dims()[..2].iter().product::<usize>();
         let call = self.window_kernel("scatter_volumes", wide.dtype())?.read(&wide).read(&places).write(&out);
-        let call = call.long(volumes as i64).long(volume(x) as i64).long(elements as i64).write(&word);
-        call.long(check as i64).over(volumes)?;
+        let call = call.long(volumes as i64).long(volume(x) as i64).long(elements as i64).write(&check.word);
+        call.long(check.number).over(volumes)?;
         self.cast(&out, x.dtype())
     }
     fn pick_volumes(&self, x: &Value, positions: &Value) -> Result<Value, Fault> {
         let (x, elements) = (self.contiguous(x)?, volume(x));
-        let (places, word, check) = self.places(positions, elements)?;
+        let (places, check) = self.places(positions, elements)?;
         let out = self.blank(*positions.shape(), x.dtype())?;
         let call = self.window_kernel("pick_volumes", x.dtype().size())?.read(&x).read(&places).write(&out);
-        let call = call.long(out.count() as i64).long(volume(positions) as i64).long(elements as i64).write(&word);
-        call.long(check as i64).over(out.count())?;
+        let call =
+            call.long(out.count() as i64).long(volume(positions) as i64).long(elements as i64).write(&check.word);
+        call.long(check.number).over(out.count())?;
         Ok(out)
     }
     fn blend_volumes(&self, x: &Value, blends: [&Blend; 3]) -> Result<Value, Fault> {

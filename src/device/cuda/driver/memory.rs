@@ -1,6 +1,6 @@
 //! Memory of the GPU, copies to and fro, and moments to wait for.
 
-use super::{Address, Gpu};
+use super::{Address, Gpu, understood};
 use crate::error::{ErrorKind, Fault};
 use cudarc::driver::sys;
 use std::ptr::null_mut;
@@ -123,5 +123,14 @@ impl Gpu {
         self.enter()?;
         // SAFETY: as above.
         unsafe { call!(cuEventSynchronize(moment.0)) }
+    }
+    /// Has the moment come, or was it never marked?
+    pub(in crate::device::cuda) fn has_come(&self, moment: &Moment) -> Result<bool, Fault> {
+        self.enter()?;
+        // SAFETY: as above.
+        match unsafe { sys::cuEventQuery(moment.0) } {
+            sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            code => understood(code, "cuEventQuery").map(|()| true),
+        }
     }
 }

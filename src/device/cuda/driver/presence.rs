@@ -23,6 +23,7 @@ const FUNCTIONS: &[&str] = &[
     "cuDeviceTotalMem_v2",
     "cuDriverGetVersion",
     "cuEventCreate",
+    "cuEventQuery",
     "cuEventRecord",
     "cuEventSynchronize",
     "cuFuncSetAttribute",

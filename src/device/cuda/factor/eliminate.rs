@@ -126,10 +126,29 @@ impl Cuda {
             let (item, row) = on_diagonal(place, size);
             explain(&stack.name(item), row)
         };
-        let (word, check) = self.next_check(a, explain)?;
+        let check = self.next_check(a, explain)?;
         let diagonal = [size, size + 1, size * size, 0].map(|number| number as u64);
-        let call = self.factor_kernel(&FACTOR, "zeros_f64")?.read(a).block(&diagonal).write(&word).long(check as i64);
+        let call =
+            self.factor_kernel(&FACTOR, "zeros_f64")?.read(a).block(&diagonal).write(&check.word).long(check.number);
         call.grid([stack.count(), 1, 1], THREADS, 0)
+    }
+    /// Where `right` is 0, one of some dense f64 numbers is wrong, which is found out at the next read.
+    pub(in crate::device) fn claim(
+        self,
+        right: &Value,
+        numbers: &Value,
+        explain: impl Fn(f64, usize) -> Fault + Send + 'static,
+    ) -> Result<(), Fault> {
+        let (count, each) = (numbers.count(), THREADS);
+        let check = self.next_check(numbers, move |bits, place| explain(f64::from_bits(bits as u64), place))?;
+        // Pieces of a list are diagonals too; the last one may be shorter.
+        for (first, size, pieces) in [(0, each, count / each), (count / each * each, count % each, 1)] {
+            let pieces = if size == 0 { 0 } else { pieces };
+            let diagonal = [size, 1, each, first].map(|number| number as u64);
+            let call = self.factor_kernel(&FACTOR, "zeros_f64")?.read(right).block(&diagonal);
+            call.write(&check.word).long(check.number).grid([pieces, 1, 1], THREADS, 0)?;
+        }
+        Ok(())
     }
     pub(super) fn substituted(self, a: &Value, b: &Value, side: Side) -> Result<Value, Fault> {
         let (stack, width) = (Stack::square(a)?, b.dims().last().copied().unwrap_or(0));
@@ -199,12 +218,12 @@ impl Cuda {
             let (item, row) = on_diagonal(place, size);
             not_definite(&own.name(item), row + 1)
         };
-        let (word, check) = self.next_check(&a, explain)?;
+        let check = self.next_check(&a, explain)?;
         let piece = Piece::of(&a, size, size);
         for first in (0..size).step_by(BLOCK) {
             let end = (first + BLOCK).min(size);
             let call = self.factor_kernel(&FACTOR, "root_f64")?.write(&a).long(size as i64).long(first as i64);
-            let call = call.long(end as i64).write(&word).long(check as i64);
+            let call = call.long(end as i64).write(&check.word).long(check.number);
             call.grid([count, 1, 1], threads_for((end - first) * 4), 0)?;
             let (rest, depth) = (size - end, end - first);
             if rest > 0 {

@@ -4,6 +4,7 @@ use super::{Piece, threads_for, turned};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::cuda::Cuda;
+use crate::device::cuda::faults::Check;
 use crate::device::cuda::launch::THREADS;
 use crate::device::cuda::module::{Source, source};
 use crate::device::factor::{Stack, no_end, not_finite};
@@ -39,15 +40,15 @@ impl Cuda {
             let name = named.name(place / each);
             if f64::from_bits(bits as u64).is_finite() { no_end(&name) } else { not_finite(&name) }
         };
-        let (word, check) = self.next_check(a, explain)?;
+        let check = self.next_check(a, explain)?;
         let (own, scales) = (self.duplicate(a)?, self.blank(sizes.batch, DType::F64)?);
         let call = self.factor_kernel(&SPECTRUM, "scale_f64")?.write(&own).write(&scales).long(sizes.rows as i64);
-        let call = call.long(sizes.columns as i64).int(mirrored as i32).write(&word).long(check as i64);
+        let call = call.long(sizes.columns as i64).int(mirrored as i32).write(&check.word).long(check.number);
         call.grid([sizes.count(), 1, 1], threads_for(each), 0)?;
         Ok([own, scales])
     }
-    /// A word for kernels whose rotations may come to no end.
-    fn endless(self, a: &Value, stack: Stack) -> Result<(Value, u64), Fault> {
+    /// The check of kernels whose rotations may come to no end.
+    fn endless(self, a: &Value, stack: Stack) -> Result<Check, Fault> {
         let each = stack.rows * stack.columns;
         self.next_check(a, move |_, place| no_end(&stack.name(place / each)))
     }
@@ -102,9 +103,9 @@ impl Cuda {
     fn turn_rows(self, rows: &Value, basis: &Value, stack: &Stack) -> Result<(), Fault> {
         let (n, count) = (stack.columns, stack.count());
         if n <= ALONE {
-            let (word, check) = self.endless(rows, Stack { rows: n, ..*stack })?;
+            let check = self.endless(rows, Stack { rows: n, ..*stack })?;
             let call = self.factor_kernel(&SINGULAR, "turn_all_f64")?.write(rows).write(basis).long(n as i64);
-            let call = call.write(&word).long(check as i64);
+            let call = call.write(&check.word).long(check.number);
             return call.grid([count, 1, 1], threads_for(n * 8), 0);
         }
         let pairs = n.div_ceil(2);
@@ -132,7 +133,7 @@ impl Cuda {
             return Ok([blank(&[n])?, a]);
         }
         let [own, scales] = self.scaled(&a, stack, true)?;
-        let (word, check) = self.endless(&a, stack)?;
+        let check = self.endless(&a, stack)?;
         let [scratch, rows] = [blank(&[6, n])?, blank(&[n, n])?];
         let [values, vectors] = [blank(&[n])?, blank(&[n, n])?];
         let (grid, threads) = ([count, 1, 1], threads_for(n * 8));
@@ -141,7 +142,7 @@ impl Cuda {
         let call = self.factor_kernel(&EIGEN, "reflections_f64")?.read(&own).read(&scratch).write(&rows);
         call.long(n as i64).grid(grid, threads, 0)?;
         let call = self.factor_kernel(&EIGEN, "diagonalise_f64")?.write(&scratch).write(&rows).long(n as i64);
-        call.write(&word).long(check as i64).grid(grid, threads_for(n), 0)?;
+        call.write(&check.word).long(check.number).grid(grid, threads_for(n), 0)?;
         let call = self.factor_kernel(&EIGEN, "eigen_f64")?.read(&scratch).read(&scales).read(&rows).write(&values);
         call.write(&vectors).long(n as i64).grid(grid, threads, 0)?;
         self.signs([count, n], (&vectors, [n, n, 1, n * n]), None)?;
