@@ -1,10 +1,9 @@
 //! A register tile: the innermost step of a product, and which one the processor gets.
 
-use super::loops::even;
 use super::transpose;
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::layout::Element;
-use std::ops::{Add, Mul, Sub};
+use std::ops::{Add, Mul, Range, Sub};
 
 /// A piece of C that registers hold while all of `depth` is summed: `C = alpha · A · B`, or added to it.
 pub(super) struct Tile<T> {
@@ -60,20 +59,50 @@ pub(super) struct Kernel<T> {
     pub(super) columns: usize,
     /// The columns of a narrow panel, where at most this many are left.
     pub(super) narrow: usize,
-    /// The most shared positions of a packed block: a panel of A stays in the first-level cache.
+    /// The most shared positions of a packed block: a panel stays in the first-level cache.
     pub(super) depth: usize,
-    /// The most columns of a packed block of B: it stays in the second-level cache.
+    /// The most columns of a packed block of B: it stays in the cache behind the nearest one.
     pub(super) block: usize,
+    /// The most tiles, one below the other, that one panel of B meets before the next one does.
+    pub(super) group: usize,
+    /// Rows of B, and of Aᵀ, that are no longer than so many bytes are read where they lie: a panel's places stay in the caches,
+    /// and the next ones are asked for in time.
+    pub(super) short_right: usize,
+    pub(super) short_left: usize,
     /// Has every number of rows its own code? Others are put together of some.
     pub(super) every: bool,
     pub(super) compute: Compute<T>,
 }
 
 impl<T> Kernel<T> {
-    /// The rows of the tiles that so many rows are cut into, the last of which may have fewer: as even as can be, or as many as
-    /// the code is best for.
-    pub(super) fn rows_of(&self, total: usize) -> usize {
-        if self.every { even(total, self.rows) } else { self.rows.min(total).max(1) }
+    /// How so many rows are cut into tiles.
+    pub(super) fn cut(&self, rows: usize) -> Cut {
+        let tiles = rows.div_ceil(self.rows).max(1);
+        let (tall, taller) = if self.every { (rows / tiles, rows % tiles) } else { (self.rows, 0) };
+        Cut { rows, tiles, tall, taller }
+    }
+}
+
+/// Rows as tiles, one below the other: as even as can be, since a low tile takes hardly less time than a high one; or as high as
+/// the code is best for, but the last.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    rows: usize,
+    pub(super) tiles: usize,
+    /// Rows of a tile, and how many of the first tiles have one more.
+    tall: usize,
+    taller: usize,
+}
+
+impl Cut {
+    /// The rows of some tiles.
+    pub(super) fn rows_of(&self, tiles: Range<usize>) -> Range<usize> {
+        let edge = |tile: usize| (tile * self.tall + tile.min(self.taller)).min(self.rows);
+        edge(tiles.start)..edge(tiles.end)
+    }
+    /// The rows of one tile.
+    pub(super) fn rows(&self, tile: usize) -> Range<usize> {
+        self.rows_of(tile..tile + 1)
     }
 }
 
@@ -153,6 +182,9 @@ macro_rules! real {
             narrow: 256,
             depth: 256,
             block: 1024,
+            group: 1,
+            short_right: 4095,
+            short_left: 0,
             every: true,
             compute: {
                 unsafe fn compute(t: &Tile<$T>) {

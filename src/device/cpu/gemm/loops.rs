@@ -1,19 +1,22 @@
-//! The five loops around a register tile.
+//! The loops around a register tile.
 //!
 //! ```text
 //! LOOP 5  columns of C by `block`          a block of B is packed once, for every row of A
-//! LOOP 4    the shared size by `depth`       and stays in the second-level cache
-//! LOOP 3      rows of C by tiles             a panel of A stays in the first-level cache; threads share these parts
-//! LOOP 2        panels of the block of B
-//! LOOP 1          (in the tile) shared positions
+//! LOOP 4    the shared size by `depth`       and stays in the cache behind the nearest one
+//! LOOP 3      rows of C by groups of tiles   threads share these parts
+//! LOOP 2        panels of the block of B     what meets most of the other side stays in the first-level cache:
+//! LOOP 1          tiles of the group         a panel of A, if a group is one tile, else a panel of B
+//! LOOP 0            (in the tile) shared positions
 //! ```
 
 use super::Product;
-use super::kernel::{Kernel, Real, Tile};
+use super::kernel::{Cut, Kernel, Real, Tile};
+use super::operand::InPlace;
 use super::scratch;
 use crate::device::Buffer;
 use crate::device::cpu::parallel;
 use crate::error::Fault;
+use std::ops::Range;
 
 /// C, which several threads write, each its own tiles.
 struct Out<T> {
@@ -35,8 +38,12 @@ const WORTH_PACKING: usize = 4;
 /// So few tiles read each element of B that it is not packed, however far apart its rows are.
 const FEW: usize = 8;
 
-/// Bytes of a page of memory.
-const PAGE: usize = 4096;
+/// Parts that several threads share at least, and tiles of a group that is made smaller for it.
+const PARTS: usize = 16;
+const FEWEST: usize = 4;
+
+/// Bytes of B that stay in the first-level cache beside what a tile reads of A.
+const NEAR: usize = 16 << 10;
 
 /// Multiply-adds that a part should have at least, so that handing it out does not cost more than it brings.
 const PART: usize = 1 << 18;
@@ -172,7 +179,8 @@ impl<T: Real> Block<'_, T> {
     /// The same where it is worth it; elsewhere only the last panel, if it is ragged: a tile reads as far as its panel is wide.
     fn pack_where_worth<'p>(&self, packed: &'p mut [T]) -> Right<'p, T> {
         let Block { product, kernel, depth, columns, .. } = *self;
-        if !self.reads_b_in_place(product.m.div_ceil(even(product.m, kernel.rows))) {
+        let tiles = kernel.cut(product.m).tiles;
+        if !self.reads_b_in_place(tiles) {
             return self.pack(packed);
         }
         let panels = columns.div_ceil(kernel.columns);
@@ -184,32 +192,39 @@ impl<T: Real> Block<'_, T> {
 
     fn multiply(&self, right: Right<T>, out: &Out<T>) {
         let Block { product, kernel, depth, columns, .. } = *self;
-        let rows = kernel.rows_of(product.m);
-        let tiles = product.m.div_ceil(rows);
+        let cut = kernel.cut(product.m);
         let panels = columns.div_ceil(kernel.columns);
+        // Each sum is one thread's, so threads may decide where to cut.
+        let parts = if product.alone || parallel::thread_count() == 1 { 1 } else { PARTS };
         // LOOP 3: the rows of C; few rows are cut along the columns too.
+        let most = if self.is_near(panels) { 1 } else { kernel.group };
+        let group = even(cut.tiles, (cut.tiles / parts).clamp(FEWEST.min(most), most));
+        let groups = cut.tiles.div_ceil(group);
+        let rows = cut.rows_of(0..group).len();
         let across = even(
             panels,
-            (PART / (rows * depth * kernel.columns).max(1)).clamp(1, panels).max(panels.div_ceil((16 / tiles).max(1))),
+            (PART / (rows * depth * kernel.columns).max(1))
+                .clamp(1, panels)
+                .max(panels.div_ceil(parts.div_ceil(groups))),
         );
         let pieces = panels.div_ceil(across);
         let work = rows * depth * across * kernel.columns;
         let part = |part: usize| {
-            let (tile, piece) = (part / pieces, part % pieces);
+            let (first, piece) = (part / pieces * group, part % pieces);
             let panels = piece * across..((piece + 1) * across).min(panels);
-            self.row_of_tiles(tile * rows, rows.min(product.m - tile * rows), panels, right, out);
+            self.group(cut, first..(first + group).min(cut.tiles), panels, right, out);
         };
         if product.alone {
-            (0..tiles * pieces).for_each(part);
+            (0..groups * pieces).for_each(part);
         } else {
-            parallel::parts(tiles * pieces, work / 8, part);
+            parallel::parts(groups * pieces, work / 8, part);
         }
     }
 
     /// Cuts what is packed into chunks, one for each panel of B, and shares them out.
     fn share(&self, packed: &mut [T], chunk: usize, work: impl Fn(usize, &mut [T]) + Sync) {
         let last = self.columns.div_ceil(self.kernel.columns) - 1;
-        let packed = &mut packed[..last * chunk + self.panel_width(last) * self.depth];
+        let packed = &mut packed[..(last * self.kernel.columns + self.panel_width(last)) * self.depth];
         if self.product.alone {
             packed.chunks_mut(chunk).enumerate().for_each(|(panel, to)| work(panel, to));
         } else {
@@ -230,42 +245,65 @@ impl<T: Real> Block<'_, T> {
         self.product.right.pack(lines, shared, self.panel_width(panel), to);
     }
 
+    /// Do so many panels of B stay in the first-level cache all together, with one of A?
+    fn is_near(&self, panels: usize) -> bool {
+        panels * self.kernel.columns * self.depth * size_of::<T>() <= NEAR
+    }
+
     /// Is packing worth less than it costs? So it is where few tiles read each element, or where rows of B are short: the
     /// next ones are asked for in time, and some share a page.
     fn reads_b_in_place(&self, tiles: usize) -> bool {
-        let near = |step: isize| step.unsigned_abs() * size_of::<T>() < PAGE;
+        let near = |step: isize| step.unsigned_abs() * size_of::<T>() <= self.kernel.short_right;
         let in_place = self.product.right.in_place();
         in_place.is_some_and(|right| right.line == 1 && (tiles < FEW || near(right.shared)))
     }
 
-    /// LOOP 3's step: one panel of A, read where it lies or packed.
-    fn row_of_tiles(&self, row: usize, rows: usize, panels: std::ops::Range<usize>, right: Right<T>, out: &Out<T>) {
+    /// A where it lies, if it is not worth packing for so many panels of B.
+    fn left_in_place(&self, panels: usize) -> Option<InPlace<'_, T>> {
+        let short = |step: isize| step.unsigned_abs() * size_of::<T>() <= self.kernel.short_left;
+        let left = self.product.left.in_place()?;
+        (panels < WORTH_PACKING || left.lines_keep_apart() || left.line == 1 && short(left.shared)).then_some(left)
+    }
+
+    /// LOOP 3's step: some tiles, with A read where it lies or packed.
+    fn group(&self, cut: Cut, tiles: Range<usize>, panels: Range<usize>, right: Right<T>, out: &Out<T>) {
         let Block { product, depth, position, .. } = *self;
-        match product.left.in_place() {
-            Some(left) if panels.len() < WORTH_PACKING || left.lines_keep_apart() => {
-                let a = Panel {
-                    start: left.start.wrapping_offset(row as isize * left.line + position as isize * left.shared),
+        match self.left_in_place(panels.len()) {
+            Some(left) => {
+                let a = |rows: Range<usize>| Panel {
+                    start: left
+                        .start
+                        .wrapping_offset(rows.start as isize * left.line + position as isize * left.shared),
                     line: left.line,
                     step: left.shared,
                 };
-                self.tiles(a, row, rows, panels, right, out);
+                self.tiles(a, cut, tiles, panels, right, out);
             }
             _ => scratch::left(|scratch| {
-                let to = scratch.elements::<T>(rows * depth);
-                product.left.pack(row..row + rows, position..position + depth, rows, to);
-                let a = Panel { start: to.as_ptr(), line: 1, step: rows as isize };
-                self.tiles(a, row, rows, panels, right, out);
+                let all = cut.rows_of(tiles.clone());
+                let packed = scratch.elements::<T>(all.len() * depth);
+                for tile in tiles.clone() {
+                    let rows = cut.rows(tile);
+                    let to = &mut packed[(rows.start - all.start) * depth..][..rows.len() * depth];
+                    product.left.pack(rows.clone(), position..position + depth, rows.len(), to);
+                }
+                let a = |rows: Range<usize>| Panel {
+                    start: packed[(rows.start - all.start) * depth..].as_ptr(),
+                    line: 1,
+                    step: rows.len() as isize,
+                };
+                self.tiles(a, cut, tiles, panels, right, out);
             }),
         }
     }
 
-    /// LOOP 2: one panel of A with some panels of B.
+    /// LOOPS 2 and 1: one panel of B after another with panels of A.
     fn tiles(
         &self,
-        a: Panel<T>,
-        row: usize,
-        rows: usize,
-        panels: std::ops::Range<usize>,
+        a: impl Fn(Range<usize>) -> Panel<T>,
+        cut: Cut,
+        tiles: Range<usize>,
+        panels: Range<usize>,
         right: Right<T>,
         out: &Out<T>,
     ) {
@@ -290,30 +328,46 @@ impl<T: Real> Block<'_, T> {
                 },
             };
             let column = self.column + before;
-            let tile = Tile {
-                rows,
-                columns,
-                depth,
-                a: a.start,
-                a_row: a.line,
-                a_step: a.step,
-                b: b.start,
-                b_step: b.step,
-                c: out.start.wrapping_add(row * out.row_stride + column),
-                c_row: out.row_stride,
-                alpha: product.alpha,
-                add: product.accumulate || position > 0,
-                bias: bias.map_or(std::ptr::null(), |bias| bias[column..column + columns].as_ptr()),
-            };
-            // SAFETY: `Product::run` checked that C holds m rows of n; operands vouch for what they show in place;
-            // packed panels were sized for this block; `kernel` is one that the processor has.
-            unsafe { (kernel.compute)(&tile) };
-            if last && bias.is_none() && !product.epilogue.is_nothing() {
-                for r in 0..rows {
-                    // SAFETY: a piece of C that this part alone touches.
-                    let values = unsafe { std::slice::from_raw_parts_mut(tile.c.add(r * out.row_stride), columns) };
-                    product.epilogue.finish(row + r, column, values);
-                }
+            for rows in tiles.clone().map(|tile| cut.rows(tile)) {
+                self.tile(rows.clone(), column..column + columns, a(rows), b, bias, out);
+            }
+        }
+    }
+
+    /// One tile, and what happens to it at last.
+    fn tile(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        a: Panel<T>,
+        b: Panel<T>,
+        bias: Option<&[T]>,
+        out: &Out<T>,
+    ) {
+        let Block { product, kernel, depth, position, .. } = *self;
+        let tile = Tile {
+            rows: rows.len(),
+            columns: columns.len(),
+            depth,
+            a: a.start,
+            a_row: a.line,
+            a_step: a.step,
+            b: b.start,
+            b_step: b.step,
+            c: out.start.wrapping_add(rows.start * out.row_stride + columns.start),
+            c_row: out.row_stride,
+            alpha: product.alpha,
+            add: product.accumulate || position > 0,
+            bias: bias.map_or(std::ptr::null(), |bias| bias[columns.clone()].as_ptr()),
+        };
+        // SAFETY: `Product::run` checked that C holds m rows of n; operands vouch for what they show in place;
+        // packed panels were sized for this block; `kernel` is one that the processor has.
+        unsafe { (kernel.compute)(&tile) };
+        if position + depth == product.k && bias.is_none() && !product.epilogue.is_nothing() {
+            for (r, row) in rows.enumerate() {
+                // SAFETY: a piece of C that this part alone touches.
+                let values = unsafe { std::slice::from_raw_parts_mut(tile.c.add(r * out.row_stride), columns.len()) };
+                product.epilogue.finish(row, columns.start, values);
             }
         }
     }

@@ -155,14 +155,56 @@ fn copy_short<T: Copy>(from: &[T], to: &mut [T]) {
     to_rest.copy_from_slice(rest);
 }
 
+/// Lines of a tile of A, at most: fewer elements than a short copy moves.
+const SHORT: usize = 8;
+/// Lines of a panel of B: a cache line of f32.
+const LONG: usize = 16;
+
+impl<S: Element> Lines<'_, S> {
+    /// Packs lines that lie side by side, `N` elements at a time, if there are no more: what is too much is written over by the
+    /// next position. The answer is how many positions are done; at the last ones it would read or write too far.
+    #[inline(always)]
+    fn pack_across<T: Element, const N: usize>(
+        &self,
+        data: &[T],
+        [first, count]: [usize; 2],
+        width: usize,
+        panel: &mut [T],
+    ) -> usize {
+        let reach = |elements: usize, step: usize| elements.checked_sub(N).map_or(0, |left| 1 + left / step.max(1));
+        let there = reach(data.len() - first, self.shared.max(0) as usize);
+        let count = if self.shared > 0 { count.min(there).min(reach(panel.len(), width)) } else { 0 };
+        let (mut from, mut to) = (data[first..].as_ptr(), panel.as_mut_ptr());
+        for _ in 0..count {
+            simd::prefetch(from.wrapping_offset(AHEAD * self.shared));
+            // SAFETY: what would reach beyond the data or the panel is not counted.
+            unsafe { to.cast::<[T; N]>().write_unaligned(from.cast::<[T; N]>().read_unaligned()) };
+            from = from.wrapping_offset(self.shared);
+            to = to.wrapping_add(width);
+        }
+        count
+    }
+}
+
 impl<T: Real, S: Widen<T>> Operand<T> for Lines<'_, S> {
-    fn pack(&self, lines: Range<usize>, shared: Range<usize>, width: usize, panel: &mut [T]) {
+    fn pack(&self, lines: Range<usize>, shared: Range<usize>, width: usize, mut panel: &mut [T]) {
         if lines.is_empty() || shared.is_empty() {
             return;
         }
         let count = lines.len();
         // Lines that lie side by side: every shared position is a short copy. The next ones are asked for meanwhile.
         if self.line == 1 {
+            let mut shared = shared;
+            if let Some(data) = S::same(self.data) {
+                let first = [self.position(lines.start, shared.start), shared.len()];
+                let done = match count {
+                    ..=SHORT => self.pack_across::<T, SHORT>(data, first, width, panel),
+                    LONG => self.pack_across::<T, LONG>(data, first, width, panel),
+                    _ => 0,
+                };
+                shared.start += done;
+                panel = &mut panel[done * width..];
+            }
             for (position, row) in shared.zip(panel.chunks_exact_mut(width)) {
                 let from = self.position(lines.start, position);
                 let soon = self.data.as_ptr().wrapping_add(from).wrapping_offset(AHEAD * self.shared);

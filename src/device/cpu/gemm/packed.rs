@@ -65,21 +65,20 @@ impl<T: Real> Packed<T> {
         }
         let all = Lines::new(left, 0, [self.k as isize, 1], [rows, self.k])?;
         let panels = self.panels.elements::<T>();
-        let tall = self.kernel.rows_of(rows);
+        let cut = self.kernel.cut(rows);
         scratch::left(|scratch| {
             let packed_rows = scratch.elements::<T>(rows * self.depth);
             for position in (0..self.k).step_by(self.depth) {
                 let depth = self.depth.min(self.k - position);
-                for first in (0..rows).step_by(tall) {
-                    let rows = tall.min(rows - first);
-                    let to = &mut packed_rows[first * depth..(first + rows) * depth];
-                    all.pack(first..first + rows, position..position + depth, rows, to);
+                for rows in (0..cut.tiles).map(|tile| cut.rows(tile)) {
+                    let to = &mut packed_rows[rows.start * depth..rows.end * depth];
+                    all.pack(rows.clone(), position..position + depth, rows.len(), to);
                 }
                 // A panel of B serves all rows while it is near.
                 for column in (0..self.n).step_by(self.kernel.columns) {
                     let b = &panels[position * self.width + column * depth..];
-                    for first in (0..rows).step_by(tall) {
-                        let rows = tall.min(rows - first);
+                    for rows in (0..cut.tiles).map(|tile| cut.rows(tile)) {
+                        let (first, rows) = (rows.start, rows.len());
                         let tile = Tile {
                             rows,
                             columns: self.kernel.columns.min(self.n - column),

@@ -41,7 +41,7 @@ fn opaque<T>(mut pointer: *const T) -> *const T {
 macro_rules! tile {
     (
         $(#[$about:meta])* $name:ident, $sum:ident, $kernel:ident: $T:ident in $vector:ident of $lanes:literal, $features:literal, rows $rows:literal,
-        depth $depth:literal, block $block:literal, $zero:ident $load:ident $set:ident $fma:ident $multiply:ident $add:ident,
+        depth $depth:literal, block $block:literal, group $group:literal, short $short_right:literal $short_left:literal, $zero:ident $load:ident $set:ident $fma:ident $multiply:ident $add:ident,
         store($pointer:ident, $value:ident, $left:ident, $t:ident) $store:block,
         load_c($from:ident, $there:ident) $load_c:block, sizes $($R:literal)*
     ) => {
@@ -61,6 +61,17 @@ macro_rules! tile {
                     false => $sum::<R, V, false>($t),
                 }
             };
+            // Nothing but the sums: most tiles.
+            if $t.alpha == 1.0 && !$t.add && $t.bias.is_null() && $t.columns == V * $lanes {
+                for r in 0..R {
+                    for v in 0..V {
+                        let ($pointer, $value, $left) = ($t.c.wrapping_add(r * $t.c_row + v * $lanes), sums[r][v], $lanes);
+                        // SAFETY: row `r` of C is one of the tile's.
+                        unsafe { $store }
+                    }
+                }
+                return;
+            }
             let alpha = $set($t.alpha);
             // To add -0 leaves every number as it is.
             let mut bias = [$set(-0.0); V];
@@ -108,7 +119,9 @@ macro_rules! tile {
                 for v in 0..V {
                     // SAFETY: each position of the panel can be read as far as it is wide.
                     row_of_b[v] = unsafe { $load(b.add(v * $lanes)) };
-                    _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(v * $lanes).cast());
+                    if v * $lanes * size_of::<$T>() % 64 == 0 {
+                        _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(v * $lanes).cast());
+                    }
                 }
                 for r in 0..R {
                     // SAFETY: row `r` is one of the tile's.
@@ -133,6 +146,9 @@ macro_rules! tile {
             narrow: $lanes,
             depth: $depth,
             block: $block,
+            group: $group,
+            short_right: $short_right,
+            short_left: $short_left,
             every: [$($R as usize),*].len() == $rows,
             compute: {
                 unsafe fn compute(t: &Tile<$T>) {
@@ -168,7 +184,7 @@ fn mask(count: usize, lanes: usize) -> u32 {
 tile! {
     /// 14 × 32 sums of f32.
     tile_512_f32, sum_512_f32, AVX512_F32: f32 in __m512 of 16, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma", rows 14,
-    depth 384, block 1024, _mm512_setzero_ps _mm512_loadu_ps _mm512_set1_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_add_ps,
+    depth 384, block 1024, group 1, short 4095 0, _mm512_setzero_ps _mm512_loadu_ps _mm512_set1_ps _mm512_fmadd_ps _mm512_mul_ps _mm512_add_ps,
     store(pointer, value, left, t) { _mm512_mask_storeu_ps(pointer, mask(left, 16) as u16, value) },
     load_c(from, there) { _mm512_maskz_loadu_ps(mask(there, 16) as u16, from) },
     sizes 1 2 3 4 5 6 7 8 9 10 11 12 13 14
@@ -177,7 +193,7 @@ tile! {
 tile! {
     /// 14 × 16 sums of f64.
     tile_512_f64, sum_512_f64, AVX512_F64: f64 in __m512d of 8, "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma", rows 14,
-    depth 256, block 512, _mm512_setzero_pd _mm512_loadu_pd _mm512_set1_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd,
+    depth 256, block 512, group 1, short 4095 0, _mm512_setzero_pd _mm512_loadu_pd _mm512_set1_pd _mm512_fmadd_pd _mm512_mul_pd _mm512_add_pd,
     store(pointer, value, left, t) { _mm512_mask_storeu_pd(pointer, mask(left, 8) as u8, value) },
     load_c(from, there) { _mm512_maskz_loadu_pd(mask(there, 8) as u8, from) },
     sizes 1 2 4 14
@@ -186,7 +202,7 @@ tile! {
 tile! {
     /// 6 × 16 sums of f32.
     tile_256_f32, sum_256_f32, AVX2_F32: f32 in __m256 of 8, "avx2,fma", rows 6,
-    depth 384, block 1024, _mm256_setzero_ps _mm256_loadu_ps _mm256_set1_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_add_ps,
+    depth 256, block 1024, group 12, short 1024 512, _mm256_setzero_ps _mm256_loadu_ps _mm256_set1_ps _mm256_fmadd_ps _mm256_mul_ps _mm256_add_ps,
     store(pointer, value, left, t) {
         if left >= 8 { _mm256_storeu_ps(pointer, value) } else { _mm256_maskstore_ps(pointer, lanes_f32(left), value) }
     },
@@ -199,7 +215,7 @@ tile! {
 tile! {
     /// 6 × 8 sums of f64.
     tile_256_f64, sum_256_f64, AVX2_F64: f64 in __m256d of 4, "avx2,fma", rows 6,
-    depth 256, block 512, _mm256_setzero_pd _mm256_loadu_pd _mm256_set1_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_add_pd,
+    depth 256, block 512, group 12, short 1024 512, _mm256_setzero_pd _mm256_loadu_pd _mm256_set1_pd _mm256_fmadd_pd _mm256_mul_pd _mm256_add_pd,
     store(pointer, value, left, t) {
         if left >= 4 { _mm256_storeu_pd(pointer, value) } else { _mm256_maskstore_pd(pointer, lanes_f64(left), value) }
     },
@@ -221,7 +237,7 @@ fn add_products_of_pairs(a: __m512, b: __m512, sum: __m512) -> __m512 {
 tile! {
     /// 14 × 32 sums of f32, from pairs of bf16.
     tile_512_pairs, sum_512_pairs, PAIRS_512: f32 in __m512 of 16, "avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,avx2,fma", rows 14,
-    depth 384, block 1024, _mm512_setzero_ps _mm512_loadu_ps _mm512_set1_ps add_products_of_pairs _mm512_mul_ps _mm512_add_ps,
+    depth 384, block 1024, group 1, short 4095 0, _mm512_setzero_ps _mm512_loadu_ps _mm512_set1_ps add_products_of_pairs _mm512_mul_ps _mm512_add_ps,
     store(pointer, value, left, t) { _mm512_mask_storeu_ps(pointer, mask(left, 16) as u16, value) },
     load_c(from, there) { _mm512_maskz_loadu_ps(mask(there, 16) as u16, from) },
     sizes 1 2 3 4 5 6 7 8 9 10 11 12 13 14
