@@ -30,7 +30,7 @@ impl Bits for Cuda {
         let shape = a.shape().broadcast(b.shape())?;
         let (a, b) = (self.cast(a, meeting)?, self.cast(b, meeting)?);
         let out = self.blank(shape, meeting)?;
-        let call = self.call(self.kernel(&BITS, name)?).read(&a).read(&b).write(&out).long(out.count() as i64);
+        let call = self.call(self.kernel(&BITS, name)?).read(&a).read(&b).write(&out).wide(out.count() as i64);
         let call = call.view(&a.layout().expanded(&shape)?).view(&b.layout().expanded(&shape)?);
         call.int(number).over(out.count())?;
         Ok(out)

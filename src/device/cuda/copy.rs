@@ -27,7 +27,7 @@ impl Cuda {
         let size = out.dtype().size();
         let word = dispatch!(out.dtype(), T => bits(T::from_f64(number)));
         let kernel = self.kernel(&COPY, &format!("fill_{size}"))?;
-        self.call(kernel).write(out).long(out.count() as i64).word(word, size).over(out.count())
+        self.call(kernel).write(out).wide(out.count() as i64).word(word, size).over(out.count())
     }
     /// Writes the elements of `from` at the places of `to`, which has as many: a new value, or a part of one.
     fn put(self, to: &Value, from: &Value) -> Result<(), Fault> {
@@ -39,15 +39,15 @@ impl Cuda {
             if let Some(turned) = Turned::of(from.layout()) {
                 let kernel = self.kernel(&COPY, &format!("copy_turned_{size}"))?;
                 let Turned { batches, rows, columns, from_batch, from_column } = turned;
-                let call = self.call(kernel).read(from).write(to).long(rows as i64).long(columns as i64);
+                let call = self.call(kernel).read(from).write(to).wide(rows as i64).wide(columns as i64);
                 let grid = [columns.div_ceil(TILE), rows.div_ceil(TILE), batches];
-                return call.long(from_batch).long(from_column).grid(grid, THREADS, 0);
+                return call.wide(from_batch).wide(from_column).grid(grid, THREADS, 0);
             }
             let kernel = self.kernel(&COPY, &format!("copy_strided_{size}"))?;
-            return self.call(kernel).read(from).write(to).long(count as i64).view(from.layout()).over(count);
+            return self.call(kernel).read(from).write(to).wide(count as i64).view(from.layout()).over(count);
         }
         let kernel = self.kernel(&COPY, &format!("copy_into_{size}"))?;
-        let call = self.call(kernel).read(from).write(to).long(count as i64);
+        let call = self.call(kernel).read(from).write(to).wide(count as i64);
         call.view(from.layout()).view(to.layout()).over(count)
     }
 }
@@ -101,7 +101,7 @@ impl Arrange for Cuda {
         let x = self.contiguous(x)?;
         let out = self.blank(*x.shape(), dtype)?;
         let kernel = self.kernel(&COPY, &format!("cast_{}_{dtype}", x.dtype()))?;
-        self.call(kernel).read(&x).write(&out).long(x.count() as i64).over(x.count())?;
+        self.call(kernel).read(&x).write(&out).wide(x.count() as i64).over(x.count())?;
         Ok(out)
     }
     fn join(&self, parts: &[&Value], axis: usize) -> Result<Value, Fault> {
@@ -154,7 +154,7 @@ impl Arrange for Cuda {
         };
         let out = self.blank(*x.shape(), x.dtype())?;
         let kernel = self.kernel(&COPY, &format!("triangle_{}", x.dtype().size()))?;
-        let call = self.call(kernel).read(x).write(&out).divided(x.count()).view(x.layout());
+        let call = self.call(kernel).read(x).write(&out).long(x.count() as i64).view(x.layout());
         call.long(rows as i64).long(columns as i64).long(diagonal as i64).int(lower as i32).over(x.count())?;
         Ok(out)
     }

@@ -81,7 +81,7 @@ impl Cuda {
         let rows = self.contiguous(&self.cast(sorted, compared)?)?;
         let (x, out) = (self.contiguous(&self.cast(values, compared)?)?, self.blank(*values.shape(), DType::I64)?);
         let call = self.count_kernel(&format!("search_{compared}"))?.read(&rows).read(&x).write(&out);
-        let call = call.divided(out.count()).long(length as i64).long(width as i64);
+        let call = call.long(out.count() as i64).long(length as i64).long(width as i64);
         call.int(right as i32).over(out.count())?;
         Ok(out)
     }

@@ -64,9 +64,9 @@ impl CrossEntropy for Cuda {
         let shares = self.rows(rows, count, inner == 1);
         let call = self.entropy_kernel("cross_entropy", &x)?.read(&x).read(&classes).option(weights.as_ref());
         let call = call.option(even.as_ref()).write(&losses).write(&counts).option(each.as_ref());
-        let call = call.write(&greatest).write(&scale).write(&check.word).block(&shares.words()).long(inner as i64);
+        let call = call.write(&greatest).write(&scale).write(&check.word).rows(&shares).long(inner as i64);
         let call = call.int(how.logarithms as i32).double(how.smoothing).int(ignored.is_some() as i32);
-        let call = call.long(ignored.unwrap_or(0)).long(check.number);
+        let call = call.wide(ignored.unwrap_or(0)).long(check.number);
         call.grid([shares.blocks(), 1, 1], THREADS, 0)?;
 
         let single = Shape::new(&[])?;
@@ -97,8 +97,8 @@ impl CrossEntropy for Cuda {
         };
         let call = self.entropy_kernel("cross_entropy_gradient", &x)?.read(&x).read(&classes);
         let call = call.option(weights.as_ref()).option(even.as_ref()).read(&g).read(greatest).read(scale).read(total);
-        let call = call.write(&out).block(&shares.words()).long(inner as i64).double(how.smoothing);
-        let call = call.int(how.ignored.is_some() as i32).long(how.ignored.unwrap_or(0)).int(reduction);
+        let call = call.write(&out).rows(&shares).long(inner as i64).double(how.smoothing);
+        let call = call.int(how.ignored.is_some() as i32).wide(how.ignored.unwrap_or(0)).int(reduction);
         call.grid([shares.blocks(), 1, 1], THREADS, 0)?;
         Ok(out)
     }

@@ -144,7 +144,7 @@ impl Index for Cuda {
         };
         let word = [16, 8, 4, 2].into_iter().find(fits).unwrap_or(1);
         let (inner, count) = (bytes / word, out.count() * out.dtype().size() / word);
-        let call = self.index_kernel(&format!("select_{word}"))?.read(&x).read(&index).write(&out).divided(count);
+        let call = self.index_kernel(&format!("select_{word}"))?.read(&x).read(&index).write(&out).long(count as i64);
         let call = call.long(size as i64).long(index.count() as i64).long(inner as i64);
         call.long(blank.map_or(-1, |blank| blank as i64)).over(count)?;
         Ok(out)

@@ -3,6 +3,7 @@
 use super::Cuda;
 use super::driver::{Boxes, Grid};
 use super::module::{Kernel, Parameter};
+use super::reduce::Shares;
 use super::transfer::address;
 use super::update;
 use crate::device::{Value, capture};
@@ -14,6 +15,8 @@ use smallvec::SmallVec;
 pub(super) const THREADS: usize = 256;
 /// Elements for a thread of a kernel that goes over all of them.
 const EACH: usize = 4;
+/// The greatest count that kernels divide.
+const MOST: i64 = u32::MAX as i64;
 
 /// Sizes and strides as kernels see them, by value: `struct View` of `kernels/view.cuh`, a word for its rank, then sizes and
 /// strides. A kernel counts elements in row-major order, so axes that follow each other in memory are one to it.
@@ -45,7 +48,7 @@ pub(super) fn joined(layout: &Layout) -> SmallVec<[(i64, i64); MAX_RANK]> {
 #[cold]
 pub(super) fn too_many(what: &str, count: usize) -> Fault {
     Fault::device(
-        format!("{what} of {count} elements: a CUDA kernel that divides positions takes up to 4294967295"),
+        format!("{what} of {count} elements: a CUDA kernel that divides positions takes up to {MOST}"),
         "cut it into parts along an axis with narrow",
     )
 }
@@ -102,9 +105,27 @@ impl Launch {
     pub(super) fn address(self, address: u64) -> Launch {
         self.push(&[address], Parameter::Whole(8))
     }
-    /// A `long long`.
-    pub(super) fn long(self, number: i64) -> Launch {
+    /// A `long long` that counts elements, lines, places: kernels divide them in 32 bits, so one beyond that is refused here, for
+    /// all kernels that do not say that they take it, [`wide`](Launch::wide).
+    pub(super) fn long(mut self, number: i64) -> Launch {
+        if number > MOST {
+            self.fault.get_or_insert_with(|| too_many("a tensor", number as usize));
+        }
+        self.wide(number)
+    }
+    /// A `long long` of any size: for kernels that divide none, and where it counts nothing.
+    pub(super) fn wide(self, number: i64) -> Launch {
         self.push(&[number as u64], Parameter::Whole(8))
+    }
+    /// How rows are shared out, for kernels that divide rows and places in them.
+    pub(super) fn rows(self, shares: &Shares) -> Launch {
+        let mut launch = self.block(&shares.words());
+        for count in [shares.results, shares.length] {
+            if count > MOST as usize {
+                launch.fault.get_or_insert_with(|| too_many("an axis, or all others together,", count));
+            }
+        }
+        launch
     }
     /// An `int`.
     pub(super) fn int(self, number: i32) -> Launch {
@@ -125,18 +146,11 @@ impl Launch {
     /// Sizes and strides.
     pub(super) fn view(mut self, layout: &Layout) -> Launch {
         let words = view(layout);
-        if words[0] > 1 && layout.count() as u64 > u32::MAX as u64 {
+        if words[0] > 1 && layout.count() > MOST as usize {
             let what = format!("a view with sizes {:?} and strides {:?},", layout.dims(), layout.strides());
             self.fault.get_or_insert_with(|| too_many(&what, layout.count()));
         }
         self.push(&words, Parameter::Block(size_of_val(&words)))
-    }
-    /// A number of elements whose positions the kernel divides, as a `long long`.
-    pub(super) fn divided(mut self, count: usize) -> Launch {
-        if count as u64 > u32::MAX as u64 {
-            self.fault.get_or_insert_with(|| too_many("a tensor", count));
-        }
-        self.long(count as i64)
     }
     /// Words that a kernel takes by value, as a struct of its own.
     pub(super) fn block(self, words: &[u64]) -> Launch {

@@ -31,7 +31,7 @@ impl Cuda {
         }
         let out = self.blank(shape, dtype)?;
         let call = self.call(self.kernel(&RANDOM, &format!("{name}_{dtype}"))?).write(&out);
-        let call = call.long(out.count() as i64).block(&words(draw)?);
+        let call = call.wide(out.count() as i64).block(&words(draw)?);
         call.double(more[0]).double(more[1]).over(out.count())?;
         Ok(out)
     }
@@ -68,15 +68,15 @@ impl Generate for Cuda {
     fn integers(&self, shape: Shape, low: i64, high: i64, draw: Draw) -> Result<Value, Fault> {
         check_integers(low, high)?;
         let out = self.blank(shape, DType::I64)?;
-        let call = self.call(self.kernel(&RANDOM, "integers_i64")?).write(&out).long(out.count() as i64);
-        call.block(&words(draw)?).long(low).long(high.wrapping_sub(low)).over(out.count())?;
+        let call = self.call(self.kernel(&RANDOM, "integers_i64")?).write(&out).wide(out.count() as i64);
+        call.block(&words(draw)?).wide(low).wide(high.wrapping_sub(low)).over(out.count())?;
         Ok(out)
     }
     fn bernoulli(&self, shape: Shape, dtype: DType, chance: f64, draw: Draw) -> Result<Value, Fault> {
         check_chance(chance)?;
         let out = self.blank(shape, DType::U8)?;
-        let call = self.call(self.kernel(&RANDOM, "bernoulli_u8")?).write(&out).long(out.count() as i64);
-        call.block(&words(draw)?).long(threshold(chance) as i64).over(out.count())?;
+        let call = self.call(self.kernel(&RANDOM, "bernoulli_u8")?).write(&out).wide(out.count() as i64);
+        call.block(&words(draw)?).wide(threshold(chance) as i64).over(out.count())?;
         self.cast(&out, dtype)
     }
     fn bernoulli_of(&self, chances: &Value, draw: Draw) -> Result<Value, Fault> {
@@ -91,7 +91,7 @@ impl Generate for Cuda {
         let check = self.next_check(&chances, explain)?;
         let out = self.blank(*chances.shape(), DType::U8)?;
         let call = self.call(self.kernel(&RANDOM, "bernoulli_of_f64")?).read(&chances).write(&out);
-        let call = call.long(out.count() as i64).block(&words(draw)?).write(&check.word).long(check.number);
+        let call = call.wide(out.count() as i64).block(&words(draw)?).write(&check.word).long(check.number);
         call.over(out.count())?;
         self.cast(&out, dtype)
     }
@@ -103,7 +103,9 @@ impl Generate for Cuda {
         }
         let (x, out) = (self.contiguous(x)?, self.blank(*x.shape(), x.dtype())?);
         let call = self.call(self.kernel(&RANDOM, &format!("thin_{}", x.dtype()))?).read(&x).write(&out);
-        let call = call.long(x.count() as i64).block(&words(draw)?).long(threshold(rate) as i64).long(group as i64);
+        // Only neighbours that share a draw are found by dividing.
+        let call = if group > 1 { call.long(x.count() as i64) } else { call.wide(x.count() as i64) };
+        let call = call.block(&words(draw)?).wide(threshold(rate) as i64).long(group as i64);
         call.double(scale).double(shift).double(dropped).over(x.count())?;
         Ok(out)
     }
@@ -133,7 +135,7 @@ impl Generate for Cuda {
         call.long(choices as i64).long(stretches as i64).over(rows * stretches)?;
         let call = self.random_kernel("stretches_before_f64")?.write(&sums).long(rows as i64);
         call.long(stretches as i64).over(rows)?;
-        let call = self.random_kernel("choose_f64")?.read(&weights).read(&sums).write(&out).divided(out.count());
+        let call = self.random_kernel("choose_f64")?.read(&weights).read(&sums).write(&out).long(out.count() as i64);
         let call = call.long(count as i64).long(choices as i64).long(stretches as i64);
         call.block(&words(draw)?).over(out.count())?;
         Ok(out)

@@ -69,7 +69,7 @@ impl Cuda {
         let launch = |name: &str, shares: Shares, pieces: usize| {
             let call = self.row_kernel(name, x)?.read(x).read(means).read(scales).read(g);
             let call = call.option(weight.as_ref()).option(bias.as_ref()).option(sums.as_ref()).option(parts.as_ref());
-            let call = call.block(&shares.words()).long(run as i64).long(width as i64).long(runs as i64);
+            let call = call.rows(&shares).long(run as i64).long(width as i64).long(runs as i64);
             call.int(by_channel as i32).grid([shares.blocks(), pieces, 1], THREADS, 0)
         };
         launch("weight_sums", shares, shares.pieces)?;
@@ -85,7 +85,7 @@ impl Rows for Cuda {
         let (x, out) = (self.contiguous(x)?, self.blank(*x.shape(), x.dtype())?);
         let (length, inner) = along(&x, axis);
         let shares = self.rows(x.count().checked_div(length).unwrap_or(0), length, inner == 1);
-        let call = self.row_kernel("softmax", &x)?.read(&x).write(&out).block(&shares.words()).long(inner as i64);
+        let call = self.row_kernel("softmax", &x)?.read(&x).write(&out).rows(&shares).long(inner as i64);
         call.int((form == Softmax::Logarithm) as i32).grid([shares.blocks(), 1, 1], THREADS, 0)?;
         Ok(out)
     }
@@ -95,7 +95,7 @@ impl Rows for Cuda {
         let (length, inner) = along(&y, axis);
         let shares = self.rows(y.count().checked_div(length).unwrap_or(0), length, inner == 1);
         let call = self.row_kernel("softmax_gradient", &y)?.read(&y).read(&g).write(&out);
-        let call = call.block(&shares.words()).long(inner as i64).int((form == Softmax::Logarithm) as i32);
+        let call = call.rows(&shares).long(inner as i64).int((form == Softmax::Logarithm) as i32);
         call.grid([shares.blocks(), 1, 1], THREADS, 0)?;
         Ok(out)
     }
@@ -115,7 +115,7 @@ impl Rows for Cuda {
         let (mean, scale) = (statistics()?, statistics()?);
         let shares = self.rows(count, length, true);
         let call = self.row_kernel("standardize", &x)?.read(&x).option(weight.as_ref()).option(bias.as_ref());
-        let call = call.write(&output).write(&mean).write(&scale).block(&shares.words()).long(run as i64);
+        let call = call.write(&output).write(&mean).write(&scale).rows(&shares).long(run as i64);
         let call = call.long(groups as i64).int(center as i32).double(epsilon);
         call.grid([shares.blocks(), 1, 1], THREADS, 0)?;
         Ok(Standardized { output, mean, scale })
@@ -139,7 +139,7 @@ impl Rows for Cuda {
                 let out = self.blank(*x.shape(), x.dtype())?;
                 let shares = self.rows(x.count().checked_div(length).unwrap_or(0), length, true);
                 let call = self.row_kernel("standardize_gradient", &x)?.read(&x).option(weight.as_ref());
-                let call = call.read(mean).read(scale).read(&g).write(&out).block(&shares.words());
+                let call = call.read(mean).read(scale).read(&g).write(&out).rows(&shares);
                 let call = call.long(run as i64).long(groups as i64).int(center as i32);
                 call.grid([shares.blocks(), 1, 1], THREADS, 0)?;
                 Some(out)

@@ -245,7 +245,7 @@ impl Scan for Cuda {
         let (x, places) = (self.contiguous(x)?, self.contiguous(places)?);
         let (out, Around { size, inner, .. }) = (self.blank(*x.shape(), x.dtype())?, Around::of(&x, axis));
         let call = self.call(self.kernel(&SCAN, &format!("take_places_{}", x.dtype().size()))?);
-        let call = call.read(&x).write(&out).read(&places).divided(out.count());
+        let call = call.read(&x).write(&out).read(&places).long(out.count() as i64);
         call.long(size as i64).long(inner as i64).over(out.count())?;
         Ok(out)
     }

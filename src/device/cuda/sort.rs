@@ -50,7 +50,7 @@ impl Keys {
     }
     /// How a kernel knows NaN.
     fn nan(&self, call: Launch) -> Launch {
-        call.long(self.greatest() as i64).int(self.nans as i32)
+        call.wide(self.greatest() as i64).int(self.nans as i32)
     }
 }
 
@@ -98,8 +98,8 @@ impl Cuda {
         };
         let name = if x.dtype() == DType::Bool { DType::U8 } else { x.dtype() };
         let keys = Keys { keys: self.words(x.count(), bytes)?, rows, size, bytes, bits, nans: x.dtype().is_float() };
-        let call = self.sort_kernel(&format!("keys_of_{name}"))?.read(x).write(&keys.keys).long(x.count() as i64);
-        call.long(if descending { keys.greatest() } else { 0 } as i64).over(x.count())?;
+        let call = self.sort_kernel(&format!("keys_of_{name}"))?.read(x).write(&keys.keys).wide(x.count() as i64);
+        call.wide(if descending { keys.greatest() } else { 0 } as i64).over(x.count())?;
         Ok(keys)
     }
     /// The first `length` keys of each row, in order. Of those that are asked for more may be held.
@@ -120,7 +120,7 @@ impl Cuda {
             let held = length.min(padded);
             let (to, places) = (self.words(segments * held, keys.bytes)?, self.words(segments * held, 4)?);
             let call = self.sort_kernel(&format!("order_block_{}", keys.bytes))?.read(&from).option(positions.as_ref());
-            let call = call.write(&to).write(&places).divided(segments).long(size as i64).long(parts as i64);
+            let call = call.write(&to).write(&places).long(segments as i64).long(size as i64).long(parts as i64);
             let call = call.long(padded as i64).long(together as i64).long(held as i64);
             call.grid([segments.div_ceil(together), 1, 1], THREADS, 0)?;
             if parts <= 1 {
@@ -173,7 +173,7 @@ impl Cuda {
         let values = if wanted { Some(self.blank(shape, x.dtype())?) } else { None };
         let length = shape.last().copied().unwrap_or(1);
         let call = self.sort_kernel(&format!("pick_sorted_{}", x.dtype().size()))?.read(x).read(positions);
-        let call = call.option(values.as_ref()).write(&places).divided(places.count()).long(length as i64);
+        let call = call.option(values.as_ref()).write(&places).long(places.count() as i64).long(length as i64);
         call.long(held as i64).long(from as i64).long(size as i64).over(places.count())?;
         Ok((values, places))
     }
@@ -286,7 +286,7 @@ impl Sort for Cuda {
         self.single(x, axis, |keys, ordered| {
             let runs = self.blank(Shape::new(&[keys.rows, keys.size])?, DType::I64)?;
             let call = self.sort_kernel(&format!("runs_{}", keys.bytes))?.read(&ordered.keys).write(&runs);
-            let call = call.divided(runs.count()).long(keys.size as i64);
+            let call = call.long(runs.count() as i64).long(keys.size as i64);
             keys.nan(call).over(runs.count())?;
             // The first of the longest runs, which is that of the smallest element, at its end.
             let (_, ends) = self.extreme_place(&runs, &[1], true, true)?;
