@@ -5,14 +5,16 @@
 mod emulator;
 
 use chainrule::device::{SimdLevel, simd_level};
-use chainrule::formula::{Left, Number, exp};
+use chainrule::formula::{Formula, Left, Number, exp};
 use chainrule::nn::{Init, Linear, Module};
+use chainrule::op::pointwise;
 use chainrule::optim::{
     Adadelta, Adagrad, Adam, AdamW, Adamax, Core, Ema, Group, Lion, NAdam, Optimizer, RAdam, Remember, RmsProp, Rule,
     Setting, Settings, Sgd, Target,
 };
 use chainrule::{DType, Device, Fault, Tensor, Value, formula, update_formula};
 use emulator::call::launches;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const FLOATS: [DType; 4] = [DType::F64, DType::F32, DType::BF16, DType::F16];
 
@@ -93,6 +95,61 @@ fn users_formulas_run_on_a_gpu() {
             same(&x.less(&y).choose(&y, &z), &a.less(&b).choose(&b, &c), &of("choose"));
             same(&x.atan(), &a.atan(), &of("atan"));
         }
+    }
+}
+
+/// A power whose steps a number of its own decides, which it says or not. Counts how often it is evaluated.
+#[derive(Clone, Debug)]
+struct Power {
+    times: u32,
+    says: bool,
+}
+static EVALUATED: AtomicUsize = AtomicUsize::new(0);
+
+impl Formula<1> for Power {
+    const NAME: &'static str = "power";
+    const TEXT: &'static str = "x ...";
+    fn value<R: Number>(&self, [x]: [R; 1]) -> R
+    where
+        f64: Left<R> + Left<f64> + Left<R::Scalar>,
+    {
+        EVALUATED.fetch_add(1, Ordering::Relaxed);
+        (1..self.times).fold(x, |power, _| power * x)
+    }
+    fn parameters(&self) -> Vec<f64> {
+        Vec::new()
+    }
+    fn form(&self) -> Option<u64> {
+        self.says.then_some(self.times.into())
+    }
+}
+
+#[test]
+fn formulas_of_one_type_are_told_apart_and_traced_once() {
+    if !emulator::inside("formulas_of_one_type_are_told_apart_and_traced_once") {
+        return;
+    }
+    let evaluated = |says: bool| {
+        let before = EVALUATED.load(Ordering::Relaxed);
+        for dtype in [DType::F32, DType::F64] {
+            let x = numbers(&[3, 5], dtype, Device::Cpu);
+            let there = x.to(gpu());
+            for times in [2, 3, 2, 4, 3, 2] {
+                let power = pointwise(Power { times, says }, [&there]);
+                let counted = EVALUATED.load(Ordering::Relaxed);
+                same(&pointwise(Power { times, says }, [&x]), &power, &format!("a power of {times} in {dtype}"));
+                // The processor evaluates it for each number.
+                EVALUATED.store(counted, Ordering::Relaxed);
+            }
+        }
+        EVALUATED.load(Ordering::Relaxed) - before
+    };
+    assert_eq!((evaluated(true), evaluated(false), evaluated(true)), (3, 12, 0));
+    let x = numbers(&[40], DType::F64, Device::Cpu).abs() + 0.5;
+    for order in [0, 1, 2, 1, 0, 3] {
+        let (here, there) = (x.polygamma(order), x.to(gpu()).polygamma(order).to(Device::Cpu));
+        let apart = ((here.clone() - there) / here).abs().max().item().unwrap();
+        assert!(apart < 1e-12, "polygamma of order {order}: {apart:e}");
     }
 }
 

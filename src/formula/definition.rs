@@ -64,6 +64,11 @@ pub trait Formula<const N: usize>: fmt::Debug + Clone + Send + Sync + 'static {
     }
     /// The values of the scalar parameters.
     fn parameters(&self) -> Vec<f64>;
+    /// What beside its type decides the formula's steps: those of one type and form differ by the values of scalar parameters
+    /// alone. Nothing where that is not known: then a GPU has the formula traced at each call.
+    fn form(&self) -> Option<u64> {
+        None
+    }
     /// Where a rare formula keeps its programs, which are the same for all parameters.
     #[doc(hidden)]
     fn programs() -> Option<&'static Programs> {
@@ -84,6 +89,10 @@ pub trait Update<const STATES: usize>: fmt::Debug + Clone + Send + Sync + 'stati
         f64: Left<R> + Left<f64> + Left<R::Scalar>;
     /// The values of the settings.
     fn parameters(&self) -> Vec<f64>;
+    /// As of a formula: see [`Formula::form`].
+    fn form(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Writes the struct of a formula's parameters and its [`Formula`].
@@ -173,6 +182,7 @@ macro_rules! formula_struct {
             $crate::formula_struct!(@value [$($mark)*] ($($x),*) ($($p),*) $body);
             $($extra)*
             fn parameters(&self) -> Vec<f64> { vec![$(self.$p),*] }
+            fn form(&self) -> Option<u64> { Some(0) }
         }
     };
 }
@@ -213,6 +223,7 @@ macro_rules! update_formula {
                 ($parameter, [$($state),*])
             }
             fn parameters(&self) -> Vec<f64> { vec![$(self.$p),*] }
+            fn form(&self) -> Option<u64> { Some(0) }
         }
     };
 }

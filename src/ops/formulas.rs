@@ -251,6 +251,9 @@ impl Formula<1> for Polygamma {
     fn parameters(&self) -> Vec<f64> {
         Vec::new()
     }
+    fn form(&self) -> Option<u64> {
+        Some(self.order.into())
+    }
 }
 
 formula_struct!([rare] Celu celu(x)(alpha, inverse) { select(le(x, 0.0), alpha * expm1(x / alpha), x) } gradient {

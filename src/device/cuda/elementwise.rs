@@ -1,24 +1,28 @@
 //! Formulas over whole values: each is a kernel that its own text writes, for the element types and the way through memory that
-//! a call asks for, kept under a hash of its steps. Scalar parameters are arguments.
+//! a call asks for; its program is traced once (`traced`). Scalar parameters are arguments.
 
 use super::Cuda;
 use super::launch::Launch;
-use super::module::Kernel;
-use super::update;
+use super::traced::{Looks, Part, Traced};
+use super::update::{self, Step};
 use crate::device::copy::Arrange;
 use crate::device::elementwise::{Axes, Elementwise, MOST, check_fit, meeting};
 use crate::device::{Value, capture};
 use crate::error::Fault;
-use crate::formula::ptx::{self, BLOCK, EACH, Paths, Signature};
-use crate::formula::{Formula, Program, Register, Update};
+use crate::formula::ptx::{BLOCK, EACH, Paths};
+use crate::formula::{Formula, Program, Update};
 use crate::layout::{DType, Element};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
+use std::any::TypeId;
+use std::borrow::Cow;
 
 /// A program to be run over values.
 struct Work<'a> {
     name: &'a str,
-    program: &'a Program,
-    parameters: &'a [f64],
+    /// Whose program it is: the type, its form where that is known, and which part.
+    formula: (TypeId, Option<u64>, Part),
+    program: &'a dyn Fn() -> Cow<'static, Program>,
+    parameters: &'a dyn Fn() -> Vec<f64>,
     operands: &'a [&'a Value],
     /// The type that it computes in.
     compute: DType,
@@ -41,8 +45,9 @@ impl Elementwise for Cuda {
         };
         self.run(&Work {
             name: P::NAME,
-            program: &Program::of(formula, None),
-            parameters: &formula.parameters(),
+            formula: part_of(formula, None),
+            program: &|| Program::of(formula, None),
+            parameters: &|| formula.parameters(),
             operands: &inputs,
             compute,
             results: [if P::TRUTH { DType::Bool } else { meeting }; 2],
@@ -62,8 +67,9 @@ impl Elementwise for Cuda {
         operands.push(arriving);
         self.run(&Work {
             name: P::NAME,
-            program: &Program::of(formula, Some(which)),
-            parameters: &formula.parameters(),
+            formula: part_of(formula, Some(which)),
+            program: &|| Program::of(formula, Some(which)),
+            parameters: &|| formula.parameters(),
             operands: &operands,
             compute: computing(meeting, P::RARE),
             results: [meeting, dtype],
@@ -79,8 +85,9 @@ impl Elementwise for Cuda {
     ) -> Result<Value, Fault> {
         self.run(&Work {
             name: P::NAME,
-            program: &Program::of(formula, Some(0)),
-            parameters: &formula.parameters(),
+            formula: part_of(formula, Some(0)),
+            program: &|| Program::of(formula, Some(0)),
+            parameters: &|| formula.parameters(),
             operands: &[result, arriving],
             compute: computing(result.dtype(), P::RARE),
             results: [result.dtype(), dtype],
@@ -104,8 +111,12 @@ impl Elementwise for Cuda {
         let gradient = if gradient.is_contiguous() { gradient.clone() } else { self.contiguous(gradient)? };
         let mut operands = SmallVec::<[&Value; 6]>::from_slice(&[parameter, &gradient]);
         operands.extend(states.iter().map(|state| &**state));
-        let (program, results) = Program::of_update(step);
-        self.step(&program, &results, &step.parameters(), &operands)
+        let trace = || {
+            let (program, results) = Program::of_update(step);
+            Traced::new(Cow::Owned(program), &results)
+        };
+        let formula = (TypeId::of::<(U, [(); STATES])>(), step.form(), Part::Step);
+        self.step(&Step { formula, trace: &trace, parameters: &|| step.parameters() }, &operands)
     }
 
     fn updates(&self, steps: impl FnOnce()) -> Result<(), Fault> {
@@ -113,20 +124,12 @@ impl Elementwise for Cuda {
     }
 }
 
-impl Cuda {
-    /// The kernel of a program; it is written where it is not there yet.
-    pub(super) fn formula_kernel(
-        self,
-        name: &str,
-        program: &Program,
-        results: &[Register],
-        signature: &Signature,
-    ) -> Result<&'static Kernel, Fault> {
-        let key = format!("{name} {:016x}", ptx::Kernel::key(program, results, signature));
-        let write = || Ok(ptx::Kernel::write(name, program, results, signature)?.text().to_string());
-        self.written(&key, "formula", write)
-    }
+/// A formula, or its gradient for an input, as its program is kept.
+fn part_of<P: Formula<N>, const N: usize>(formula: &P, gradient_of: Option<usize>) -> (TypeId, Option<u64>, Part) {
+    (TypeId::of::<(P, [(); N])>(), formula.form(), Part::Formula(gradient_of))
+}
 
+impl Cuda {
     /// Runs a program over operands that broadcast.
     fn run(self, work: &Work<'_>) -> Result<Value, Fault> {
         let mut shape = *work.operands[0].shape();
@@ -141,48 +144,45 @@ impl Cuda {
         }
         let dense = work.operands.iter().all(|operand| *operand.shape() == shape && operand.is_contiguous());
         let axes = if dense { None } else { Some(Axes::new(&shape, work.operands)?) };
-        let signature = Signature {
+        let looks = Looks {
             inputs: work.operands.iter().map(|operand| operand.dtype()).collect(),
             compute: work.compute,
-            results: vec![dtype],
+            results: smallvec![dtype],
             through: Some(through),
             paths: match &axes {
                 None => Paths::Dense,
                 Some(axes) => Paths::Strided { axes: axes.sizes.len(), long: count > i32::MAX as usize },
             },
         };
-        let kernel = self.formula_kernel(work.name, work.program, &[work.program.result()], &signature)?;
+        let trace = || {
+            let program = (work.program)();
+            let result = program.result();
+            Traced::new(program, &[result])
+        };
+        let (kernel, scalars) = self.with_program(work.formula, &trace, |traced| {
+            Ok::<_, Fault>((traced.kernel(self, work.name, looks)?, traced.scalars(work.parameters)))
+        })?;
         let mut launch = self.call(kernel).read(&result);
         for operand in work.operands {
             launch = launch.read(operand);
         }
-        launch = launch.long(count as i64);
+        launch = launch.wide(count as i64);
         if let Some(axes) = &axes {
             for &size in &axes.sizes[1..] {
-                launch = launch.long(size as i64);
+                launch = launch.wide(size as i64);
             }
             for strides in &axes.strides {
                 for &stride in &strides[..axes.sizes.len()] {
-                    launch = launch.long(stride as i64);
+                    launch = launch.wide(stride as i64);
                 }
             }
         }
         let threads = if dense { count.div_ceil(EACH as usize) } else { count };
-        with_scalars(launch, &scalars(work.program, work.parameters), work.compute).grid(
-            [threads.div_ceil(BLOCK as usize), 1, 1],
-            BLOCK as usize,
-            0,
-        )?;
+        let blocks = [threads.div_ceil(BLOCK as usize), 1, 1];
+        with_scalars(launch, &scalars, work.compute).grid(blocks, BLOCK as usize, 0)?;
         Ok(result)
     }
 }
-
-/// The values of a program's scalar parameters, and of what is computed with them.
-pub(super) fn scalars(program: &Program, parameters: &[f64]) -> Scalars {
-    ptx::Kernel::scalars(program).into_iter().map(|scalar| program.scalar(scalar, parameters)).collect()
-}
-
-pub(super) type Scalars = SmallVec<[f64; 8]>;
 
 /// The last arguments of a kernel that computes in this type.
 pub(super) fn with_scalars(mut launch: Launch, scalars: &[f64], dtype: DType) -> Launch {
@@ -190,7 +190,7 @@ pub(super) fn with_scalars(mut launch: Launch, scalars: &[f64], dtype: DType) ->
         launch = match dtype {
             DType::F32 => launch.float(number as f32),
             DType::F64 => launch.double(number),
-            DType::I64 => launch.long(i64::from_f64(number)),
+            DType::I64 => launch.wide(i64::from_f64(number)),
             DType::I32 => launch.int(i32::from_f64(number)),
             _ => launch.int(u8::from_f64(number) as i32),
         };

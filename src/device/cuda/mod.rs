@@ -36,6 +36,7 @@ mod rows;
 mod sample;
 mod scan;
 mod sort;
+mod traced;
 mod transfer;
 mod update;
 mod window;
@@ -67,6 +68,7 @@ struct Opened {
     staging: Mutex<Option<transfer::Staging>>,
     places: Mutex<later::Places>,
     kernels: module::Kernels,
+    programs: traced::Programs,
     faults: Mutex<faults::Faults>,
     clock: faults::Clock,
     /// How often numbers were read.
@@ -80,10 +82,38 @@ struct Opened {
 unsafe impl Sync for Opened {}
 
 const _: fn(&Opened) = |opened| {
-    let Opened { number, name, multiprocessors, generation, gpu, pool, staging, places, .. } = opened;
-    let Opened { kernels, faults, clock, reads, waits, .. } = opened;
-    let _: [&dyn Sync; 8] = [number, name, multiprocessors, generation, gpu, pool, staging, places];
-    let _: [&dyn Sync; 5] = [kernels, faults, clock, reads, waits];
+    let Opened {
+        number,
+        name,
+        multiprocessors,
+        generation,
+        gpu,
+        pool,
+        staging,
+        places,
+        kernels,
+        programs,
+        faults,
+        clock,
+        reads,
+        waits,
+    } = opened;
+    let _: [&dyn Sync; 14] = [
+        number,
+        name,
+        multiprocessors,
+        generation,
+        gpu,
+        pool,
+        staging,
+        places,
+        kernels,
+        programs,
+        faults,
+        clock,
+        reads,
+        waits,
+    ];
 };
 
 static OPENED: Mutex<Vec<Cuda>> = Mutex::new(Vec::new());
@@ -115,6 +145,7 @@ impl Cuda {
             staging: Mutex::new(None),
             places: Mutex::default(),
             kernels: module::Kernels::default(),
+            programs: traced::Programs::default(),
             faults: Mutex::default(),
             clock: faults::Clock::default(),
             reads: AtomicU64::new(0),

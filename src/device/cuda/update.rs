@@ -5,15 +5,16 @@
 //! so that nothing else is put in its place, and is launched before anything else is done on the GPU.
 
 use super::Cuda;
-use super::elementwise::{Scalars, computing, scalars, with_scalars};
+use super::elementwise::{computing, with_scalars};
 use super::module::Kernel;
+use super::traced::{Looks, Part, Scalars, Traced};
 use super::transfer::address;
 use crate::device::{Value, capture, guard};
 use crate::error::Fault;
-use crate::formula::ptx::{self, BLOCK, EACH, Paths, Signature};
-use crate::formula::{Program, Register};
+use crate::formula::ptx::{self, BLOCK, EACH, Paths};
 use crate::layout::DType;
 use smallvec::SmallVec;
+use std::any::TypeId;
 use std::cell::RefCell;
 
 /// The words of a table, three quarters of what all arguments may take.
@@ -110,33 +111,35 @@ pub(super) fn own(parameter: &mut Value, states: &mut [&mut Value]) -> Result<()
     if all_own() { Ok(()) } else { Err(Fault::defect("an optimizer's parameter or state is shared")) }
 }
 
+/// A step of an optimizer for one number: whose program it is, and what its settings are.
+pub(super) struct Step<'a> {
+    pub(super) formula: (TypeId, Option<u64>, Part),
+    pub(super) trace: &'a dyn Fn() -> Traced,
+    pub(super) parameters: &'a dyn Fn() -> Vec<f64>,
+}
+
 impl Cuda {
     /// Takes an optimizer's step in place: of the operands all are written but the second, the gradient.
-    pub(super) fn step(
-        self,
-        program: &Program,
-        results: &[Register],
-        parameters: &[f64],
-        operands: &[&Value],
-    ) -> Result<(), Fault> {
+    pub(super) fn step(self, step: &Step<'_>, operands: &[&Value]) -> Result<(), Fault> {
+        self.with_program(step.formula, step.trace, |traced| self.step_of(traced, step, operands))
+    }
+    fn step_of(self, traced: &Traced, step: &Step<'_>, operands: &[&Value]) -> Result<(), Fault> {
         let count = operands[0].count();
-        let inputs: Vec<DType> = operands.iter().map(|operand| operand.dtype()).collect();
-        let dtype = computing(inputs[0], false);
-        let written: Vec<DType> =
-            inputs.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, dtype)| *dtype).collect();
+        let dtype = computing(operands[0].dtype(), false);
         let (tensors, flag) = (TABLE / (operands.len() + 1), guard::flag());
-        let signature = |remote, guarded| {
-            let paths = Paths::InPlace { tensors, remote, guarded };
-            let (inputs, results) = (&inputs, &written);
-            Signature { inputs: inputs.clone(), compute: dtype, results: Vec::clone(results), through: None, paths }
+        let looks = |remote, guarded| {
+            let inputs: SmallVec<[DType; 6]> = operands.iter().map(|operand| operand.dtype()).collect();
+            let mut results = inputs.clone();
+            results.remove(1);
+            Looks { inputs, compute: dtype, results, through: None, paths: Paths::InPlace { tensors, remote, guarded } }
         };
         let bits = |number: f64| if dtype == DType::F64 { number.to_bits() } else { (number as f32).to_bits() as u64 };
-        let scalars = scalars(program, parameters);
-        let kernel = |remote| self.formula_kernel("a step", program, results, &signature(remote, flag.is_some()));
+        let scalars = traced.scalars(step.parameters);
+        let kernel = |remote| traced.kernel(self, "a step", looks(remote, flag.is_some()));
         let numbers = if capture::is_plain() {
             Numbers::Given(scalars)
         } else {
-            let key = ptx::Kernel::key(program, results, &signature(true, false));
+            let key = ptx::Kernel::key(&traced.program, &traced.results, &looks(true, false).signature());
             if capture::is_repeating() {
                 return capture::repeat_scalars(key, &scalars, bits);
             }
