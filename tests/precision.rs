@@ -3,8 +3,8 @@
 use chainrule::nn::{Dropout, Init, Layer, LayerNorm, Linear};
 use chainrule::optim::{Adam, LossScaler, Optimizer, Sgd};
 use chainrule::{
-    AUTOCAST, Conv, DType, Gradients, Precision, Random, Result, Tensor, autocast, autocast_type, checkpoint,
-    cross_entropy, module,
+    AUTOCAST, Conv, DType, Gradients, Parameter, Precision, Random, Result, Tensor, autocast, autocast_type,
+    checkpoint, cross_entropy, module,
 };
 
 #[test]
@@ -81,6 +81,44 @@ fn gradients_come_back_in_the_type_of_the_parameters() -> Result<()> {
     assert_eq!((&outside, &outside), (&inside, &again));
     let farthest = (&exact - &outside).abs().max().item()?;
     assert!(farthest > 0.0 && farthest < 0.05 * exact.abs().max().item()?, "{farthest}");
+    Ok(())
+}
+
+#[test]
+fn a_parameter_is_cast_once_in_a_scope_until_it_changes() -> Result<()> {
+    let mut random = Random::new(4);
+    let mut weight = Parameter::new(Tensor::normal([8, 8], 0.0, 1.0, &mut random));
+    let x = Tensor::normal([5, 8], 0.0, 1.0, &mut random);
+    let product = |weight: &Parameter| x.matmul(weight);
+    let outside = |weight: &Parameter| x.to_dtype(DType::BF16).matmul(&weight.to_dtype(DType::BF16));
+    let place = |weight: &Parameter| weight.with_slice(|numbers: &[f32]| numbers.as_ptr() as usize);
+    let at = place(&weight)?;
+    autocast(DType::BF16, || -> Result<()> {
+        assert_eq!((product(&weight), product(&weight)), (outside(&weight), outside(&weight)));
+        // In place, where a cast is held; by an optimizer; and by other numbers altogether.
+        weight.update(|numbers: &mut [f32]| numbers.iter_mut().for_each(|number| *number *= -2.0))?;
+        assert_eq!(
+            (product(&weight), autocast(DType::BF16, || product(&weight))),
+            (outside(&weight), outside(&weight))
+        );
+        let gradients = product(&weight).square().mean().backward()?;
+        Sgd::new(0.5).step(&mut weight, &gradients)?;
+        assert_eq!((product(&weight), place(&weight)?), (outside(&weight), at));
+        weight.set(&Tensor::ones([8, 8]))?;
+        assert_eq!(product(&weight), outside(&weight));
+        Ok(())
+    })?;
+    // Gradients of several uses are added up in f32.
+    let weight = Parameter::new(Tensor::normal([8, 8], 0.0, 1.0, &mut random));
+    let slopes = |works: &[&dyn Fn() -> Tensor]| -> Result<Tensor> {
+        let losses: Vec<Tensor> = works.iter().map(|work| work().square().mean()).collect();
+        let loss = losses.iter().fold(Tensor::from(0.0), |sum, loss| sum + loss);
+        loss.backward()?.of(&weight).cloned()
+    };
+    let (first, second) = (|| product(&weight), || (&x * 3.0).matmul(&weight));
+    let together = autocast(DType::BF16, || slopes(&[&first, &second]))?;
+    let apart = [autocast(DType::BF16, || slopes(&[&first]))?, autocast(DType::BF16, || slopes(&[&second]))?];
+    assert_eq!((together.dtype()?, &together), (DType::F32, &(&apart[0] + &apart[1])));
     Ok(())
 }
 

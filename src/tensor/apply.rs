@@ -51,31 +51,39 @@ pub fn apply_all<O: Op>(op: O, inputs: &[&Tensor]) -> crate::error::Result<Tenso
 /// As [`perform`], for one result: it goes through no list.
 #[inline]
 fn one<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Tensor {
-    let cast = match cast(op.name(), inputs, at) {
-        Ok(cast) => cast,
-        Err(error) => return Tensor::failed(error),
-    };
-    let kept: SmallVec<[&Tensor; 4]>;
-    let inputs = match &cast {
-        None => inputs,
-        Some(cast) => {
-            kept = cast.iter().collect();
-            &kept
+    with_operands(op.name(), inputs, at, |inputs| {
+        // A plan is large: it stays where it was made.
+        match Plan::new(&op, inputs, at) {
+            Ok(plan) if plan.remembers => plan.recorded_one(Arc::new(Node::blank(op, at))),
+            Ok(plan) => plan.unrecorded_one(&op),
+            Err(error) => Tensor::failed(error),
         }
-    };
-    // A plan is large: it stays where it was made.
-    match Plan::new(&op, inputs, at) {
-        Ok(plan) if plan.remembers => plan.recorded_one(Arc::new(Node::blank(op, at))),
-        Ok(plan) => plan.unrecorded_one(&op),
-        Err(error) => Tensor::failed(error),
-    }
+    })
+    .unwrap_or_else(Tensor::failed)
 }
 
 /// Computes and records; `at` is the caller's place. All but the making of the node is done in functions that know no
 /// type of operation, so that their code exists once.
 #[inline]
 pub(super) fn perform<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Result<Tensors, Error> {
-    let cast = cast(op.name(), inputs, at)?;
+    with_operands(op.name(), inputs, at, |inputs| {
+        let plan = Plan::new(&op, inputs, at)?;
+        if plan.remembers { plan.recorded(Arc::new(Node::blank(op, at))) } else { plan.unrecorded(&op) }
+    })?
+}
+
+/// Does `work` with the operands as autocast wants them.
+#[inline]
+fn with_operands<R>(
+    name: &'static str,
+    inputs: &[&Tensor],
+    at: Place,
+    work: impl FnOnce(&[&Tensor]) -> R,
+) -> Result<R, Error> {
+    let cast = match modes().autocast {
+        None => None,
+        Some(to) => autocast::cast(to, name, inputs, at)?,
+    };
     let kept: SmallVec<[&Tensor; 4]>;
     let inputs = match &cast {
         None => inputs,
@@ -84,17 +92,7 @@ pub(super) fn perform<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Result<Ten
             &kept
         }
     };
-    let plan = Plan::new(&op, inputs, at)?;
-    if plan.remembers { plan.recorded(Arc::new(Node::blank(op, at))) } else { plan.unrecorded(&op) }
-}
-
-/// The operands as autocast wants them, where that is others than these.
-#[inline]
-fn cast(name: &'static str, inputs: &[&Tensor], at: Place) -> Result<Option<SmallVec<[Tensor; 4]>>, Error> {
-    match modes().autocast {
-        None => Ok(None),
-        Some(to) => autocast::cast(to, name, inputs, at),
-    }
+    Ok(work(inputs))
 }
 
 /// An operation on its way: its inputs, none of which has failed, and what is to be remembered.

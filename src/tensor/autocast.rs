@@ -4,7 +4,7 @@
 //! cast: parameters stay f32 and learn in f32. A walk back follows what was recorded, whatever scope it is in.
 
 use super::scopes::{modes, with_modes};
-use super::{Tensor, own};
+use super::{Tensor, casts};
 use crate::error::{Error, Fault, Result};
 use crate::layout::DType;
 use smallvec::SmallVec;
@@ -135,6 +135,7 @@ impl Precision {
 /// | what it is given, mixed types as f32 | all others |
 ///
 /// Operations that are made of others (einsum, bilinear, losses that are means of squares) follow what they are made of. f64 stays f64.
+/// In one scope the numbers of a parameter are cast once, until they change; gradients of all its uses are added up in its own type.
 /// Sums of products are in f32 everywhere, on the CPU too; results are rounded once. `autocast(DType::F32, ..)` switches it off
 /// inside of a scope. With f16, whose range is narrow, gradients need a [`LossScaler`](crate::optim::LossScaler); with bf16 they do not.
 ///
@@ -155,7 +156,7 @@ impl Precision {
 /// # Ok::<(), chainrule::Error>(())
 /// ```
 pub fn autocast<R>(dtype: DType, work: impl FnOnce() -> R) -> R {
-    with_modes(|modes| modes.autocast = (dtype != DType::F32).then_some(dtype), work)
+    with_modes(|modes| modes.autocast = (dtype != DType::F32).then_some(dtype), || casts::keeping(work))
 }
 
 /// The type that autocast casts to here; none outside of its scopes.
@@ -199,7 +200,7 @@ pub(super) fn cast(
         return Ok(None);
     }
     let cast = |(input, dtype): (&&Tensor, &Option<DType>)| match dtype {
-        Some(dtype) if *dtype != wanted => own::cast(input, wanted, at),
+        Some(dtype) if *dtype != wanted => casts::cast(input, wanted, at),
         _ => (*input).clone(),
     };
     Ok(Some(inputs.iter().zip(&types).map(cast).collect()))

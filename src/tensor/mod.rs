@@ -8,6 +8,7 @@ mod apply;
 mod autocast;
 mod backward;
 mod captured;
+mod casts;
 mod checkpoint;
 mod create;
 mod display;

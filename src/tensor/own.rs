@@ -103,9 +103,14 @@ pub(crate) fn undo_broadcast(gradient: Tensor, shape: &Shape) -> Tensor {
     }
 }
 
-/// A tensor in another element type, as at a place of the caller's.
-pub(super) fn cast(tensor: &Tensor, dtype: DType, at: &'static std::panic::Location<'static>) -> Tensor {
-    match super::apply::perform(Cast(dtype), &[tensor], at) {
+/// A tensor in another element type, as at a place of the caller's; `known` are the numbers where they were cast before.
+pub(super) fn cast(
+    tensor: &Tensor,
+    dtype: DType,
+    known: Option<Value>,
+    at: &'static std::panic::Location<'static>,
+) -> Tensor {
+    match super::apply::perform(Cast { dtype, known }, &[tensor], at) {
         Ok(results) => results[0].clone(),
         Err(error) => Tensor::failed(error),
     }
@@ -113,14 +118,21 @@ pub(super) fn cast(tensor: &Tensor, dtype: DType, at: &'static std::panic::Locat
 
 /// The same numbers in another element type.
 #[derive(Debug)]
-struct Cast(DType);
+struct Cast {
+    dtype: DType,
+    /// The result, where it is there already.
+    known: Option<Value>,
+}
 
 impl Op for Cast {
     fn name(&self) -> &'static str {
         "to_dtype"
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
-        one(on!(inputs[0].device(), cast(inputs[0], self.0))?)
+        match &self.known {
+            Some(known) => one(known.clone()),
+            None => one(on!(inputs[0].device(), cast(inputs[0], self.dtype))?),
+        }
     }
     fn gradient(&self, _: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
         arriving[0].to_dtype(call.dtype(0))
@@ -132,7 +144,7 @@ impl Op for Cast {
         "∂L/∂x = ∂L/∂y, in the element type of x"
     }
     fn differentiable(&self) -> Result<(), &'static str> {
-        if self.0.is_float() { Ok(()) } else { Err("to_dtype to integers or booleans has no gradient") }
+        if self.dtype.is_float() { Ok(()) } else { Err("to_dtype to integers or booleans has no gradient") }
     }
 }
 
@@ -220,7 +232,7 @@ impl Tensor {
     pub fn to_dtype(&self, dtype: DType) -> Tensor {
         match &self.value {
             Ok(value) if value.dtype() == dtype => self.clone(),
-            _ => apply(Cast(dtype), [self]),
+            _ => apply(Cast { dtype, known: None }, [self]),
         }
     }
     /// The same numbers on another device, where they are copied to if they are not there yet; the gradient is copied back.

@@ -1,7 +1,7 @@
 //! A number that is learnt: an identity whose value changes.
 
-use super::Tensor;
 use super::graph::{History, Leaf, Node};
+use super::{Tensor, casts};
 use crate::device::copy::Arrange;
 use crate::device::{Value, capture, on};
 use crate::error::{Error, Fault, Result};
@@ -194,6 +194,10 @@ impl Parameter {
 
 /// Makes a value dense and held by nobody else.
 fn own(value: &mut Value) -> std::result::Result<(), Fault> {
+    if value.is_writable() {
+        return Ok(());
+    }
+    casts::forget(value);
     if !value.is_writable() {
         SHARED_UPDATES.fetch_add(1, Ordering::Relaxed);
         let own = on!(value.device(), duplicate(value))?;

@@ -1,13 +1,14 @@
 //! Whole trainings on a device: batches go there, curves are those of the CPU, what was saved goes on.
 
-use super::device;
+use super::emulator::call::launches;
+use super::{device, emulator};
 use chainrule::data::{Examples, Loader};
 use chainrule::loss::cross_entropy;
 use chainrule::nn::{BatchNorm2d, Conv2d, Dropout, Flatten, Init, Layer, Linear, MaxPool2d, Module, Relu, Sequential};
 use chainrule::optim::schedule::Cosine;
 use chainrule::optim::{AdamW, Optimizer};
 use chainrule::train::{Progress, Trainer};
-use chainrule::{DType, Device, Random, Result, Tensor, io};
+use chainrule::{DType, Device, Parameter, Random, Result, Tensor, autocast, io};
 
 /// Pictures of noise with a brighter half: the left one, or the right one.
 fn halves(count: usize) -> Result<Examples> {
@@ -107,5 +108,23 @@ fn weights_go_where_the_model_is() -> Result<()> {
     let rows = Examples::new(&Tensor::arange(6).to(device), &Tensor::arange(6).to(device))?;
     let batch = Loader::new(rows, 4).epoch(0).next().expect("a batch")?;
     assert_eq!((batch.input.device()?, batch.target.to_vec::<i64>()?), (device, vec![0, 1, 2, 3]));
+    Ok(())
+}
+
+#[test]
+fn autocast_casts_a_weight_once_in_a_scope() -> Result<()> {
+    let Some(device) = device("training::autocast_casts_a_weight_once_in_a_scope") else { return Ok(()) };
+    if emulator::is_real() {
+        return Ok(());
+    }
+    let weight = Parameter::new(Tensor::ones([4, 4]).to(device));
+    let x = Tensor::ones([3, 4]).to(device);
+    let launched = |uses: usize| -> Result<usize> {
+        let before = launches();
+        autocast(DType::BF16, || (0..uses).try_for_each(|_| x.matmul(&weight).checked().map(drop)))?;
+        Ok(launches() - before)
+    };
+    // What is no parameter is cast at each use, and multiplied.
+    assert_eq!([launched(1)?, launched(3)?], [3, 7]);
     Ok(())
 }
