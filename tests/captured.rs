@@ -5,8 +5,8 @@
 mod emulator;
 
 use chainrule::nn::{BatchNorm1d, Dropout, Embedding, Init, Layer, Linear, Module};
-use chainrule::optim::schedule::{Cosine, OneCycle, Schedule};
-use chainrule::optim::{Adam, AdamW, Group, LossScaler, NAdam, Optimizer, Sgd};
+use chainrule::optim::schedule::{ByHand, Cosine, OneCycle, Schedule};
+use chainrule::optim::{Adam, AdamW, Ema, Group, Lamb, LossScaler, NAdam, Optimizer, RAdam, Sgd, Swa};
 use chainrule::{DType, Device, Input, Random, Result, State, Tensor, autocast, cross_entropy, module, no_grad};
 use emulator::call::launches;
 
@@ -14,6 +14,7 @@ fn device(test: &str) -> Option<Device> {
     emulator::inside(test).then(|| Device::cuda(0).unwrap_or_else(|error| panic!("{error}")))
 }
 
+#[derive(Clone)]
 struct Model {
     first: Linear,
     norm: BatchNorm1d,
@@ -112,6 +113,97 @@ fn other_optimizers_and_groups_count_alike() -> Result<()> {
     same(device, 6, || (AdamW::new(0.05).with_group(group()), OneCycle::new(0.1, 10)))?;
     same(device, 5, || (NAdam::new(0.05).with_group(group()), Cosine::new(10)))?;
     same(device, 4, || (Sgd::new(0.1).with_momentum(0.9), OneCycle::new(0.1, 10)))
+}
+
+#[test]
+fn optimizers_whose_steps_change_their_form_or_take_norms() -> Result<()> {
+    let Some(device) = device("optimizers_whose_steps_change_their_form_or_take_norms") else { return Ok(()) };
+    // RAdam begins to divide in its sixth step.
+    same(device, 20, || (RAdam::new(0.05).with_weight_decay(0.1), Cosine::new(25)))?;
+    let group = || Group::matching("*.bias").with_rate(0.01).with_weight_decay(0.0);
+    same(device, 20, || (Lamb::new(0.05).with_group(group()), Cosine::new(25).after_warm_up(5)))
+}
+
+/// Numbers of two averages that follow a model through plain or captured steps.
+fn averaged(device: Device, captured: bool, before: bool) -> Result<[State; 2]> {
+    let mut model = Model::new(device);
+    let mut optimizer = Sgd::new(0.1);
+    let (mut even, mut recent) = (Swa::new(&model), Ema::new(&model, 0.8));
+    let (x, y) = batch(0);
+    let (x, y) = (Input::new(device, &x), Input::new(device, &y));
+    let mut step = || -> Result<()> {
+        if before {
+            even.update(&model)?;
+        }
+        let gradients = model.loss(&x.tensor(), &y.tensor()).backward()?;
+        optimizer.step(&mut model, &gradients)?;
+        recent.update(&model)?;
+        if !before {
+            even.update(&model)?;
+        }
+        Ok(())
+    };
+    let feed = |number: u64| -> Result<()> {
+        let (next_x, next_y) = batch(number);
+        x.set(&next_x)?;
+        y.set(&next_y)
+    };
+    if captured {
+        let mut step = device.capture(step);
+        (0..20).try_for_each(|number| feed(number).and_then(|()| step.replay()))?;
+    } else {
+        (0..20).try_for_each(|number| feed(number).and_then(|()| step()))?;
+    }
+    assert_eq!((even.updates(), recent.updates()), (20, 20));
+    // The last step of each is a plain one.
+    even.update(&model)?;
+    recent.update(&model)?;
+    Ok([even.state()?, recent.state()?])
+}
+
+#[test]
+fn averages_follow_a_model_through_replays() -> Result<()> {
+    let Some(device) = device("averages_follow_a_model_through_replays") else { return Ok(()) };
+    for before in [false, true] {
+        let [plain, captured] = [averaged(device, false, before)?, averaged(device, true, before)?];
+        assert_eq!(format!("{captured:?}"), format!("{plain:?}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_rate_is_set_by_hand_between_replays() -> Result<()> {
+    let Some(device) = device("a_rate_is_set_by_hand_between_replays") else { return Ok(()) };
+    let factor = |number: u64| if number < 7 { 1.0 } else { 1.0 / number as f64 };
+    let run = |captured: bool| -> Result<State> {
+        let mut model = Linear::new(3, 2, &mut Init::on(&device).seed(1));
+        let mut optimizer = Adam::new(0.05).with_group(Group::matching("bias").with_rate(0.2));
+        let x = Tensor::ones([4, 3]).to(device);
+        if !captured {
+            for number in 0..20 {
+                optimizer.set_rates(&[0.05 * factor(number), 0.2 * factor(number)]);
+                let loss = model.forward(&x).square().mean();
+                optimizer.step(&mut model, &loss.backward()?)?;
+            }
+            return model.state();
+        }
+        let hand = ByHand::new();
+        let mut schedule = hand.clone().start(&mut optimizer);
+        let mut step = device.capture(|| {
+            schedule.step(&mut optimizer);
+            let loss = model.forward(&x).square().mean();
+            optimizer.step(&mut model, &loss.backward()?)?;
+            Ok(loss)
+        });
+        for number in 0..20 {
+            hand.set(factor(number));
+            let _ = step.replay()?;
+        }
+        drop(step);
+        model.state()
+    };
+    assert_eq!(format!("{:?}", run(true)?), format!("{:?}", run(false)?));
+    Ok(())
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Averages of a model over its training: often better than its last step.
 
+use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
-use crate::device::{Device, Value, capture, on};
+use crate::device::{Counter, Device, Value, capture, on};
 use crate::error::{Error, Fault, Result};
 use crate::nn::{Module, Path, Running, Visit, VisitMut};
 use crate::tensor::{Parameter, State, Tensor};
 use crate::update_formula;
+use std::sync::atomic::Ordering;
 
 update_formula! {
     fn Mix(average, number; ; weight) {
@@ -34,17 +36,43 @@ struct Follow<'v> {
     values: std::vec::IntoIter<&'v Value>,
     running: std::vec::IntoIter<Tensor>,
     weight: f64,
+    /// As a captured step counts what takes steps in it.
+    rule: usize,
+    /// What of the average a captured step changes.
+    members: Vec<Value>,
     outcome: Result<(), Fault>,
+}
+
+/// The parameter number `place` of an average takes its step; a replay takes it with another weight.
+fn mix(rule: usize, place: usize, weight: f64, old: &mut Value, new: &Value) -> Result<(), Fault> {
+    let mut step = || on!(old.device(), update(&Mix { weight }, old, new, []));
+    if capture::is_plain() { step() } else { capture::dialled(rule, place, 0, step) }
+}
+
+impl Follow<'_> {
+    /// Running statistics are taken as they are; in a captured step as a copy, which goes where the next replay finds it.
+    fn take(&self, running: &mut Running<Tensor>, mut new: Tensor) -> Result<(), Fault> {
+        if !capture::is_plain()
+            && let (Ok(old), Ok(given)) = (running.get().value(), new.value())
+        {
+            let own = on!(given.device(), duplicate(given))?;
+            capture::carry(old, &own);
+            new = Tensor::from_value(own);
+        }
+        running.set(new);
+        Ok(())
+    }
 }
 
 impl<'a> VisitMut<'a> for Follow<'_> {
     fn parameter(&mut self, _: &Path<'_>, parameter: &'a mut Parameter) {
         let (Some(new), Ok(()), Ok(old)) = (self.values.next(), &self.outcome, parameter.owned()) else { return };
-        self.outcome = on!(old.device(), update(&Mix { weight: self.weight }, old, new, []));
+        self.outcome = mix(self.rule, self.members.len(), self.weight, old, new);
+        self.members.push(old.clone());
     }
     fn running(&mut self, _: &Path<'_>, running: &'a mut Running<Tensor>) {
-        if let Some(new) = self.running.next() {
-            running.set(new);
+        if let (Some(new), Ok(())) = (self.running.next(), &self.outcome) {
+            self.outcome = self.take(running, new);
         }
     }
 }
@@ -53,22 +81,18 @@ impl<'a> VisitMut<'a> for Follow<'_> {
 #[derive(Clone, Debug)]
 struct Average<M> {
     model: M,
-    updates: u64,
+    updates: Counter,
 }
 
 impl<M: Module + Clone> Average<M> {
     fn new(model: &M) -> Average<M> {
         let mut model = model.clone();
         model.freeze();
-        Average { model, updates: 0 }
+        Average { model, updates: Counter::new(0) }
     }
-    /// Moves by a share of the way. All that can fail comes first.
+    /// Moves by a share of the way, which the updates before it decide. All that can fail comes first.
     #[track_caller]
-    fn follow(&mut self, model: &M, weight: f64) -> Result<()> {
-        if capture::is_recording() {
-            let help = "take the average after the step, outside of what is captured";
-            return Err(Error::new("average", Fault::value("an average follows a model in a captured step", help)));
-        }
+    fn follow(&mut self, model: &M, share: impl Fn(u64) -> f64 + Send + 'static) -> Result<()> {
         let mut new = Contents::default();
         model.visit(&Path::ROOT, &mut new);
         let mut values = Vec::with_capacity(new.parameters.len());
@@ -89,11 +113,35 @@ impl<M: Module + Clone> Average<M> {
             values.push(new);
         }
         let device = values.first().map_or(Device::Cpu, |value| value.device());
-        let mut follow =
-            Follow { values: values.into_iter(), running: new.running.into_iter(), weight, outcome: Ok(()) };
+        let mut follow = Follow {
+            values: values.into_iter(),
+            running: new.running.into_iter(),
+            weight: share(self.updates.get()),
+            rule: capture::next_rule(),
+            members: Vec::new(),
+            outcome: Ok(()),
+        };
         let joined = on!(device, updates(|| self.model.visit_mut(&Path::ROOT, &mut follow)));
-        self.updates += 1;
+        self.updates.advance();
+        if capture::is_recording() {
+            self.repeat(follow.rule, follow.members, share);
+        }
         follow.outcome.and(joined).map_err(|fault| Error::new("average", fault))
+    }
+    /// Each replay of the step that is being recorded counts, and moves by the share of then.
+    fn repeat(&mut self, rule: usize, members: Vec<Value>, share: impl Fn(u64) -> f64 + Send + 'static) {
+        let speakers = capture::speakers(rule);
+        let mut members: Vec<(usize, Value)> =
+            members.into_iter().enumerate().filter(|(place, _)| speakers.contains(place)).collect();
+        let updates = self.updates.shared();
+        capture::rule_is_done();
+        capture::again(move || {
+            let weight = share(updates.fetch_add(1, Ordering::Relaxed));
+            members.iter_mut().try_for_each(|(place, old)| {
+                let new = old.clone();
+                mix(rule, *place, weight, old, &new)
+            })
+        });
     }
     fn copy_to(&self, model: &mut M) -> Result<()> {
         let tensors = self.model.tensors()?.into_iter().map(|(name, tensor)| (name, tensor * 1.0));
@@ -101,14 +149,14 @@ impl<M: Module + Clone> Average<M> {
     }
     fn state(&self) -> Result<State> {
         let mut state = State::tree();
-        state.insert("updates", State::Integer(self.updates.min(i64::MAX as u64) as i64))?;
+        state.insert("updates", State::Integer(self.updates.get().min(i64::MAX as u64) as i64))?;
         state.insert("model", self.model.state()?)?;
         Ok(state)
     }
     fn load_state(&mut self, state: &State) -> Result<()> {
         let updates = state.get("updates")?.integer()?.max(0) as u64;
         self.model.load_state(state.get("model")?)?;
-        self.updates = updates;
+        self.updates = Counter::new(updates);
         Ok(())
     }
 }
@@ -122,7 +170,7 @@ macro_rules! average {
             }
             /// How often it has followed the model.
             pub fn updates(&self) -> u64 {
-                self.average.updates
+                self.average.updates.get()
             }
             /// Gives a model the numbers of the average.
             #[track_caller]
@@ -176,8 +224,8 @@ impl<M: Module + Clone> Ema<M> {
             let fault = Fault::value(format!("the decay is {}", self.decay), "it lies between 0 and 1");
             return Err(Error::new("average", fault));
         }
-        let weight = if self.average.updates == 0 { 1.0 } else { 1.0 - self.decay };
-        self.average.follow(model, weight)
+        let decay = self.decay;
+        self.average.follow(model, move |updates| if updates == 0 { 1.0 } else { 1.0 - decay })
     }
 }
 average!(Ema);
@@ -215,8 +263,7 @@ impl<M: Module + Clone> Swa<M> {
     /// Takes the model as it is now into the average. On an error nothing has changed.
     #[track_caller]
     pub fn update(&mut self, model: &M) -> Result<()> {
-        let weight = 1.0 / (self.average.updates as f64 + 1.0);
-        self.average.follow(model, weight)
+        self.average.follow(model, |updates| 1.0 / (updates as f64 + 1.0))
     }
 }
 average!(Swa);

@@ -5,7 +5,7 @@ use super::{Core, Prepared, Remember, Rule, Setting, Settings, Target, adam};
 use crate::device::accumulate::Accumulate;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
-use crate::device::{Value, on};
+use crate::device::{Value, capture, on};
 use crate::error::{Error, Fault, Result};
 use crate::{formula_struct, update_formula};
 
@@ -92,11 +92,14 @@ impl Rule for Lamb {
             return Err(Fault::defect("LAMB has two states and a scratch"));
         };
         on!(device, update(&aim, target.parameter, target.gradient, [mean, square, direction]))?;
-        // The ratio of both norms stays on the device: nobody waits for it.
-        let squares = |x: &Value| on!(device, sum_of_squares(&[x]));
-        let ratio = on!(device, formula(&Ratio {}, [&squares(target.parameter)?, &squares(direction)?]))?;
-        let ratio = on!(device, cast(&ratio, direction.dtype()))?;
-        *direction = on!(device, formula(&Longer {}, [&*direction, &ratio]))?;
+        // A replay wants scalars alone.
+        if !capture::is_repeating() {
+            // The ratio of both norms stays on the device: nobody waits for it.
+            let squares = |x: &Value| on!(device, sum_of_squares(&[x]));
+            let ratio = on!(device, formula(&Ratio {}, [&squares(target.parameter)?, &squares(direction)?]))?;
+            let ratio = on!(device, cast(&ratio, direction.dtype()))?;
+            *direction = on!(device, formula(&Longer {}, [&*direction, &ratio]))?;
+        }
         let go = Go { rate: number(Setting::Rate) };
         on!(device, update(&go, target.parameter, target.gradient, [direction]))
     }

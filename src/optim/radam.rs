@@ -29,19 +29,13 @@ pub struct RAdam {
 }
 
 update_formula! {
-    fn Plain(parameter, gradient; mean, square; sign, decay, shrink, take1, keep2, take2, rate) {
+    // One form for both, so that a captured step may change from one to the other: where nothing is trusted yet it divides by 1.
+    fn Step(parameter, gradient; mean, square; sign, decay, shrink, take1, keep2, take2, rate, epsilon, trusted) {
         let slope = sign * gradient + decay * parameter;
         mean = mean + take1 * (slope - mean);
         square = keep2 * square + take2 * (slope * slope);
-        parameter = shrink * parameter - rate * mean;
-    }
-}
-update_formula! {
-    fn Rectified(parameter, gradient; mean, square; sign, decay, shrink, take1, keep2, take2, rate, epsilon) {
-        let slope = sign * gradient + decay * parameter;
-        mean = mean + take1 * (slope - mean);
-        square = keep2 * square + take2 * (slope * slope);
-        parameter = shrink * parameter - rate * mean / (sqrt(square) + epsilon);
+        let size = select(gt(R::from(trusted), 0.0), sqrt(square) + epsilon, 1.0);
+        parameter = shrink * parameter - rate * mean / size;
     }
 }
 
@@ -86,11 +80,12 @@ impl Rule for RAdam {
         let rate = rate / (1.0 - target.power(beta1));
         let (power, limit) = (target.power(keep2), 2.0 / take2 - 1.0);
         let length = limit - 2.0 * target.steps as f64 * power / (1.0 - power);
-        if length <= 5.0 {
-            return target.apply(&Plain { sign, decay, shrink, take1, keep2, take2, rate });
-        }
-        let trust = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
-        let rate = rate * trust.sqrt() * (1.0 - power).sqrt();
-        target.apply(&Rectified { sign, decay, shrink, take1, keep2, take2, rate, epsilon })
+        let (rate, trusted) = if length <= 5.0 {
+            (rate, 0.0)
+        } else {
+            let trust = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length);
+            (rate * trust.sqrt() * (1.0 - power).sqrt(), 1.0)
+        };
+        target.apply(&Step { sign, decay, shrink, take1, keep2, take2, rate, epsilon, trusted })
     }
 }

@@ -163,6 +163,6 @@ impl Core {
 pub(super) fn refuse_setting() {
     capture::refuse(Fault::value(
         "a captured step sets its optimizer's rate or momentum by hand: every replay would have the same",
-        "use a schedule, whose step is done again at each replay: Lambda takes any function of the step",
+        "use a schedule, whose step is done again at each replay: ByHand takes a number between them, Lambda a function of the step",
     ));
 }

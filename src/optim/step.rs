@@ -123,6 +123,8 @@ impl Core {
         done.map_err(|fault| Error::with(R::NAME, fault, Vec::new(), at))?;
         Ok(capture::is_recording().then(|| {
             let Target { parameter, states, scratch, .. } = target;
+            // The room is the graph's own: a state stands for it, as of all of them only scalars will be computed.
+            let scratch = scratch.and_then(|_| states.first().cloned());
             let operands =
                 Some(Operands { parameter: parameter.clone(), states: states.iter().cloned().collect(), scratch });
             Member { parameter: slot.id, place, group: slot.group, operands }

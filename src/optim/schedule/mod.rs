@@ -4,11 +4,13 @@
 //! ([`then_at`](Schedule::then_at), [`after_warm_up`](Schedule::after_warm_up)). [`start`](Schedule::start) makes it a
 //! [`Scheduler`], which counts the steps and sets the rates of an optimizer. [`Plateau`] watches a measure instead.
 
+mod by_hand;
 mod compose;
 mod cycle;
 mod decay;
 mod plateau;
 
+pub use by_hand::ByHand;
 pub use compose::Then;
 pub use cycle::{Cyclic, OneCycle};
 pub use decay::{Constant, Cosine, Exponential, Lambda, Linear, MultiStep, Polynomial, StepDecay, WarmRestarts};
