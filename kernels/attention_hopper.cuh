@@ -10,7 +10,7 @@
 // Launch: 384 threads, grid (blocks, 1, 1) with as many blocks as multiprocessors, or parts; shared memory ATTENTION_BYTES<W>.
 //
 // The idea: a block has 128 queries, and keys and values pass by 128 at a time.
-//   1. Of three groups of four warps the first brings boxes: queries once, keys and values into two stages each. The others have 64 queries each. A
+//   1. Of three groups of four warps the first brings boxes: queries once, keys into two stages and values, which are needed for longer, into three. The others have 64 queries each. A
 //      box that has arrived ends the phase of its barrier `full`, one that all eight warps are done with that of `free`.
 //   2. Scores are sums in registers (64 a thread); rounded, in pairs, they are a left operand as they stand. Weights never leave registers.
 //   3. The scores of the next keys are asked for before the products of these weights and values, so that tensor cores work while exponentials are
@@ -24,30 +24,35 @@
 #include "hopper.cuh"
 #include "tensor.cuh"
 
-constexpr int QUERIES = 128, KEYS = 128, GROUP = 128, HOPPER_BLOCK = 3 * GROUP, BOX = 128 * 128, BARRIERS = 12;
+constexpr int QUERIES = 128, KEYS = 128, GROUP = 128, HOPPER_BLOCK = 3 * GROUP, BOX = 128 * 128;
+constexpr int KEY_STAGES = 2, VALUE_STAGES = 3, HELD = 1 + KEY_STAGES + VALUE_STAGES, BARRIERS = 2 * HELD + 2;
 constexpr float LOG2_E = 1.44269504f;
 template <int WIDE> constexpr int OPERAND = WIDE / 64 * BOX;
-template <int WIDE> constexpr int ATTENTION_BYTES = 5 * OPERAND<WIDE> + 8 * 16 * WIDE * 2 + 8 * BARRIERS;
+template <int WIDE> constexpr int ATTENTION_BYTES = HELD * OPERAND<WIDE> + 8 * 16 * WIDE * 2 + 8 * BARRIERS;
 static_assert(ATTENTION_BYTES<128> <= 227 << 10, "it fits");
 
-// What a block has in shared memory: queries, two stages of keys and of values, lines of results, barriers.
+// A place in a ring of stages, and the parity of how often it has gone round.
+template <int STAGES> struct Place {
+    u32 stage = 0, parity = 0;
+    INLINE void advance() { if (++stage == STAGES) { stage = 0; parity ^= 1; } }
+};
+// What a block has in shared memory: queries, stages of keys and of values, lines of results, barriers.
 template <int WIDE> struct Room {
     unsigned char *queries, *lines;
     u64 *queries_full, *queries_free, *keys_full, *keys_free, *values_full, *values_free, *turns;
 
-    INLINE Room(unsigned char* memory) : queries(memory), lines(memory + 5 * OPERAND<WIDE>) {
+    INLINE Room(unsigned char* memory) : queries(memory), lines(memory + HELD * OPERAND<WIDE>) {
         queries_full = reinterpret_cast<u64*>(lines + 8 * 16 * WIDE * 2); queries_free = queries_full + 1;
-        keys_full = queries_full + 2; keys_free = keys_full + 2; values_full = keys_free + 2; values_free = values_full + 2; turns = values_free + 2;
+        keys_full = queries_full + 2; keys_free = keys_full + KEY_STAGES;
+        values_full = keys_free + KEY_STAGES; values_free = values_full + VALUE_STAGES; turns = values_free + VALUE_STAGES;
     }
-    INLINE unsigned char* keys(u32 stage) const { return queries + (1 + 2 * stage) * OPERAND<WIDE>; }
-    INLINE unsigned char* values(u32 stage) const { return queries + (2 + 2 * stage) * OPERAND<WIDE>; }
+    INLINE unsigned char* keys(u32 stage) const { return queries + (1 + stage) * OPERAND<WIDE>; }
+    INLINE unsigned char* values(u32 stage) const { return queries + (1 + KEY_STAGES + stage) * OPERAND<WIDE>; }
     INLINE void begin() const {
         barrier_begin(queries_full, 1); barrier_begin(queries_free, 8);
-        for (int stage = 0; stage < 2; stage++) {
-            barrier_begin(&keys_full[stage], 1); barrier_begin(&values_full[stage], 1);
-            barrier_begin(&keys_free[stage], 8); barrier_begin(&values_free[stage], 8);
-            barrier_begin(&turns[stage], 4);
-        }
+        for (int stage = 0; stage < KEY_STAGES; stage++) { barrier_begin(&keys_full[stage], 1); barrier_begin(&keys_free[stage], 8); }
+        for (int stage = 0; stage < VALUE_STAGES; stage++) { barrier_begin(&values_full[stage], 1); barrier_begin(&values_free[stage], 8); }
+        for (int group = 0; group < 2; group++) barrier_begin(&turns[group], 4);
         barriers_begun();
     }
 };
@@ -73,17 +78,20 @@ template <int WIDE> INLINE void bring_lines(unsigned char* to, const TensorMap& 
 // Brings what the block's tiles read.
 template <int WIDE>
 INLINE void bring(const Room<WIDE>& room, const Attention& how, int q_heads, int k_heads, int v_heads, int each, i64 parts, const TensorMap& q, const TensorMap& k, const TensorMap& v) {
-    u32 tile = 0, passed = 0;
+    u32 tile = 0;
+    Place<KEY_STAGES> key;
+    Place<VALUE_STAGES> value;
     for_each_tile(how, each, parts, [&](int z, int first, int last) {
         int matrix = z / int(how.groups);
         barrier_wait(room.queries_free, (tile++ & 1) ^ 1);                       // the first time it is free
         bring_lines<WIDE>(room.queries, q, first, q_heads, z, room.queries_full);
-        for (int at = last; at >= 0; at--, passed++) {
-            u32 stage = passed & 1, parity = (passed >> 1 & 1) ^ 1;
-            barrier_wait(&room.keys_free[stage], parity);
-            bring_lines<WIDE>(room.keys(stage), k, at * KEYS, k_heads, matrix, &room.keys_full[stage]);
-            barrier_wait(&room.values_free[stage], parity);
-            bring_lines<WIDE>(room.values(stage), v, at * KEYS, v_heads, matrix, &room.values_full[stage]);
+        for (int at = last; at >= 0; at--) {
+            barrier_wait(&room.keys_free[key.stage], key.parity ^ 1);
+            bring_lines<WIDE>(room.keys(key.stage), k, at * KEYS, k_heads, matrix, &room.keys_full[key.stage]);
+            key.advance();
+            barrier_wait(&room.values_free[value.stage], value.parity ^ 1);
+            bring_lines<WIDE>(room.values(value.stage), v, at * KEYS, v_heads, matrix, &room.values_full[value.stage]);
+            value.advance();
         }
     });
 }
@@ -143,19 +151,22 @@ INLINE void attend_brought(const Room<WIDE>& room, T* out, float* maxima, float*
     const unsigned char* own = room.queries + group * 64 * 128;
     Tile<T, WIDE> lines{reinterpret_cast<T*>(room.lines) + (group * 4 + warp) * 16 * WIDE};
     auto give_back = [&](u64* free) { if (lane == 0) barrier_arrive(free); };
-    u32 tile = 0, passed = 0, turn = 0;
+    u32 tile = 0, turn = 0;
+    Place<KEY_STAGES> key;
+    Place<VALUE_STAGES> value;
     for_each_tile(how, each, parts, [&](int z, int first, int last) {
         int line = first + group * 64 + warp * 16;
         float scores[KEYS / 2], result[WIDE / 2] = {}, factor[2];
         u32 weights[KEYS / 16][4];
         Rows rows = {{-INFINITY, -INFINITY}, {0, 0}};
         barrier_wait(room.queries_full, tile++ & 1);
-        barrier_wait(&room.keys_full[passed & 1], passed >> 1 & 1);
+        barrier_wait(&room.keys_full[key.stage], key.parity);
         products_begin();
-        ask_scores<T, WIDE>(scores, own, room.keys(passed & 1));
+        ask_scores<T, WIDE>(scores, own, room.keys(key.stage));
         products_wait<0>();
         sums_there(scores);
-        give_back(&room.keys_free[passed & 1]);
+        give_back(&room.keys_free[key.stage]);
+        key.advance();
 #pragma unroll
         for (int i = 0; i < KEYS / 2; i++) {
             int row = line + g + i / 2 % 2 * 8, seen = (how.causal ? min(keys, row + 1) : keys) - last * KEYS - 2 * q;
@@ -164,38 +175,43 @@ INLINE void attend_brought(const Room<WIDE>& room, T* out, float* maxima, float*
         bool grown = weigh(scores, scale, rows, factor);
         // Each round ends with weights, and the next begins by waiting for the products before them: an assembler moves a wait ahead of what does
         // not need it, but not into another round.
+        u64* before = nullptr;
 #pragma unroll 1
-        for (int at = last;; at--, passed++, turn++) {
-            u32 stage = passed & 1, next = stage ^ 1;
+        for (int at = last;; at--, turn++) {
             products_wait<0>();
             sums_there(result);
             sums_there(scores);                              // weights take the registers that were read until now
-            if (at < last) give_back(&room.values_free[next]);
+            if (before) give_back(before);
             if (__any_sync(EVERYONE, grown)) {
 #pragma unroll
                 for (int i = 0; i < WIDE / 2; i++) result[i] *= factor[i / 2 % 2];
             }
             round_weights<T>(weights, scores);
-            barrier_wait(&room.values_full[stage], passed >> 1 & 1);
-            if (at == 0) break;
-            barrier_wait(&room.keys_full[next], (passed + 1) >> 1 & 1);
+            const unsigned char* values = room.values(value.stage);
+            barrier_wait(&room.values_full[value.stage], value.parity);
+            before = &room.values_free[value.stage];
+            value.advance();
+            if (at == 0) {
+                products_begin();
+                ask_result<T, WIDE>(result, weights, values);
+                break;
+            }
+            barrier_wait(&room.keys_full[key.stage], key.parity);
             barrier_wait(&room.turns[group], (turn & 1) ^ (group ^ 1));          // the first turn is the first group's
             products_begin();
-            ask_scores<T, WIDE>(scores, own, room.keys(next));
-            ask_result<T, WIDE>(result, weights, room.values(stage));
+            ask_scores<T, WIDE>(scores, own, room.keys(key.stage));
+            ask_result<T, WIDE>(result, weights, values);
             give_back(&room.turns[group ^ 1]);
             products_wait<1>();
             sums_there(scores);
-            give_back(&room.keys_free[next]);
+            give_back(&room.keys_free[key.stage]);
+            key.advance();
             grown = weigh(scores, scale, rows, factor);
         }
         give_back(room.queries_free);
-        products_begin();
-        ask_result<T, WIDE>(result, weights, room.values(passed & 1));
         products_wait<0>();
         sums_there(result);
-        give_back(&room.values_free[passed & 1]);
-        passed++;
+        give_back(before);
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             float sum = rows.total[h];

@@ -113,8 +113,8 @@ impl Cuda {
         for (lying, operand) in boxed.lying.iter().zip([problem.query, problem.key, problem.value]) {
             call = call.boxes(operand, &lying.boxes(operand, TILE));
         }
-        // Queries, two stages of keys and values; a warp's lines of results; barriers.
-        let shared = 5 * TILE * boxed.wide * 2 + 8 * 16 * boxed.wide * 2 + 8 * 12;
+        // Queries, two stages of keys and three of values; lines of results for each warp; barriers.
+        let shared = 6 * TILE * boxed.wide * 2 + 8 * 16 * boxed.wide * 2 + 8 * 14;
         call.grid([parts.min(self.0.multiprocessors), 1, 1], THREADS, shared)
     }
 }
