@@ -65,7 +65,8 @@ INLINE void barrier_wait(u64* barrier, u32 parity) {
 }
 
 // ------------------------------------------------------------------------------------------ copies of boxes
-// Brings the box that begins at (inner, outer, batch) to shared memory; what lies outside of the tensor is zero. The barrier gets its bytes.
+// Brings the box that begins at (inner, outer, batch) to shared memory; what lies outside of the tensor is zero. The barrier gets its bytes. Numbers
+// of f32 whose tensor is described as one of tf32 are rounded to 11 bits on the way: to the nearest, ties to even.
 INLINE void copy_box(void* to, const TensorMap& map, i32 inner, i32 outer, i32 batch, u64* barrier) {
 #ifdef EMULATED
     emulator::copy_box(to, &map, {inner, outer, batch}, barrier, HERE, __builtin_return_address(0));
@@ -81,6 +82,32 @@ INLINE void copy_box(void* to, const TensorMap& map, i32 inner, i32 outer, i32 h
 #else
     asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];"
                  :: "r"(place_in_shared(to)), "l"(&map), "r"(place_in_shared(barrier)), "r"(inner), "r"(outer), "r"(head), "r"(batch) : "memory");
+#endif
+}
+// The other way, from shared memory to the box that begins at (inner, outer, batch): what lies outside of the tensor is left out. Copies of one thread
+// make groups.
+INLINE void put_box(const TensorMap& map, i32 inner, i32 outer, i32 batch, const void* from) {
+#ifdef EMULATED
+    emulator::put_box(&map, inner, outer, batch, from, HERE, __builtin_return_address(0));
+#else
+    asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];"
+                 :: "l"(&map), "r"(place_in_shared(from)), "r"(inner), "r"(outer), "r"(batch) : "memory");
+#endif
+}
+// Ends a group of this thread's.
+INLINE void put_commit() {
+#ifdef EMULATED
+    emulator::put_commit();
+#else
+    asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+#endif
+}
+// Waits until at most `PENDING` groups of this thread are still read from shared memory.
+template <int PENDING> INLINE void put_wait() {
+#ifdef EMULATED
+    emulator::put_wait(PENDING);
+#else
+    asm volatile("cp.async.bulk.wait_group.read %0;" :: "n"(PENDING) : "memory");
 #endif
 }
 // What this thread wrote to shared memory is there for copies of boxes and for products of four warps that come after it.
@@ -107,7 +134,7 @@ template <int EACH> INLINE void registers_more() {
 
 // ------------------------------------------------------------------------------------------ products by four warps
 // Where an operand stands: lines of 128 bytes whose chunks of 16 are exchanged by the line's number (128-byte swizzle), eight lines together.
-// Operands that lie along k are 64 k wide, a line for each row; eight rows further on is `groups` bytes, and `blocks` is 16, which means nothing. Turned ones are 64 rows wide, a
+// Operands that lie along k are 64 k wide (32 of tf32), a line for each row; eight rows further on is `groups` bytes, and `blocks` is 16, which means nothing. Turned ones are 64 rows wide, a
 // line for each k; eight k further on is `groups` bytes, 64 rows further on `blocks` bytes.
 INLINE u64 operand_at(const void* at, u32 blocks, u32 groups) {
 #ifdef EMULATED
@@ -150,7 +177,11 @@ template <int COUNT> INLINE void sums_there(float (&sums)[COUNT]) {
 #endif
 }
 
-// sums (+)= a · b by the four warps of a group, 64 rows and as many columns as there are sums in two threads, 16 deep; `add` is 0 where
+// Numbers in 32 bits, of which products take the first 19 as they are: who brings them rounds them. They lie along k, and cannot lie turned.
+struct tf32 { u32 bits; };
+INLINE float to_f32(tf32 x) { return __uint_as_float(x.bits & 0xffffe000u); }
+
+// sums (+)= a · b by the four warps of a group, 64 rows and as many columns as there are sums in two threads, 16 deep (8 of tf32); `add` is 0 where
 // sums are to begin anew. Warp w holds rows 16 w and on; with g = lane / 4, q = lane % 4 sums[4 j + 2 h + e] is row g + 8 h, column 8 j + 2 q + e.
 //
 // products_of_registers has a in registers, two numbers in each, the lower first: a[h] holds row g + 8 h at 2 q and 2 q + 1 of the 16, a[2 + h] at
@@ -196,6 +227,16 @@ template <class N, bool B_TURNED, int COUNT> INLINE void products_of_registers(f
 #define COMMA ,
 PRODUCTS(bf16, "bf16")
 PRODUCTS(f16, "f16")
+#define PRODUCTS_ALONG(COUNT, SUMS, NAMES, columns, a_name, b_name, add_name)                                                           \
+    template <bool A_TURNED, bool B_TURNED> INLINE void products_of(tf32, float (&sums)[COUNT], u64 a, u64 b, int add) {                \
+        static_assert(!A_TURNED && !B_TURNED, "numbers of 32 bits lie along the shared axis");                                          \
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, " add_name ", 0; wgmma.mma_async.sync.aligned.m64n" columns "k8.f32.tf32.tf32 {" NAMES "}, " a_name ", " b_name ", p, 1, 1; }"  \
+                     : SUMS : "l"(a), "l"(b), "r"(add));                                                                               \
+    }
+#define SUMS_64 SIXTY_FOUR(0)
+#define SUMS_128 SIXTY_FOUR(0), SIXTY_FOUR(64)
+PRODUCTS_ALONG(64, SUMS_64, NAMES_64, "128", "%64", "%65", "%66")
+PRODUCTS_ALONG(128, SUMS_128, NAMES_128, "256", "%128", "%129", "%130")
 template <class N, bool A_TURNED, bool B_TURNED, int COUNT> INLINE void products(float (&sums)[COUNT], u64 a, u64 b, int add) {
     products_of<A_TURNED, B_TURNED>(N(), sums, a, b, add);
 }

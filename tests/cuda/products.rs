@@ -2,7 +2,7 @@
 //! operands lie.
 
 use super::emulator;
-use chainrule::{DType, Device, MatmulPrecision, Random, Result, Tensor, with_matmul_precision};
+use chainrule::{Conv, DType, Device, MatmulPrecision, Random, Result, Tensor, with_matmul_precision};
 
 /// Products as users write them, the first so many ways: something added, operands that lie either way.
 fn written(x: &Tensor, w: &Tensor, start: &Tensor, ways: usize) -> Vec<Tensor> {
@@ -101,4 +101,72 @@ fn products_rounded_to_bf16_on_hopper() -> Result<()> {
     let (x, w) = (x.to(device), w.to(device));
     let there = with_matmul_precision(MatmulPrecision::Bf16, || x.matmul(&w.t()));
     near(&there, &rounded_x.matmul(&rounded_w.t()), 2e-6, "256 x 256 by 256 x 264")
+}
+
+/// Rounded to 11 bits: ties to even, or away from zero.
+fn to_tf32(x: &Tensor, even: bool) -> Result<Tensor> {
+    let rounded = x.to_vec::<f32>()?.into_iter().map(|number| {
+        let bits = number.to_bits();
+        f32::from_bits((bits + if even { 0xfff + (bits >> 13 & 1) } else { 0x1000 }) & 0xffff_e000)
+    });
+    Tensor::from_vec(rounded.collect::<Vec<_>>(), x.shape()?)
+}
+
+#[test]
+fn products_rounded_to_tf32_on_hopper() -> Result<()> {
+    let name = "products::products_rounded_to_tf32_on_hopper";
+    if !emulator::inside_with(name, &[("EMULATOR_CAPABILITY", "90")]) {
+        return Ok(());
+    }
+    let device = Device::cuda(0)?;
+    let mut random = Random::new(6);
+    // With so many rows a right operand that does not lie along the shared axis is copied.
+    for (rows, columns) in [(72, 136), (2064, 64)] {
+        let [x, w] = [rows, columns].map(|lines| Tensor::normal([lines, 68], 0.0, 1.0, &mut random));
+        let here = to_tf32(&x, true)?.matmul(&to_tf32(&w, true)?.t());
+        let w_turned = w.t().contiguous().to(device);
+        let (x, w) = (x.to(device), w.to(device));
+        let there = with_matmul_precision(MatmulPrecision::Tf32, || x.matmul(&w.t()));
+        near(&there, &here, 2e-6, "along the shared axis")?;
+        if rows > 2048 {
+            let there = with_matmul_precision(MatmulPrecision::Tf32, || x.matmul(&w_turned));
+            near(&there, &here, 2e-6, "copied to lie along the shared axis")?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn convolutions_rounded_to_tf32() -> Result<()> {
+    if !emulator::inside("products::convolutions_rounded_to_tf32") {
+        return Ok(());
+    }
+    let device = Device::cuda(0)?;
+    let mut random = Random::new(7);
+    for channels in [5, 70] {
+        let mut normal = |sizes: [usize; 4]| Tensor::normal(sizes, 0.0, 1.0, &mut random);
+        let given = [normal([2, 3, 7, 9]), normal([channels, 3, 3, 3]), normal([2, channels, 4, 5])];
+        // What comes back is the third times a two, which rounds nothing.
+        let all = |device: Device, precision, given: &[Tensor; 3]| -> Result<[Tensor; 3]> {
+            let [x, w, g] = given.each_ref().map(|tensor| tensor.to(device));
+            let (x, w) = (x.variable(), w.variable());
+            with_matmul_precision(precision, || {
+                let y = x.conv2d(&w, None, Conv::new().stride(2).padding(1));
+                let gradients = (&y * &g * 2.0).sum().backward()?;
+                Ok([y.detach(), gradients.of(&x)?.clone(), gradients.of(&w)?.clone()])
+            })
+        };
+        let [x, w, g] = &given;
+        let rounded = [to_tf32(x, false)?, to_tf32(w, false)?, to_tf32(g, false)?];
+        let here = all(Device::Cpu, MatmulPrecision::Tf32, &rounded)?;
+        for (what, (there, here)) in all(device, MatmulPrecision::Tf32, &given)?.iter().zip(&here).enumerate() {
+            near(there, here, 2e-6, &format!("{channels} channels by tf32, result {what}"))?;
+        }
+        // Nothing is rounded unasked.
+        let here = all(Device::Cpu, MatmulPrecision::Exact, &given)?;
+        for (what, (there, here)) in all(device, MatmulPrecision::Exact, &given)?.iter().zip(&here).enumerate() {
+            near(there, here, 2e-6, &format!("{channels} channels, result {what}"))?;
+        }
+    }
+    Ok(())
 }

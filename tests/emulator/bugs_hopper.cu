@@ -4,7 +4,7 @@
 
 enum Mistake { NOTHING, NOT_WAITED, NOT_RELEASED, RELEASED_EARLY, TOUCHED, NOT_BEGUN, WRITTEN_WITHOUT_FENCE, WRITTEN_WITH_FENCE, NOT_KNOWN, TOO_FEW_BYTES, REGISTERS, REGISTERS_CHANGED, REGISTERS_NOT_BEGUN };
 
-template <int MISTAKE> INLINE void multiply_boxes(float* y, const TensorMap& a, const TensorMap& b) {
+template <int MISTAKE, class N = bf16> INLINE void multiply_boxes(float* y, const TensorMap& a, const TensorMap& b) {
     PATTERNED_SHARED(memory);
     constexpr int A = 64 * 128, B = 128 * 128;
     u64 *full = reinterpret_cast<u64*>(memory + A + B), *free = full + 1;
@@ -35,7 +35,7 @@ template <int MISTAKE> INLINE void multiply_boxes(float* y, const TensorMap& a, 
         for (int step = 0; step < 4; step++) {
             u64 b = operand_at(memory + A + 32 * step, 0, 1024);
             if (BY_REGISTERS) products_of_registers<bf16, false>(sums, ones, b, round + step);
-            else products<bf16, false, false>(sums, operand_at(memory + 32 * step, 0, 1024), b, round + step);
+            else products<N, false, false>(sums, operand_at(memory + 32 * step, 0, 1024), b, round + step);
         }
         products_commit();
         if (MISTAKE == REGISTERS_CHANGED) ones[1] = 0;
@@ -46,7 +46,27 @@ template <int MISTAKE> INLINE void multiply_boxes(float* y, const TensorMap& a, 
     }
     for (int i = 0; i < 64; i++) y[i * 128 + t] = sums[i];
 }
-#define BOXES(name, MISTAKE) KERNEL_OF((160), name, float* y, TENSOR_MAP a, TENSOR_MAP b) { multiply_boxes<MISTAKE>(y, a, b); }
+// A warp writes a box twice.
+enum PutMistake { PUT_RIGHT, PUT_WITHOUT_FENCE, PUT_OVERWRITTEN, PUT_NOT_AWAITED };
+template <int MISTAKE> INLINE void put_boxes(const TensorMap& out) {
+    PATTERNED_SHARED(memory);
+    for (int round = 0; round < 2; round++) {
+        if (MISTAKE != PUT_OVERWRITTEN && threadIdx.x == 0) put_wait<0>();
+        __syncwarp();
+        for (int i = threadIdx.x; i < 16 * 32; i += WARP) reinterpret_cast<u32*>(memory)[i] = 0x3f803f80;
+        if (MISTAKE != PUT_WITHOUT_FENCE) writes_for_units();
+        __syncwarp();
+        if (threadIdx.x == 0) { put_box(out, 0, 16 * round, 0, memory); put_commit(); }
+    }
+    if (MISTAKE != PUT_NOT_AWAITED && threadIdx.x == 0) put_wait<0>();
+}
+#define PUTS(name, MISTAKE) KERNEL_OF((32), name, TENSOR_MAP out) { put_boxes<MISTAKE>(out); }
+PUTS(bug_put_without_fence, PUT_WITHOUT_FENCE)
+PUTS(bug_put_overwritten, PUT_OVERWRITTEN)
+PUTS(bug_put_not_awaited, PUT_NOT_AWAITED)
+PUTS(fine_put, PUT_RIGHT)
+
+#define BOXES(name, ...) KERNEL_OF((160), name, float* y, TENSOR_MAP a, TENSOR_MAP b) { multiply_boxes<__VA_ARGS__>(y, a, b); }
 BOXES(bug_box_not_waited, NOT_WAITED)
 BOXES(bug_box_not_released, NOT_RELEASED)
 BOXES(bug_box_released_early, RELEASED_EARLY)
@@ -60,3 +80,4 @@ BOXES(bug_registers_not_begun, REGISTERS_NOT_BEGUN)
 BOXES(fine_boxes, NOTHING)
 BOXES(fine_registers, REGISTERS)
 BOXES(fine_written_with_fence, WRITTEN_WITH_FENCE)
+BOXES(products_of_tf32, NOTHING, tf32)

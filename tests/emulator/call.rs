@@ -47,6 +47,15 @@ type Describe = extern "C" fn(
 ) -> c_int;
 type Reset = extern "C" fn() -> c_int;
 
+/// What boxes are of: f32 is copied as it is, or rounded to tf32.
+#[derive(Clone, Copy)]
+pub enum Boxed {
+    F16,
+    Bf16,
+    F32,
+    Tf32,
+}
+
 struct Calls {
     alloc: Alloc,
     free: Free,
@@ -191,12 +200,12 @@ impl Emulator {
             _ => Err(self.message()),
         }
     }
-    /// 16-bit floats as kernels copy boxes of 64 by `lines` of them, with the 128-byte swizzle: sizes from the innermost on, steps in
+    /// Floats as kernels copy boxes of 128 bytes by `lines` of them, with the 128-byte swizzle: sizes from the innermost on, steps in
     /// elements.
     pub fn boxes(
         &self,
         from: &Buffer,
-        is_bf16: bool,
+        of: Boxed,
         sizes: impl AsRef<[usize]>,
         steps: impl AsRef<[usize]>,
         lines: usize,
@@ -204,9 +213,15 @@ impl Emulator {
         #[repr(align(64))]
         struct Map([u8; 128]);
         let mut map = Map([0; 128]);
+        let (kind, size) = match of {
+            Boxed::F16 => (6, 2),
+            Boxed::F32 => (7, 4),
+            Boxed::Bf16 => (9, 2),
+            Boxed::Tf32 => (11, 4),
+        };
         let sizes: Vec<u64> = sizes.as_ref().iter().map(|&size| size as u64).collect();
-        let steps: Vec<u64> = steps.as_ref().iter().map(|&step| 2 * step as u64).collect();
-        let (sides, kind) = ([64, lines as c_uint, 1, 1], if is_bf16 { 9 } else { 6 });
+        let steps: Vec<u64> = steps.as_ref().iter().map(|&step| size * step as u64).collect();
+        let sides = [128 / size as c_uint, lines as c_uint, 1, 1];
         let (to, axes, ones) = (map.0.as_mut_ptr().cast(), sizes.len() as c_uint, [1; 4]);
         let (sizes, steps, sides) = (sizes.as_ptr(), steps.as_ptr(), sides.as_ptr());
         let code = (self.calls.describe)(to, kind, axes, from.at, sizes, steps, sides, ones.as_ptr(), 0, 3, 0, 0);

@@ -43,6 +43,9 @@ void mbarriers_begun();
 void mbarrier_arrive(void* at, unsigned bytes, Place place);
 void mbarrier_wait(void* at, unsigned parity, Place place);
 void copy_box(void* to, const void* map, std::initializer_list<int> at, void* barrier, Place place, const void* caller);
+void put_box(const void* map, int inner, int outer, int batch, const void* from, Place place, const void* caller);
+void put_commit();
+void put_wait(unsigned pending);
 void fence_async();
 void wgmma_fence(Place place);
 void wgmma(float* sums, unsigned count, unsigned long long a, unsigned long long b, bool a_turned, bool b_turned, unsigned size,

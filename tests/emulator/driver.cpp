@@ -237,7 +237,7 @@ API cuMemPoolTrimTo(void*, size_t) { return OK; }
 API cuTensorMapEncodeTiled(void* out, int type, unsigned rank, void* base, const unsigned long long* sizes, const unsigned long long* strides, const unsigned* box, const unsigned* steps, int interleave, int swizzle, int, int fill) {
     static const unsigned bytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4, 4};            // of u8 u16 u32 i32 u64 i64 f16 f32 f64 bf16 ...
     if (rank < 3 || rank > 4 || type < 0 || type > 12 || interleave || fill || (swizzle != 0 && swizzle != 3)) return emulator::refuse(INVALID_VALUE, "a tensor map that is not emulated");
-    emulator::Map map{}; map.magic = emulator::Map::MAGIC; map.base = uintptr_t(base); map.size = bytes[type]; map.swizzle = unsigned(swizzle); map.rank = rank;
+    emulator::Map map{}; map.magic = emulator::Map::MAGIC; map.base = uintptr_t(base); map.size = bytes[type]; map.swizzle = unsigned(swizzle); map.rank = rank; map.is_tf32 = type == 11;
     bool fine = uintptr_t(base) % 16 == 0 && uintptr_t(out) % 64 == 0;
     for (unsigned axis = 0; axis < rank; axis++) { map.sizes[axis] = (long long)sizes[axis]; fine &= sizes[axis] >= 1 && sizes[axis] <= 1ull << 32 && box[axis] >= 1 && box[axis] <= 256 && steps[axis] == 1; }
     for (int axis = 0; axis < 2; axis++) map.box[axis] = box[axis];

@@ -9,6 +9,8 @@ namespace emulator {
 namespace {
 struct Barrier { unsigned arrivals, missing; long long bytes; unsigned phase, begun_by; bool known_to_unit; Clock known; };
 struct Box { unsigned char* to; Map map; int at[4]; const void* barrier; Clock known; const void* caller; };
+// A box on its way to global memory.
+struct Put { Box box; bool done; };
 struct Product {
     float* sums; unsigned count; unsigned long long a, b; bool a_turned, b_turned; unsigned size; float (*number)(const void*); bool add; const void* caller;
     const unsigned* registers = nullptr; float rows[2][16] = {};            // of a, where it is in registers: this thread's, and rows g and g + 8
@@ -21,7 +23,7 @@ struct Product {
 };
 // What a thread has asked for, and which words of its own it has touched (written: true) since its last fence.
 struct Hand {
-    std::vector<Product> open; std::vector<std::vector<Product>> groups; std::unordered_map<uintptr_t, bool> touched; bool begun = false; unsigned fenced = 0, done = 0;
+    std::vector<Product> open; std::vector<std::vector<Product>> groups; std::vector<Put> puts; std::vector<std::vector<Put>> put_groups; std::unordered_map<uintptr_t, bool> touched; bool begun = false; unsigned fenced = 0, done = 0;
     bool has_touched(const void* at, unsigned words, bool written) const {
         for (unsigned i = 0; i < words; i++) { auto found = touched.find(uintptr_t(at) / 4 + i); if (found != touched.end() && found->second >= written) return true; }
         return false;
@@ -58,6 +60,12 @@ void end_phase(Barrier& barrier, const void* at) {
 // What the instruction set calls the 128-byte swizzle: three bits of the line's number change the place of a chunk of 16 bytes.
 size_t swizzled(size_t place) { return place ^ (place >> 7 & 7) << 4; }
 
+// The nearest number of 11 bits, ties to even; what is no number stays.
+void round_to_tf32(unsigned char* at) {
+    unsigned bits; memcpy(&bits, at, 4);
+    if ((bits & 0x7f800000u) != 0x7f800000u) bits = (bits + 0xfffu + (bits >> 13 & 1)) & 0xffffe000u;
+    memcpy(at, &bits, 4);
+}
 void bring(Box box) {
     const Map& map = box.map; unsigned line = map.box[0] * map.size;
     for (unsigned y = 0; y < map.box[1]; y++) {
@@ -70,6 +78,7 @@ void bring(Box box) {
             auto source = reinterpret_cast<const unsigned char*>(map.base) + further + outer * map.strides[0] + (box.at[0] + from) * map.size;
             access(source, unsigned((end - from) * map.size), READ, box.caller);
             memcpy(bytes.data() + from * map.size, source, size_t(end - from) * map.size);
+            if (map.is_tf32) for (long long x = from; x < end; x++) round_to_tf32(bytes.data() + x * 4);
         }
         for (unsigned x = 0; x < line; x += 16) {
             size_t place = size_t(box.to - shared_memory()) + y * line + x;
@@ -84,6 +93,29 @@ void bring(Box box) {
     end_phase(barrier, box.barrier);
 }
 
+// The other way: reads the box and writes what of it lies inside of the tensor.
+void put(Put& one) {
+    if (one.done) return;
+    const Box& box = one.box; const Map& map = box.map; unsigned line = map.box[0] * map.size;
+    one.done = true;
+    as_unit(box.known, [&] {
+        for (unsigned y = 0; y < map.box[1]; y++) for (unsigned x = 0; x < line; x += 16) {
+            size_t place = size_t(box.to - shared_memory()) + y * line + x;
+            const unsigned char* from = shared_memory() + (map.swizzle == 3 ? swizzled(place) : place);
+            access(from, 16, READ, box.caller);
+            if (!written_for_units(from, 16)) fail(ILLEGAL_STATE, "a box is copied from what a thread wrote to shared memory with no fence.proxy.async behind it");
+            long long outer = (long long)box.at[1] + y, inner = box.at[0] + x / map.size;
+            if (outer < 0 || outer >= map.sizes[1] || box.at[2] < 0 || box.at[2] >= map.sizes[2]) continue;
+            for (unsigned e = 0; e < 16 / map.size; e++) if (inner + e >= 0 && inner + e < map.sizes[0]) {
+                auto to = reinterpret_cast<unsigned char*>(map.base) + box.at[2] * map.strides[1] + outer * map.strides[0] + (inner + e) * map.size;
+                access(to, map.size, WRITE, box.caller);
+                memcpy(to, from + e * map.size, map.size);
+            }
+        }
+        one.box.known = known();
+    });
+}
+
 // Where number k of a line of an operand stands, as its descriptor says.
 const unsigned char* number_at(unsigned long long operand, bool turned, unsigned size, unsigned line, unsigned k) {
     size_t start = (operand & 0x3fff) << 4, blocks = (operand >> 16 & 0x3fff) << 4, groups = (operand >> 32 & 0x3fff) << 4;
@@ -92,8 +124,12 @@ const unsigned char* number_at(unsigned long long operand, bool turned, unsigned
                           : start + line / 8 * groups + line % 8 * 128 + k * size;
     return shared_memory() + swizzled(place);
 }
-void judge_chunk(const unsigned char* at, const void* caller) {
+void judge_chunk(const unsigned char* at, unsigned size, const void* caller) {
     access(at, 16, READ, caller);
+    if (size == 4) {
+        unsigned words[4]; memcpy(words, at, 16);
+        if ((words[0] | words[1] | words[2] | words[3]) & 0x1fff) fail(ILLEGAL_STATE, "products of tf32 read numbers that nobody rounded to it: they are cut off");
+    }
     if (!written_for_units(at, 16))
         fail(ILLEGAL_STATE, "products of four warps read what a thread wrote to shared memory with no fence.proxy.async behind it");
 }
@@ -103,7 +139,7 @@ void multiply(const Product& p) {
     auto look = [&](unsigned long long operand, bool turned, unsigned first, unsigned lines) {
         unsigned chunks = lines * depth / each;
         for (unsigned c = lane; c < chunks; c += 32)
-            judge_chunk(turned ? number_at(operand, true, p.size, first + c / depth * each, c % depth) : number_at(operand, false, p.size, first + c / 2, c % 2 * each), p.caller);
+            judge_chunk(turned ? number_at(operand, true, p.size, first + c / depth * each, c % depth) : number_at(operand, false, p.size, first + c / 2, c % 2 * each), p.size, p.caller);
     };
     if (!p.registers) look(p.a, p.a_turned, 16 * warp, 16);
     look(p.b, p.b_turned, 0, columns);
@@ -136,7 +172,9 @@ void bring_a_box() {
     as_unit(box.known, [&] { bring(box); });
 }
 void thread_ends() {
-    if (!hands.empty() && (!hand().open.empty() || !hand().groups.empty())) fail(ILLEGAL_STATE, "a thread ends while products of four warps are under way");
+    if (hands.empty()) return;
+    if (!hand().open.empty() || !hand().groups.empty()) fail(ILLEGAL_STATE, "a thread ends while products of four warps are under way");
+    if (!hand().puts.empty() || !hand().put_groups.empty()) fail(ILLEGAL_STATE, "a thread ends while boxes that it set out to copy are read from shared memory");
 }
 bool units_end() {
     for (auto& [at, barrier] : barriers) if (barrier.bytes) { refuse(ILLEGAL_STATE, "a block ends, and a barrier was told of %lld bytes more than came", barrier.bytes); return false; }
@@ -192,6 +230,22 @@ void copy_box(void* to, const void* map, std::initializer_list<int> at, void* ba
     if (order.kind == Order::REVERSE || (order.kind == Order::SHUFFLED && roll() & 1)) {
         Box last = std::move(boxes.back()); boxes.pop_back();
         as_unit(last.known, [&] { bring(last); });
+    }
+}
+void put_box(const void* map, int inner, int outer, int batch, const void* from, Place place, const void* caller) {
+    Put one{Box{static_cast<unsigned char*>(const_cast<void*>(from)), {}, {inner, outer, batch}, nullptr, {}, caller}, false};
+    memcpy(&one.box.map, map, sizeof one.box.map);
+    if (one.box.map.magic != Map::MAGIC) fail(ILLEGAL_ADDRESS, "a copy of a box by what is no tensor map\n  at %s:%d", name_of(place), place.line);
+    if (place_in_shared(from) % 128) fail(MISALIGNED, "a box is copied from shared memory that is not aligned to 128 bytes\n  at %s:%d", name_of(place), place.line);
+    one.box.known = known(); step();
+    if (order.kind == Order::REVERSE || (order.kind == Order::SHUFFLED && roll() & 1)) put(one);
+    hand().puts.push_back(std::move(one));
+}
+void put_commit() { Hand& h = hand(); h.put_groups.push_back(std::move(h.puts)); h.puts.clear(); }
+void put_wait(unsigned pending) {
+    while (hand().put_groups.size() > pending) {
+        std::vector<Put> group = std::move(hand().put_groups.front()); hand().put_groups.erase(hand().put_groups.begin());
+        for (Put& one : group) { put(one); learn(one.box.known); }
     }
 }
 void fence_async() { hand().fenced = clock_of(current->linear); step(); }

@@ -45,7 +45,7 @@ bool judging();                                           // are all accesses of
 // A tensor and the box of it that a copy brings, as cuTensorMapEncodeTiled writes it down.
 struct Map {
     static constexpr unsigned long long MAGIC = 0x70616d726f736e74ull;
-    unsigned long long magic, base; long long sizes[4], strides[3]; unsigned box[2], size, swizzle, rank; unsigned char rest[36];
+    unsigned long long magic, base; long long sizes[4], strides[3]; unsigned box[2], size, swizzle, rank, is_tf32; unsigned char rest[32];
 };
 static_assert(sizeof(Map) == 128, "as large as the driver's");
 void units_begin();                                       // with a block

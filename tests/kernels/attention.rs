@@ -1,7 +1,7 @@
 //! Attention forward and backward: causal or not, masks of both kinds, groups of queries, dropout, views of every operand.
 
 use super::support::{Number, ORDERS, Random};
-use crate::emulator::call::{Argument, Buffer, Emulator, Plain, View, bytes};
+use crate::emulator::call::{Argument, Boxed, Buffer, Emulator, Plain, View, bytes};
 use half::{bf16, f16};
 
 /// `struct Attention` of `kernels/attention.cu`.
@@ -270,9 +270,10 @@ fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
             if matches!(path, Path::Hopper(_)) {
                 let each = if case.causal { 2 } else { 1 };
                 let parts = z * queries.div_ceil(128).div_ceil(each);
+                let of = if t == "bf16" { Boxed::Bf16 } else { Boxed::F16 };
                 let map = |buffer, [width, lines, heads, batches]: [usize; 4]| {
                     let (sizes, matrix) = ([width, lines, heads, batches], lines * width);
-                    emulator.boxes(buffer, t == "bf16", sizes, [width, matrix, heads * matrix], 128)
+                    emulator.boxes(buffer, of, sizes, [width, matrix, heads * matrix], 128)
                 };
                 let [of_q, of_k, of_v] = inputs.each_ref();
                 let arguments = [

@@ -1,5 +1,6 @@
 //! Convolution in its three directions: strides, padding, dilation, groups, volumes, operands that lie another way.
 
+use super::matmul::{itself, to_tf32};
 use super::support::{Number, Random, Window, given, launch, near};
 use crate::emulator::call::{Plain, bytes};
 use half::{bf16, f16};
@@ -65,7 +66,7 @@ fn channels_last<T: Copy>(list: &[T], second: usize, [a, b, c]: [usize; 3]) -> (
 enum Way {
     /// `convolve.cu`.
     Plain,
-    /// `convolve_tensor.cu`, with so many rows.
+    /// `convolve_tensor.cuh`, with so many rows.
     Tensor(usize),
     /// `depthwise.cu`.
     Depthwise,
@@ -89,8 +90,8 @@ impl Way {
     }
 }
 
-/// `P`: what pieces of the weight's gradient are kept in.
-fn convolutions<T: Number, P: Number>(way: Way) {
+/// `P`: what pieces of the weight's gradient are kept in; `round`: what becomes of factors.
+fn convolutions<T: Number, P: Number>(way: Way, round: fn(f64) -> f64) {
     let t = T::NAME;
     for (case, &(batch, groups, [inputs, outputs], axes, pieces)) in CASES.iter().enumerate() {
         if way == Way::Depthwise && inputs != 1 {
@@ -106,6 +107,8 @@ fn convolutions<T: Number, P: Number>(way: Way) {
         let weight: Vec<T> = Random(83).list(all_out * inputs * kernel);
         let bias: [Vec<T>; 2] = [Random(84).list(all_out), Random(85).list(all_in)];
 
+        let rounded = |list: &[T]| list.iter().map(|x| round(x.to_f64())).collect::<Vec<f64>>();
+        let (xs, ys, weights) = (rounded(&x), rounded(&y), rounded(&weight));
         let mut forward = vec![0.0; y.len()];
         let (mut back, mut slope) = (vec![0.0; x.len()], vec![0.0; weight.len()]);
         for n in 0..batch {
@@ -125,9 +128,9 @@ fn convolutions<T: Number, P: Number>(way: Way) {
                             let inner = (a * sizes[1] + b) * sizes[2] + d;
                             let from = (n * all_in + o / outputs * inputs + c) * size + inner;
                             let (to, of) = ((n * all_out + o) * count + p, (o * inputs + c) * kernel + tap);
-                            forward[to] += x[from].to_f64() * weight[of].to_f64();
-                            back[from] += y[to].to_f64() * weight[of].to_f64();
-                            slope[of] += x[from].to_f64() * y[to].to_f64();
+                            forward[to] += xs[from] * weights[of];
+                            back[from] += ys[to] * weights[of];
+                            slope[of] += xs[from] * ys[to];
                         }
                     }
                 }
@@ -193,20 +196,22 @@ fn convolutions<T: Number, P: Number>(way: Way) {
 
 #[test]
 fn convolutions_in_three_directions() {
-    convolutions::<f32, f32>(Way::Plain);
-    convolutions::<f64, f64>(Way::Plain);
+    convolutions::<f32, f32>(Way::Plain, itself);
+    convolutions::<f64, f64>(Way::Plain, itself);
 }
 
 #[test]
 fn convolutions_on_tensor_cores() {
-    convolutions::<bf16, f32>(Way::Tensor(128));
-    convolutions::<f16, f32>(Way::Tensor(64));
+    convolutions::<bf16, f32>(Way::Tensor(128), itself);
+    convolutions::<f16, f32>(Way::Tensor(64), itself);
+    convolutions::<f32, f32>(Way::Tensor(128), to_tf32);
+    convolutions::<f32, f32>(Way::Tensor(64), to_tf32);
 }
 
 #[test]
 fn convolutions_of_channels_by_themselves() {
-    convolutions::<f32, f32>(Way::Depthwise);
-    convolutions::<f64, f64>(Way::Depthwise);
-    convolutions::<bf16, f32>(Way::Depthwise);
-    convolutions::<f16, f32>(Way::Depthwise);
+    convolutions::<f32, f32>(Way::Depthwise, itself);
+    convolutions::<f64, f64>(Way::Depthwise, itself);
+    convolutions::<bf16, f32>(Way::Depthwise, itself);
+    convolutions::<f16, f32>(Way::Depthwise, itself);
 }

@@ -2,7 +2,7 @@
 //! axis cut into pieces.
 
 use super::support::{Number, Random, given, in_every_order, near};
-use crate::emulator::call::{Argument, Buffer, Plain, View, bytes};
+use crate::emulator::call::{Argument, Boxed, Buffer, Plain, View, bytes};
 use half::{bf16, f16};
 
 /// `struct Product` of `kernels/product.cuh`.
@@ -76,6 +76,8 @@ struct Kernel {
     name: &'static str,
     tile: [usize; 2],
     threads: usize,
+    /// Are results copied out by boxes, without a start?
+    by_boxes: bool,
 }
 
 /// Holds a kernel against products of operands that are rounded by `round`.
@@ -131,7 +133,8 @@ fn run<S: Number, T: Number>(kernel: &Kernel, case: &Case, round: fn(f64) -> f64
                     let other = b[s * numbers.b[0] as usize + j * numbers.b[1] as usize];
                     sum += round(a[at].to_f64()) * round(other.to_f64());
                 }
-                let more = if joined { beta * start[i].to_f64() + bias[j].to_f64() } else { 0.0 };
+                let started = if kernel.by_boxes { 0.0 } else { beta * start[i].to_f64() };
+                let more = if joined { started + bias[j].to_f64() } else { 0.0 };
                 expected[(z * m + i) * n + j] = T::from_f64(0.0).wrapped(alpha * sum + more);
             }
         }
@@ -147,10 +150,14 @@ fn run<S: Number, T: Number>(kernel: &Kernel, case: &Case, round: fn(f64) -> f64
         let launch = |name: &str, grid, threads, shared, arguments: &[Argument]| {
             emulator.launch(name, grid, threads, shared, arguments).unwrap_or_else(|said| panic!("{said}"));
         };
-        let is_bf16 = S::NAME == "bf16";
+        let of = match S::NAME {
+            "bf16" => Boxed::Bf16,
+            "f16" => Boxed::F16,
+            _ => Boxed::Tf32,
+        };
         let boxes = |from, turned: bool, [lines, depth]: [usize; 2], batches, tile| match turned {
-            true => emulator.boxes(from, is_bf16, [lines, depth, batches], [lines, lines * depth], 64),
-            false => emulator.boxes(from, is_bf16, [depth, lines, batches], [depth, lines * depth], tile),
+            true => emulator.boxes(from, of, [lines, depth, batches], [lines, lines * depth], 64),
+            false => emulator.boxes(from, of, [depth, lines, batches], [depth, lines * depth], tile),
         };
         let call = |to: &Buffer, now: bool| {
             if kernel.threads == BOXES {
@@ -158,9 +165,21 @@ fn run<S: Number, T: Number>(kernel: &Kernel, case: &Case, round: fn(f64) -> f64
                 let [high, wide] = kernel.tile;
                 let counts = [bytes(1i32), bytes(0i32), bytes((tiles * batches * pieces) as i64)];
                 let maps = [boxes(&a, turned[0], [m, k], batches, high), boxes(&b, !turned[1], [n, k], 1, wide)];
-                let ends = [to.argument(), joins(&start, now), joins(&bias, now), bytes(numbers), steps(0)];
+                let ends = [
+                    to.argument(),
+                    joins(&start, now && !kernel.by_boxes),
+                    joins(&bias, now),
+                    bytes(numbers),
+                    steps(0),
+                ];
+                let results = match T::NAME {
+                    _ if !kernel.by_boxes => vec![0; 128],
+                    "f32" => emulator.boxes(to, Boxed::F32, [n, m, batches], [n, m * n], 16),
+                    _ => emulator.boxes(to, of, [n, m, batches], [n, m * n], 16),
+                };
+                let out = [bytes(i32::from(kernel.by_boxes)), results];
                 let shared = 4 * (high + wide) * 128 + 8 * 16 * 68 * 4 + 64;
-                return launch(kernel.name, [3, 1, 1], BOXES, shared, &[&ends[..], &counts, &maps].concat());
+                return launch(kernel.name, [3, 1, 1], BOXES, shared, &[&ends[..], &counts, &maps, &out].concat());
             }
             let more = [joins(&start, now), joins(&bias, now), bytes(numbers), steps(m * k), steps(0), steps(0)];
             let arguments = [&[a.argument(), b.argument(), to.argument()][..], &more].concat();
@@ -181,18 +200,24 @@ fn run<S: Number, T: Number>(kernel: &Kernel, case: &Case, round: fn(f64) -> f64
     Some((found[0].read(), expected))
 }
 
-fn itself(x: f64) -> f64 {
+pub(super) fn itself(x: f64) -> f64 {
     x
 }
 
 /// The nearest number of 11 bits, ties away from zero.
-fn to_tf32(x: f64) -> f64 {
+pub(super) fn to_tf32(x: f64) -> f64 {
     f32::from_bits((x as f32).to_bits().wrapping_add(0x1000) & 0xffff_e000) as f64
+}
+
+/// The same with ties to even, as copies of boxes round.
+fn to_tf32_even(x: f64) -> f64 {
+    let bits = (x as f32).to_bits();
+    f32::from_bits(bits.wrapping_add(0xfff + (bits >> 13 & 1)) & 0xffff_e000) as f64
 }
 
 #[test]
 fn products_on_ordinary_units() {
-    let kernel = |name, tile| Kernel { name, tile: [tile; 2], threads: 256 };
+    let kernel = |name, tile| Kernel { name, tile: [tile; 2], threads: 256, by_boxes: false };
     product::<f32>(&kernel("matmul_f32", 128), itself);
     product::<f32>(&kernel("matmul_small_f32", 64), itself);
     product::<f64>(&kernel("matmul_f64", 64), itself);
@@ -203,7 +228,7 @@ fn products_on_ordinary_units() {
 
 #[test]
 fn products_of_one_row() {
-    let kernel = |name, columns| Kernel { name, tile: [1, columns], threads: 256 };
+    let kernel = |name, columns| Kernel { name, tile: [1, columns], threads: 256, by_boxes: false };
     products::<f32, f32>(&kernel("matmul_along_f32", 8), ROW_CASES, itself);
     products::<f32, f32>(&kernel("matmul_across_f32", 128), ROW_CASES, itself);
     products::<f64, f64>(&kernel("matmul_across_f64", 128), ROW_CASES, itself);
@@ -213,7 +238,7 @@ fn products_of_one_row() {
 
 #[test]
 fn products_on_tensor_cores() {
-    let kernel = |name| Kernel { name, tile: [128; 2], threads: 128 };
+    let kernel = |name| Kernel { name, tile: [128; 2], threads: 128, by_boxes: false };
     product::<bf16>(&kernel("matmul_tensor_bf16"), itself);
     product::<f16>(&kernel("matmul_tensor_f16"), itself);
     product::<f32>(&kernel("matmul_tf32"), to_tf32);
@@ -222,9 +247,21 @@ fn products_on_tensor_cores() {
 
 #[test]
 fn products_of_what_is_brought_in_boxes() {
-    let kernel = |name, wide| Kernel { name, tile: [128, wide], threads: BOXES };
+    let kernel = |name, wide| Kernel { name, tile: [128, wide], threads: BOXES, by_boxes: false };
     products::<bf16, bf16>(&kernel("matmul_hopper_bf16", 256), BOX_CASES, itself);
     products::<bf16, f32>(&kernel("matmul_hopper_small_rounded", 128), BOX_CASES, itself);
+    // Numbers of 32 bits lie along the shared axis.
+    let along = [BOX_CASES[0], BOX_CASES[3]];
+    products::<f32, f32>(&kernel("matmul_hopper_tf32", 256), &along, to_tf32_even);
+    products::<f32, f32>(&kernel("matmul_hopper_small_tf32", 128), &along, to_tf32_even);
     // One text for all of them.
     products::<f16, f16>(&kernel("matmul_hopper_small_f16", 128), &BOX_CASES[1..3], itself);
+}
+
+#[test]
+fn products_whose_results_are_copied_by_boxes() {
+    let kernel = |name, wide| Kernel { name, tile: [128, wide], threads: BOXES, by_boxes: true };
+    products::<bf16, bf16>(&kernel("matmul_hopper_bf16", 256), &BOX_CASES[..2], itself);
+    products::<f16, f16>(&kernel("matmul_hopper_small_f16", 128), &BOX_CASES[..1], itself);
+    products::<f32, f32>(&kernel("matmul_hopper_tf32", 256), &BOX_CASES[..1], to_tf32_even);
 }

@@ -1,6 +1,6 @@
 //! Planted mistakes: each is found in whatever order threads run, and what is right is left alone.
 
-use crate::emulator::call::{Argument, Emulator, bytes};
+use crate::emulator::call::{Argument, Boxed, Emulator, bytes};
 
 /// A kernel of `bugs.cu`, its blocks, threads and dynamic shared bytes, its buffers of floats (`false`: nobody wrote them),
 /// whether it takes their length, and words of what must be said.
@@ -124,7 +124,7 @@ fn mistakes_about_boxes_are_found_in_every_order() {
             emulator.order(order);
             let (a, b) = (emulator.buffer(&[half::bf16::ONE; 64 * 64]), emulator.buffer(&[half::bf16::ONE; 128 * 64]));
             let y = emulator.unwritten::<f32>(64 * 128);
-            let map = |buffer, rows| emulator.boxes(buffer, true, [64, rows, 1], [64, 64 * rows], rows);
+            let map = |buffer, rows| emulator.boxes(buffer, Boxed::Bf16, [64, rows, 1], [64, 64 * rows], rows);
             let arguments = [y.argument(), map(&a, 64), map(&b, 128)];
             let shared = (64 + 128) * 128 + 16;
             let said = emulator.launch(name, [1, 1, 1], 160, shared, &arguments).err().unwrap_or_default();
@@ -136,4 +136,57 @@ fn mistakes_about_boxes_are_found_in_every_order() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// Kernels that copy a box to global memory.
+const PUT_MISTAKES: &[(&str, &str)] = &[
+    ("bug_put_without_fence", "no fence.proxy.async"),
+    ("bug_put_overwritten", "the unit that copies boxes"),
+    ("bug_put_not_awaited", "a thread ends while boxes"),
+    ("fine_put", ""),
+];
+
+#[test]
+fn mistakes_about_boxes_that_are_written_are_found_in_every_order() {
+    if !is_judged() {
+        return eprintln!("skipped: this build judges nothing");
+    }
+    for order in ["forward", "reverse", "1", "2"] {
+        for &(name, expected) in PUT_MISTAKES {
+            let Some(emulator) = Emulator::new() else { return };
+            emulator.order(order);
+            // Of the second box half lies inside.
+            let y = emulator.unwritten::<half::bf16>(24 * 64);
+            let map = emulator.boxes(&y, Boxed::Bf16, [64, 24, 1], [64, 64 * 24], 16);
+            let said = emulator.launch(name, [1, 1, 1], 32, 16 * 128, &[map]).err().unwrap_or_default();
+            let what = format!("{name}, threads {order}: wanted {expected:?}, got {said:?}");
+            assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{what}");
+            if said.is_empty() {
+                assert_eq!(y.read::<half::bf16>(), vec![half::bf16::ONE; 24 * 64], "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_that_nobody_rounded_to_tf32_are_found() {
+    if !is_judged() {
+        return eprintln!("skipped: this build judges nothing");
+    }
+    let Some(emulator) = Emulator::new() else { return };
+    // Rounded they are ones, cut off too; they must be rounded all the same.
+    let near_one = 1.0 + f32::EPSILON;
+    let (a, b) = (emulator.buffer(&[near_one; 64 * 32]), emulator.buffer(&[near_one; 128 * 32]));
+    let launch = |of| {
+        let y = emulator.unwritten::<f32>(64 * 128);
+        let map = |buffer, rows| emulator.boxes(buffer, of, [32, rows, 1], [32, 32 * rows], rows);
+        let arguments = [y.argument(), map(&a, 64), map(&b, 128)];
+        emulator.launch("products_of_tf32", [1, 1, 1], 160, (64 + 128) * 128 + 16, &arguments).map(|()| y)
+    };
+    let said = launch(Boxed::F32).err().unwrap_or_default();
+    assert!(said.contains("nobody rounded"), "{said}");
+    match launch(Boxed::Tf32) {
+        Ok(y) => assert_eq!(y.read::<f32>(), vec![64.0; 64 * 128]),
+        Err(said) => panic!("{said}"),
+    }
 }

@@ -50,7 +50,8 @@ impl Lying {
     }
     pub(super) fn boxes(&self, x: &Value, lines: usize) -> Boxes {
         Boxes {
-            is_bf16: x.dtype() == DType::BF16,
+            dtype: x.dtype(),
+            rounded: false,
             sizes: self.sizes.map(|size| size as u64).into_iter().collect(),
             steps: self.steps.map(|step| step as u64 * 2).into_iter().collect(),
             lines: lines as u32,

@@ -1,22 +1,24 @@
-//! Convolution in its three directions: `kernels/convolve.cu`, for floats of 16 bits `kernels/convolve_tensor.cu`, and
-//! `kernels/depthwise.cu` where a group has one input channel.
+//! Convolution in its three directions: `kernels/convolve.cu`, on tensor cores `kernels/convolve_tensor.cuh` (floats of 16 bits, and f32 where
+//! the program allows rounding), and `kernels/depthwise.cu` where a group has one input channel.
 
 use super::Cuda;
 use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
 use super::module::{Source, source};
 use super::rows::beside;
-use crate::device::Value;
 use crate::device::convolve::{Convolve, Finish, Manner};
 use crate::device::copy::Arrange;
 use crate::device::reduce::{Reduce, floats};
 use crate::device::window::Sliding;
+use crate::device::{MatmulPrecision, Value, matmul_precision};
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
 
 const CONVOLVE: Source = source!("convolve");
 
 const TENSOR: Source = source!("convolve_tensor");
+/// From f32 that is rounded.
+const TF32: Source = source!("convolve_tf32");
 const DEPTHWISE: Source = source!("depthwise");
 
 /// Rows and columns of the results that a block of `convolve.cu` computes.
@@ -88,7 +90,8 @@ impl Way {
     fn of(problem: &Problem<'_>, rows: usize, dtype: DType) -> Way {
         match dtype {
             _ if problem.inputs == 1 && problem.outputs <= FEW && problem.groups > 1 => Way::Depthwise,
-            half if half.is_half() => Way::Tensor(if rows > 64 { 128 } else { 64 }),
+            DType::F32 if matmul_precision() == MatmulPrecision::Exact => Way::Plain,
+            DType::F32 | DType::BF16 | DType::F16 => Way::Tensor(if rows > 64 { 128 } else { 64 }),
             _ => Way::Plain,
         }
     }
@@ -108,7 +111,10 @@ impl Cuda {
         let dtype = x.dtype();
         let kernel = match way {
             Way::Plain => self.kernel(&CONVOLVE, &format!("convolve{direction}_{dtype}"))?,
-            Way::Tensor(rows) => self.kernel(&TENSOR, &format!("convolve{direction}_tensor_{rows}_{dtype}"))?,
+            Way::Tensor(rows) => {
+                let source = if dtype == DType::F32 { &TF32 } else { &TENSOR };
+                self.kernel(source, &format!("convolve{direction}_tensor_{rows}_{dtype}"))?
+            }
             Way::Depthwise => self.kernel(&DEPTHWISE, &format!("depthwise{direction}_{dtype}"))?,
         };
         Ok(self.call(kernel))

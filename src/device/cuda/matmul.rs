@@ -106,6 +106,14 @@ impl Matmul for Cuda {
             ));
         }
         let mut plan = Plan::new(a.layout(), b.layout())?;
+        let straight = self.straightened([a, b], &plan)?;
+        let [a, b] = match &straight {
+            Some([a, b]) => {
+                plan = Plan::new(a.layout(), b.layout())?;
+                [a, b]
+            }
+            None => [a, b],
+        };
         let out = self.blank(plan.shape, dtype)?;
         let start = match joined.start {
             Some((start, beta)) => Some((self.spread(&self.cast(start, dtype)?, &plan)?, beta)),

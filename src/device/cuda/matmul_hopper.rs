@@ -1,14 +1,14 @@
-//! Products of 16-bit floats on compute capability 9.0: `kernels/hopper_tile.cuh`. Their operands are brought by copies of whole boxes, which want
-//! one dense axis, the others in steps of 16 bytes.
+//! Products of 16-bit floats, and of f32 that may be rounded, on compute capability 9.0: `kernels/hopper_tile.cuh`. Their operands are brought by copies
+//! of whole boxes, which want one dense axis, the others in steps of 16 bytes.
 
 use super::Cuda;
 use super::driver::Boxes;
 use super::matmul::{Ends, Way};
 use super::module::{Source, source};
 use super::transfer::address;
-use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::matmul::Plan;
+use crate::device::{MatmulPrecision, Value, matmul_precision};
 use crate::error::Fault;
 use crate::layout::DType;
 
@@ -17,17 +17,26 @@ const F16: Source = source!("matmul_f16_hopper");
 /// From f32 that was rounded to bf16.
 const ROUNDED: Source = source!("matmul_rounded_hopper");
 
+/// From f32 that copies of boxes round to tf32.
+const TF32: Source = source!("matmul_tf32_hopper");
+
 /// The compute capability that has these instructions; later ones do not.
 pub(super) const GENERATION: (i32, i32) = (9, 0);
 /// Threads of a block.
 const THREADS: usize = 384;
-/// Rows of a tile, numbers of the shared axis and of a box's dense axis.
+/// Rows of a tile, bytes of the shared axis in a stage, lines of a turned operand's box.
 const HIGH: usize = 128;
-const DEEP: usize = 64;
+const ACROSS: usize = 128;
+const TURNED_LINES: usize = 64;
+/// Rows of results that a warp writes at once.
+const WARP_ROWS: u32 = 16;
 /// Sizes from which on such tiles pay.
 const LEAST: usize = 64;
 /// Rows, columns and depth from which on rounding both operands first pays.
 const LEAST_ROUNDED: usize = 256;
+/// Multiply-adds for each number from which on it pays to copy an operand so that it lies along the shared axis: 8 bytes at two thirds of
+/// what memory gives, against the third that products of tf32 gain over those by `mma.sync`.
+const USES: usize = 2048;
 
 /// How an operand lies for copies of boxes.
 pub(super) struct Lying {
@@ -60,17 +69,20 @@ impl Lying {
             Some((batches, step)) if step != 0 => (batches, step),
             _ => (1, step * outer as isize),
         };
-        let whole = |step: isize| step > 0 && step % 8 == 0 && step < 1 << 38;
+        let word = 16 / value.dtype().size() as isize;
+        let whole = |step: isize| step > 0 && step % word == 0 && step < 1 << 37;
         let fits = whole(step) && whole(batch_step) && address(value).is_multiple_of(16);
         let (outer_step, batch_step) = (step as usize, batch_step as usize);
         fits.then_some(Lying { inner, outer, batches, outer_step, batch_step, turned })
     }
     fn boxes(&self, value: &Value, lines: usize) -> Boxes {
-        let lines = if self.turned { DEEP } else { lines };
+        let lines = if self.turned { TURNED_LINES } else { lines };
+        let dtype = value.dtype();
         Boxes {
-            is_bf16: value.dtype() == DType::BF16,
+            dtype,
+            rounded: true,
             sizes: [self.inner, self.outer, self.batches].map(|size| size as u64).into_iter().collect(),
-            steps: [self.outer_step, self.batch_step].map(|step| step as u64 * 2).into_iter().collect(),
+            steps: [self.outer_step, self.batch_step].map(|step| (step * dtype.size()) as u64).into_iter().collect(),
             lines: lines as u32,
         }
     }
@@ -78,6 +90,13 @@ impl Lying {
     fn batch_number(&self) -> i32 {
         i32::from(self.batches > 1)
     }
+}
+
+/// The same numbers with the last two axes exchanged.
+fn turned(x: &Value) -> Result<Value, Fault> {
+    let mut order: Vec<usize> = (0..x.rank()).collect();
+    order.swap(x.rank() - 2, x.rank() - 1);
+    x.with_layout(x.layout().permuted(&order))
 }
 
 impl Way {
@@ -100,6 +119,10 @@ impl Way {
             (DType::BF16, DType::BF16) => (&BF16, ["matmul_hopper_bf16", "matmul_hopper_small_bf16"]),
             (DType::F16, DType::F16) => (&F16, ["matmul_hopper_f16", "matmul_hopper_small_f16"]),
             (DType::BF16, DType::F32) => (&ROUNDED, ["matmul_hopper_rounded", "matmul_hopper_small_rounded"]),
+            // Numbers of 32 bits are not taken turned.
+            (DType::F32, DType::F32) if matmul_precision() == MatmulPrecision::Tf32 && !right.turned => {
+                (&TF32, ["matmul_hopper_tf32", "matmul_hopper_small_tf32"])
+            }
             _ => return None,
         };
         let way = |name, wide| Way { source, name, tile: [HIGH, wide], threads: THREADS, at_once: 1, lying: None };
@@ -123,6 +146,28 @@ impl Cuda {
             (Some(a), Some(b)) => Ok(Some([a, b])),
             _ => Ok(None),
         }
+    }
+    /// Both operands lying along the shared axis, for products of tf32, where copying those that lie otherwise costs less than it gains.
+    pub(super) fn straightened(self, [a, b]: [&Value; 2], plan: &Plan) -> Result<Option<[Value; 2]>, Fault> {
+        let is_asked = a.dtype() == DType::F32 && matmul_precision() == MatmulPrecision::Tf32;
+        if !is_asked || self.0.generation != GENERATION || plan.m.min(plan.n).min(plan.k) < LEAST {
+            return Ok(None);
+        }
+        let [a_lies, b_lies] = [plan.left, plan.right].map(|[_, k_step]| k_step == 1);
+        let copied = if a_lies { 0 } else { a.count() } + if b_lies { 0 } else { b.count() };
+        let pays = copied.saturating_mul(USES) / plan.k <= plan.m.saturating_mul(plan.n).saturating_mul(plan.batch);
+        if copied == 0 || !pays || !plan.k.is_multiple_of(4) {
+            return Ok(None);
+        }
+        // What is left as it is must be one for boxes.
+        if a_lies && Lying::of(a, plan, plan.m, plan.left, &plan.left_steps).is_none()
+            || b_lies && Lying::of(b, plan, plan.n, plan.right, &plan.right_steps).is_none()
+        {
+            return Ok(None);
+        }
+        let a = if a_lies { a.clone() } else { self.contiguous(a)? };
+        let b = if b_lies { b.clone() } else { turned(&self.contiguous(&turned(b)?)?)? };
+        Ok(Some([a, b]))
     }
     /// A matrix or its transpose that lies densely, in bf16 and as it lies.
     fn shorter(self, x: &Value) -> Result<Option<Value>, Fault> {
@@ -155,13 +200,22 @@ impl Cuda {
         let kernel = self.kernel(way.source, way.name)?;
         let [rows, columns] = way.tile;
         let parts = way.tiles(plan) * plan.batch * cut[0];
-        let stages = 4 * (rows + columns) * DEEP * 2;
+        let stages = 4 * (rows + columns) * ACROSS;
         let shared = stages + 8 * 16 * (64 + 4) * 4 + 2 * 4 * 8;
         let (product, start_batch) = ends.product(0, plan, cut)?;
         let call = self.call(kernel).write(out).option(ends.start()).option(ends.bias);
         let call = call.block(&product).view(&start_batch);
         let call = call.int(left.batch_number()).int(right.batch_number()).long(parts as i64);
         let call = call.boxes(a, &left.boxes(a, rows)).boxes(b, &right.boxes(b, columns));
+        // Results whose rows begin at 16 bytes are copied out by boxes, too.
+        let dtype = out.dtype();
+        let by_boxes = ends.start().is_none() && cut[0] == 1 && (plan.n * dtype.size()).is_multiple_of(16);
+        let steps = [plan.n, plan.m * plan.n].map(|step| (step * dtype.size()) as u64).into_iter().collect();
+        let sizes = [plan.n, plan.m, plan.batch].map(|size| size as u64).into_iter().collect();
+        let call = match by_boxes {
+            true => call.int(1).boxes(out, &Boxes { dtype, rounded: false, sizes, steps, lines: WARP_ROWS }),
+            false => call.int(0).block(&[0; 16]),
+        };
         call.grid([parts.min(self.0.multiprocessors), 1, 1], THREADS, shared)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Address, Gpu};
 use crate::error::Fault;
+use crate::layout::DType;
 use cudarc::driver::sys;
 use smallvec::SmallVec;
 use std::ffi::{CStr, CString, c_int, c_void};
@@ -33,10 +34,12 @@ pub(in crate::device::cuda) struct Grid {
     pub(in crate::device::cuda) shared: u32,
 }
 
-/// `[.., outer, inner]` of 16-bit floats with one or two axes in front, from which boxes of 64 numbers by some lines are copied: sizes from
+/// `[.., outer, inner]` of floats with one or two axes in front, from which boxes of 128 bytes by some lines are copied: sizes from
 /// the innermost on, steps in bytes.
 pub(in crate::device::cuda) struct Boxes {
-    pub(in crate::device::cuda) is_bf16: bool,
+    pub(in crate::device::cuda) dtype: DType,
+    /// Is f32 rounded to tf32 on its way?
+    pub(in crate::device::cuda) rounded: bool,
     pub(in crate::device::cuda) sizes: SmallVec<[u64; 4]>,
     pub(in crate::device::cuda) steps: SmallVec<[u64; 3]>,
     pub(in crate::device::cuda) lines: u32,
@@ -81,8 +84,14 @@ impl Gpu {
     pub(in crate::device::cuda) fn describe_boxes(&self, from: Address, boxes: &Boxes) -> Result<[u64; 16], Fault> {
         use sys::CUtensorMapDataType as Type;
         let mut map = sys::CUtensorMap { opaque: [0; 16] };
-        let kind =
-            if boxes.is_bf16 { Type::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 } else { Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT16 };
+        let kind = match boxes.dtype {
+            DType::BF16 => Type::CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+            DType::F16 => Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+            DType::F32 if boxes.rounded => Type::CU_TENSOR_MAP_DATA_TYPE_TFLOAT32,
+            DType::F32 => Type::CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+            other => return Err(Fault::defect(format!("copies of boxes of {other}"))),
+        };
+        let across = (128 / boxes.dtype.size()) as u32;
         let axes = boxes.sizes.len();
         if !(3..=4).contains(&axes) || boxes.steps.len() + 1 != axes {
             return Err(Fault::defect(format!("boxes of {axes} axes with {} steps", boxes.steps.len())));
@@ -97,7 +106,7 @@ impl Gpu {
                 without_provenance_mut(from as usize),
                 boxes.sizes.as_ptr(),
                 boxes.steps.as_ptr(),
-                [64, boxes.lines, 1, 1].as_ptr(),
+                [across, boxes.lines, 1, 1].as_ptr(),
                 [1; 4].as_ptr(),
                 sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
                 sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
