@@ -9,6 +9,8 @@
 //   bernoulli_u8(y, i64 count, Draw, u64 threshold)                 1 where a 32-bit word is below
 //   bernoulli_of_f64(chances, y, i64 count, Draw, u64* fault, u64 operation)      y u8: 1 where a word is below chance · 2^32; where a
 //        chance does not lie between 0 and 1, the least of (operation << 40 | its place) goes to fault
+//   poisson_f64(rates, y, i64 count, Draw, u64* fault, u64 operation)             y: counts of Poisson's distribution; where a rate does not lie
+//        between 0 and 1e12, the least of (operation << 40 | its place) goes to fault
 //   waiting_f64(weights, y, i64 count, Draw)                        -ln(a uniform number) / weight, infinite where there is no weight
 //   weigh_f64(weights, found, i64 choices, i64 wanted, u64* fault, u64 operation)       rows of weights, a block each: grid (rows, 1, 1). found i64 [rows]:
 //        how many are positive, or the bits of the first that is no weight (no such bits are those of a count). The least of
@@ -72,7 +74,7 @@ template <class T> INLINE void uniform(T* y, i64 count, const Draw& draw, double
     }
 }
 
-// The logarithm of a number in (0, 1], by ln((1 + s) / (1 - s)) = 2 (s + s³/3 + s⁵/5 + ...), without fused operations.
+// The logarithm of a positive normal number, by ln((1 + s) / (1 - s)) = 2 (s + s³/3 + s⁵/5 + ...), without fused operations.
 INLINE double plain_ln(double x) {
     u64 half_root = 0x3fe6a09e667f3bcdull, bits = u64(__double_as_longlong(x));
     int exponent = int(i64(bits - half_root) >> 52);
@@ -161,6 +163,54 @@ KERNEL(bernoulli_of_f64, const double* chances, u8* y, i64 count, Draw draw, u64
     });
 }
 
+// Counts of a rate, step by step as on the CPU (src/device/cpu/poisson.rs), which says by what method.
+INLINE double by_sums(double rate, double uniform) {
+    double part = -rate / 64.0, chance = 1, count = 0;
+    for (int k = 13; k >= 1; k--) chance = __dadd_rn(1.0, __dmul_rn(chance, part / double(k)));
+    for (int k = 0; k < 6; k++) chance = __dmul_rn(chance, chance);
+    double sum = chance;
+    while (uniform >= sum) {
+        count += 1;
+        chance = __dmul_rn(chance, rate) / count;
+        if (__dadd_rn(sum, chance) == sum && count > rate) break;
+        sum = __dadd_rn(sum, chance);
+    }
+    return count;
+}
+INLINE double ln_factorial(double count) {
+    double x = count + 1, factors = 1;
+    for (; x < 8; x += 1) factors = __dmul_rn(factors, x);
+    double z = 1.0 / __dmul_rn(x, x), series = 1.0 / 1680.0;
+    series = __dadd_rn(1.0 / 1260.0, -__dmul_rn(z, series));
+    series = __dadd_rn(1.0 / 360.0, -__dmul_rn(z, series));
+    series = __dadd_rn(1.0 / 12.0, -__dmul_rn(z, series)) / x;
+    double sum = __dadd_rn(__dmul_rn(x - 0.5, plain_ln(x)), -x);
+    return __dadd_rn(__dadd_rn(__dadd_rn(sum, 0.9189385332046728), series), -plain_ln(factors));
+}
+template <class F> INLINE double by_refusal(double rate, F uniform) {
+    double b = __dadd_rn(0.931, __dmul_rn(2.53, sqrt(rate))), a = __dadd_rn(-0.059, __dmul_rn(0.02483, b));
+    double surely = __dadd_rn(0.9277, -3.6224 / (b - 2.0)), scale = plain_ln(__dadd_rn(1.1239, 1.1328 / (b - 3.4))), logarithm = plain_ln(rate);
+    for (u32 attempt = 0; attempt < 100; attempt++) {
+        double u = uniform(2 * attempt) - 0.5, v = __dadd_rn(uniform(2 * attempt + 1), UNIT), edge = 0.5 - fabs(u);
+        double count = floor(__dadd_rn(__dadd_rn(__dmul_rn(__dadd_rn(__dmul_rn(2.0, a) / edge, b), u), rate), 0.43));
+        if (edge >= 0.07 && v <= surely) return count;
+        if (count < 0 || (edge < 0.013 && v > edge)) continue;
+        double proposed = __dadd_rn(__dadd_rn(plain_ln(v), scale), -plain_ln(__dadd_rn(a / __dmul_rn(edge, edge), b)));
+        if (proposed <= __dadd_rn(__dadd_rn(__dmul_rn(count, logarithm), -rate), -ln_factorial(count))) return count;
+    }
+    return floor(rate);
+}
+KERNEL(poisson_f64, const double* rates, double* y, i64 count, Draw draw, u64* fault, u64 operation) {
+    for (i64 at = first_of_grid(); at < count; at += step_of_grid()) {
+        double rate = rates[at];
+        u64 block = u64(at / 32 * 16 + at % 16);
+        int half = int(at / 16 % 2);
+        auto uniform = [&](u32 attempt) { return double(whole_word(philox(draw, block, attempt), half) >> 11) * UNIT; };
+        bool is_rate = rate >= 0 && rate <= 1e12;
+        y[at] = !is_rate ? 0 : rate < 10 ? by_sums(rate, uniform(0)) : by_refusal(rate, uniform);
+        if (!is_rate) atomicMin(fault, operation << 40 | u64(at));
+    }
+}
 KERNEL(waiting_f64, const double* weights, double* y, i64 count, Draw draw) {
     each_pair(draw, count, [&](const Words& w, i64 at) {
         for (int h = 0; h < 2; h++) if (at + 16 * h < count) {

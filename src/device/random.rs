@@ -252,6 +252,8 @@ pub trait Generate {
     fn bernoulli(&self, shape: Shape, dtype: DType, chance: f64, draw: Draw) -> Result<Value, Fault>;
     /// One with the chance that stands at its place, else zero.
     fn bernoulli_of(&self, chances: &Value, draw: Draw) -> Result<Value, Fault>;
+    /// How often something happens whose rate stands at the place: a count of Poisson's distribution, in the rates' type.
+    fn poisson(&self, rates: &Value, draw: Draw) -> Result<Value, Fault>;
     /// The numbers below `count` in random order (i64).
     fn permutation(&self, count: usize, draw: Draw) -> Result<Value, Fault>;
     /// For each row of weights, `count` positions, each as likely as its weight (i64).
@@ -306,6 +308,17 @@ pub(in crate::device) fn check_chance(chance: f64) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::value(format!("a chance of {chance}"), "a chance lies between 0 and 1"))
+}
+
+/// A fault where there are no counts of such a rate.
+pub(in crate::device) fn check_rate(rate: f64) -> Result<(), Fault> {
+    if (0.0..=1e12).contains(&rate) {
+        return Ok(());
+    }
+    Err(Fault::value(
+        format!("a rate of {rate}"),
+        "a rate lies between 0 and 1e12; beyond that, normal numbers of this mean and variance are as good",
+    ))
 }
 
 /// Weights of which a sum is made in order; sums of more run from the sum of all such stretches before.

@@ -26,16 +26,16 @@ use crate::tensor::Tensor;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv {
-    stride: PerAxis,
-    padding: Padding,
-    output_padding: PerAxis,
-    dilation: PerAxis,
+    pub(super) stride: PerAxis,
+    pub(super) padding: Padding,
+    pub(super) output_padding: PerAxis,
+    pub(super) dilation: PerAxis,
     groups: isize,
     exact: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Padding {
+pub(super) enum Padding {
     Both(PerAxis),
     Same,
 }
@@ -173,54 +173,6 @@ impl Conv {
             return Ok(());
         }
         Err(Fault::value("output padding in a convolution", "only a transposed convolution has one: leave it out"))
-    }
-    /// The windows of the convolution whose transpose takes these spatial sizes.
-    fn transposed_windows(&self, axes: usize, sizes: [usize; 3], kernel: [usize; 3]) -> Result<[Sliding; 3], Fault> {
-        let stride = self.stride.resolve("stride", axes, 1, 1)?;
-        let dilation = self.dilation.resolve("dilation", axes, 1, 1)?;
-        let extra = self.output_padding.resolve("output padding", axes, 0, 0)?;
-        let padding = match self.padding {
-            Padding::Both(padding) => padding.resolve("padding", axes, 0, 0)?,
-            Padding::Same => {
-                return Err(Fault::value(
-                    "same padding in a transposed convolution",
-                    "its sizes grow with the stride: give the padding in numbers",
-                ));
-            }
-        };
-        let mut windows = [Sliding::POINT; 3];
-        for axis in 3 - axes..3 {
-            let (name, count) = (axis_name(axis), sizes[axis]);
-            if extra[axis] >= stride[axis].max(dilation[axis]) {
-                return Err(Fault::value(
-                    format!(
-                        "an output padding of {} with a stride of {} and a dilation of {}",
-                        extra[axis], stride[axis], dilation[axis]
-                    ),
-                    "it must be smaller than the stride or the dilation: more would be zeros that nothing reaches",
-                ));
-            }
-            let whole = (count.max(1) - 1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + 1 + extra[axis];
-            let size = whole.saturating_sub(2 * padding[axis]);
-            if count == 0 || size == 0 {
-                return Err(Fault::shape(
-                    format!("the result would have a {name} of {}", whole as isize - 2 * padding[axis] as isize),
-                    format!(
-                        "({count} - 1) · {} - 2 · {} + {} · ({} - 1) + 1 + {} must be above 0: pad less",
-                        stride[axis], padding[axis], dilation[axis], kernel[axis], extra[axis]
-                    ),
-                ));
-            }
-            windows[axis] = Sliding {
-                size,
-                count,
-                kernel: kernel[axis],
-                stride: stride[axis],
-                before: padding[axis],
-                dilation: dilation[axis],
-            };
-        }
-        Ok(windows)
     }
     /// The number of groups, if it divides the channels.
     fn divide(&self, channels: usize, of: &str) -> Result<usize, Fault> {

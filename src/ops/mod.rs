@@ -5,6 +5,7 @@ mod bits;
 pub(crate) mod check;
 mod compare;
 pub(crate) mod conv;
+mod conv_transposed;
 pub(crate) mod cross_entropy;
 pub(crate) mod ctc;
 mod cumulative;

@@ -1,7 +1,7 @@
 //! Other products of vectors, matrices and tensors, all made of the matrix product.
 
 use crate::error::Fault;
-use crate::layout::{Axes, Shape};
+use crate::layout::{Axes, DType, Shape};
 use crate::tensor::{Tensor, refused};
 
 /// The shapes of two tensors, or the first failure.
@@ -240,6 +240,60 @@ impl Tensor {
         }
     }
 
+    /// `I + A + A²/2! + A³/3! + ...` of square matrices: what `dy/dt = A · y` makes of a start within one unit of time. The greatest
+    /// matrix is looked at (on a GPU that waits), since it says how often all are halved before and squared after.
+    ///
+    /// ```
+    /// use chainrule::Tensor;
+    /// let quarter_turn = Tensor::from([[0.0, -1.0], [1.0, 0.0]]) * std::f64::consts::FRAC_PI_2;
+    /// let turned = quarter_turn.matrix_exp().to_vec::<f32>()?;
+    /// assert!(turned.iter().zip([0.0, -1.0, 1.0, 0.0]).all(|(x, y)| (x - y).abs() < 1e-6));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "expm")]
+    pub fn matrix_exp(&self) -> Tensor {
+        let [shape] = shapes!(self);
+        let size = match square(&shape) {
+            Ok(size) => size,
+            Err(fault) => return refused("matrix_exp", fault, &[self]),
+        };
+        let dtype = match self.dtype() {
+            Ok(dtype) if dtype.is_half() => return self.to_dtype(DType::F32).matrix_exp().to_dtype(dtype),
+            Ok(dtype) if dtype.is_float() => dtype,
+            Ok(dtype) => {
+                let fault = Fault::dtype(format!("{dtype} has no fractions"), "cast it to a float with to_dtype");
+                return refused("matrix_exp", fault, &[self]);
+            }
+            Err(error) => return Tensor::failed(error),
+        };
+        if shape.count() == 0 {
+            return self.clone();
+        }
+        // With this norm, what the series lacks from the power 17 on is below the last digit of f64.
+        const NORM: f64 = 0.78;
+        let norms = self.detach().abs().sum_over(-2).max_over(-1);
+        // Of zeros and of what is not finite the logarithm is no number of halvings.
+        let halvings = (norms / NORM).log2().ceil().nan_to_num(0.0, 0.0, 0.0).clamp_min(0.0);
+        let most = match halvings.max().item() {
+            Ok(most) => most as usize,
+            Err(error) => return Tensor::failed(error),
+        };
+        let of_matrices = |x: &Tensor| x.unsqueeze(-1).unsqueeze(-1);
+        let mut power = exponential_series(&(self * of_matrices(&(-&halvings).exp2())), size, dtype);
+        for step in 0..most {
+            power = if shape.len() == 2 {
+                power.matmul(&power)
+            } else {
+                let goes_on = of_matrices(&halvings.greater(step as f64));
+                // What is not squared is not multiplied either: it might overflow, and its gradient be no number.
+                let factor = goes_on.choose(&power, 0.0);
+                goes_on.choose(&factor.matmul(&factor), &power)
+            };
+        }
+        power
+    }
+
     /// The product of several matrices, in the order that multiplies least; the first and the last may be vectors.
     ///
     /// ```
@@ -302,6 +356,25 @@ impl Tensor {
         }
         chained(matrices, &cut, 0, count - 1)
     }
+}
+
+/// The exponential series of matrices up to the power 16, by four terms at a time: six products.
+#[track_caller]
+fn exponential_series(x: &Tensor, size: usize, dtype: DType) -> Tensor {
+    let inverse_factorial = |k: usize| 1.0 / (1..=k).map(|factor| factor as f64).product::<f64>();
+    let square = x.matmul(x);
+    let (cube, fourth) = (square.matmul(x), square.matmul(&square));
+    let one = Tensor::eye(size).to_dtype(dtype).near(x);
+    let mut sum = &fourth * inverse_factorial(16);
+    for k in [12, 8, 4, 0] {
+        if k < 12 {
+            sum = fourth.matmul(&sum);
+        }
+        for (power, term) in [&one, x, &square, &cube].into_iter().zip(k..) {
+            sum = sum + power * inverse_factorial(term);
+        }
+    }
+    sum
 }
 
 /// Factors `first..=last`, cut as the table says.

@@ -6,7 +6,7 @@ use crate::device::{Device, Value, on};
 use crate::error::{Error, Fault};
 use crate::layout::{DType, Shape, Sizes};
 use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, refused};
 use std::ops::Range;
 use std::panic::Location;
 
@@ -118,6 +118,46 @@ impl Tensor {
             Err(error) => Tensor::failed(error.clone()),
         }
     }
+    /// Waiting times (f32) for what happens `rate` times in a unit of time: numbers of the exponential distribution, whose mean
+    /// is `1 / rate`.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let times = Tensor::exponential([10_000], 4.0, &mut Random::new(1));
+    /// assert!((times.mean().item()? - 0.25).abs() < 0.01);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn exponential(sizes: impl Sizes, rate: f64, random: &mut Random) -> Tensor {
+        Tensor::exponential_of(DType::F32, sizes, rate, random)
+    }
+    /// As [`exponential`](Tensor::exponential), in one of the four float types.
+    ///
+    /// ```
+    /// use chainrule::{DType, Random, Tensor};
+    /// let times = Tensor::exponential_of(DType::F64, [4], 1.0, &mut Random::new(1));
+    /// assert_eq!(times.dtype()?, DType::F64);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn exponential_of(dtype: DType, sizes: impl Sizes, rate: f64, random: &mut Random) -> Tensor {
+        waiting(&Tensor::uniform_of(DType::F64, sizes, 0.0..1.0, random), dtype, rate)
+    }
+    /// Waiting times in this tensor's shape and type.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let times = Tensor::zeros([2, 3]).exponential_like(1.0, &mut Random::new(1));
+    /// assert!(times.to_vec::<f32>()?.iter().all(|&time| time >= 0.0));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn exponential_like(&self, rate: f64, random: &mut Random) -> Tensor {
+        match self.dtype() {
+            Ok(dtype) => waiting(&self.uniform_beside(DType::F64, 0.0..1.0, random), dtype, rate),
+            Err(error) => Tensor::failed(error),
+        }
+    }
     /// Whole numbers (i64): from the range's start on, below its end, each as likely as any other.
     ///
     /// ```
@@ -174,6 +214,19 @@ impl Tensor {
     #[doc(alias = "bernoulli")]
     pub fn flip_coins(&self, random: &mut Random) -> Tensor {
         apply(FlipCoins { draw: random.draw() }, [self])
+    }
+    /// How often something happens whose rate, the mean count, stands at the place: counts of Poisson's distribution, in the
+    /// rates' type. It has no gradient: the result is chance.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let counts = Tensor::full([10_000], 3.0, chainrule::DType::F32).poisson(&mut Random::new(1));
+    /// assert!((counts.mean().item()? - 3.0).abs() < 0.1 && (counts.var().item()? - 3.0).abs() < 0.2);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn poisson(&self, random: &mut Random) -> Tensor {
+        apply(Poisson { draw: random.draw() }, [self])
     }
     /// For each row of weights `count` different positions (i64), drawn one after the other, each as likely as its
     /// weight among those left. Weights need not add up to 1. It has no gradient: the result is a position.
@@ -232,6 +285,45 @@ impl Op for FlipCoins {
     }
     fn roles(&self) -> &'static [&'static str] {
         &["chances"]
+    }
+}
+
+/// `-ln(1 - u) / rate` of uniform numbers in f64, which are never 1.
+#[track_caller]
+fn waiting(uniform: &Tensor, dtype: DType, rate: f64) -> Tensor {
+    if !(rate > 0.0 && rate.is_finite()) {
+        let fault = Fault::value(format!("a rate of {rate}"), "it must be above 0 and finite; the mean is its inverse");
+        return refused("exponential", fault, &[uniform]);
+    }
+    (-(-uniform).log1p() / rate).to_dtype(dtype)
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Poisson {
+    draw: Draw,
+}
+
+impl Op for Poisson {
+    fn name(&self) -> &'static str {
+        "poisson"
+    }
+    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
+        one(on!(inputs[0].device(), poisson(inputs[0], self.draw))?)
+    }
+    fn gradient(&self, _: usize, arriving: &[Tensor], _: &Call<'_>) -> Tensor {
+        arriving[0].zeros_like()
+    }
+    fn saves(&self, _: usize) -> Saves {
+        Saves::NONE
+    }
+    fn rule(&self, _: usize) -> &'static str {
+        "none: the result is chance"
+    }
+    fn differentiable(&self) -> Result<(), &'static str> {
+        Err("poisson has no gradient: its result is chance")
+    }
+    fn roles(&self) -> &'static [&'static str] {
+        &["rates"]
     }
 }
 

@@ -77,4 +77,37 @@ impl Tensor {
         let axis = if axis < 0 { axis + rank } else { axis };
         self.take_slices(axis, &places).move_axis(axis + 1, -1)
     }
+
+    /// Straight lines through points: where `points`, which ascend, have `values`, this tensor's numbers are looked up between.
+    /// Outside, the first and the last value hold.
+    ///
+    /// ```
+    /// use chainrule::Tensor;
+    /// let (hours, degrees) = (Tensor::from([6.0, 12.0, 18.0]), Tensor::from([10.0, 22.0, 16.0]));
+    /// let at = Tensor::from([[0.0, 9.0], [17.0, 20.0]]);
+    /// assert_eq!(at.piecewise_linear(&hours, &degrees).to_vec::<f32>()?, [10.0, 16.0, 17.0, 16.0]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "interp")]
+    pub fn piecewise_linear(&self, points: &Tensor, values: &Tensor) -> Tensor {
+        let count = match (points.shape(), values.shape()) {
+            (Ok(points), Ok(values)) if points.len() == 1 && *points == *values && points[0] > 0 => points[0],
+            (Ok(at), Ok(of)) => {
+                let what = format!("points of shape {at:?} with values of shape {of:?}");
+                let fault = Fault::shape(what, "give a vector of ascending points, at least one, and a value for each");
+                return refused("piecewise_linear", fault, &[self, points, values]);
+            }
+            (Err(error), _) | (_, Err(error)) => return Tensor::failed(error),
+        };
+        let inside = self.maximum(points.select(0, 0)).minimum(points.select(0, -1));
+        let last = count as f64 - 1.0;
+        let left = (points.searchsorted(&inside, true) - 1i64).clamp(0.0, (last - 1.0).max(0.0));
+        let right = (&left + 1i64).clamp(0.0, last);
+        let (from, to) = (points.take_slices(0, &left), points.take_slices(0, &right));
+        let width = &to - &from;
+        // Two points at one place are a step.
+        let share = (inside - from) / width.equal(0.0).choose(1.0, &width);
+        values.take_slices(0, &left).lerp(&values.take_slices(0, &right), &share)
+    }
 }

@@ -155,6 +155,33 @@ fn coins_fall_as_on_the_cpu() {
     }
 }
 
+#[test]
+fn counts_have_the_chances_of_their_rates() {
+    let rates: Vec<f64> = (0..1500).map(|i| [0.0, 4.5, 50.0][i % 3]).collect();
+    let Some(at) = given(&rates) else { return };
+    let word = given(&[u64::MAX]).unwrap();
+    let check = [word.argument(), bytes(5u64)];
+    let found: Vec<f64> = made("poisson_f64", 1500, &[at.argument()], &check).unwrap();
+    assert_eq!(word.read::<u64>(), [u64::MAX]);
+    assert!(found.iter().step_by(3).all(|&count| count == 0.0));
+    for (i, &count) in found.iter().enumerate().skip(1).step_by(3) {
+        let uniform = (pair(DRAW, i, 0) >> 11) as f64 / (1u64 << 53) as f64;
+        let chance = |k: i32| f64::exp(-4.5) * (1..=k).map(|j| 4.5 / j as f64).product::<f64>();
+        let before: f64 = (0..count as i32).map(chance).sum();
+        assert!(before <= uniform + 1e-13 && uniform < before + chance(count as i32) + 1e-13, "{i}: {count}");
+    }
+    let many: Vec<f64> = found.iter().copied().skip(2).step_by(3).collect();
+    let mean = many.iter().sum::<f64>() / many.len() as f64;
+    assert!((mean - 50.0).abs() < 1.6 && many.iter().all(|x| x.fract() == 0.0 && (10.0..100.0).contains(x)), "{mean}");
+    for (wrong, place) in [(f64::NAN, 1499), (1.1e12, 700), (-1e-9, 3)] {
+        let mut rates = rates.clone();
+        rates[place] = wrong;
+        let at = given(&rates).unwrap();
+        made::<f64>("poisson_f64", 1500, &[at.argument()], &check).unwrap();
+        assert_eq!(word.read::<u64>(), [5 << 40 | place as u64], "{wrong}");
+    }
+}
+
 fn thinned<T: Number>() {
     let threshold = 1u64 << 30;
     let mut x: Vec<T> = Random(32).list(1500);

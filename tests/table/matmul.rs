@@ -104,7 +104,9 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 3, 4]), real([4, 3, 5])])
             .dtypes(NUMBERS)
             .definition(|x| Tensor::einsum("ijk,kjl->il", &[&x[0], &x[1]]))
-            .wrong(ErrorKind::Shape, &["in pairs"], || Tensor::zeros([2, 3]).tensordot(&Tensor::zeros([3, 2]), [0, 1], 0))
+            .wrong(ErrorKind::Shape, &["in pairs"], || {
+                Tensor::zeros([2, 3]).tensordot(&Tensor::zeros([3, 2]), [0, 1], 0)
+            })
             .wrong(ErrorKind::Shape, &["axis 0 of the left has 2"], || {
                 Tensor::zeros([2, 3]).tensordot(&Tensor::zeros([3, 2]), 0, 0)
             }),
@@ -138,6 +140,29 @@ pub fn rows() -> Vec<Row> {
             let inverse = (&x[0] + ones).inverse();
             inverse.matmul(&inverse.matmul(&inverse))
         }),
+        row("matrix_exp", |x| x[0].matrix_exp())
+            .on([real([3, 3])])
+            .on([real([2, 2, 2])])
+            .on([real([2, 2, 2]).values(&[0.0, 0.0, 0.0, 0.0, 5.0, -3.0, 4.0, -6.0])])
+            .on([real([1, 1])])
+            .on([real([0, 2, 2])])
+            .composed()
+            .definition(|x| {
+                let wide = x[0].to_dtype(if x[0].dtype().is_ok_and(|dtype| dtype == DType::F64) {
+                    DType::F64
+                } else {
+                    DType::F32
+                });
+                let mut term = beside(&wide, Tensor::eye(wide.size(-1).unwrap_or(0))).to_dtype(wide.dtype().unwrap());
+                let mut sum = term.clone() + &wide * 0.0;
+                for k in 1..60 {
+                    term = term.matmul(&wide) / k as f64;
+                    sum = sum + &term;
+                }
+                sum.to_dtype(x[0].dtype().unwrap())
+            })
+            .wrong(ErrorKind::Shape, &["not square", "2 × 3"], || Tensor::zeros([2, 3]).matrix_exp())
+            .wrong(ErrorKind::DType, &["i64"], || Tensor::from([[1i64]]).matrix_exp()),
         row("chain", |x| Tensor::chain(&[&x[0], &x[1], &x[2]]))
             .on([real([2, 5]), real([5, 3]), real([3, 4])])
             .on([real([5]), real([5, 3]), real([3])])
@@ -153,15 +178,21 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 0, 4]), real([2, 4, 5])])
             .composed()
             .definition(|x| x[0].matmul(&x[1]))
-            .wrong(ErrorKind::Value, &["2 operands", "1 were given"], || Tensor::einsum("ij,jk", &[&Tensor::zeros([2, 2])]))
+            .wrong(ErrorKind::Value, &["2 operands", "1 were given"], || {
+                Tensor::einsum("ij,jk", &[&Tensor::zeros([2, 2])])
+            })
             .wrong(ErrorKind::Value, &["'1'", "no letter"], || Tensor::einsum("i1->i", &[&Tensor::zeros([2, 2])]))
-            .wrong(ErrorKind::Shape, &["names 2 axes", "has 3"], || Tensor::einsum("ij->i", &[&Tensor::zeros([2, 2, 2])]))
+            .wrong(ErrorKind::Shape, &["names 2 axes", "has 3"], || {
+                Tensor::einsum("ij->i", &[&Tensor::zeros([2, 2, 2])])
+            })
             .wrong(ErrorKind::Shape, &["axis j has 3", "4 in operand 1"], || {
                 Tensor::einsum("ij,jk", &[&Tensor::zeros([2, 3]), &Tensor::zeros([4, 2])])
             })
             .wrong(ErrorKind::Value, &["names k", "no operand"], || Tensor::einsum("ij->k", &[&Tensor::zeros([2, 2])]))
             .wrong(ErrorKind::Value, &["names i twice"], || Tensor::einsum("ij->ii", &[&Tensor::zeros([2, 2])]))
-            .wrong(ErrorKind::Shape, &["repeats i", "different sizes"], || Tensor::einsum("ii", &[&Tensor::zeros([2, 3])]))
+            .wrong(ErrorKind::Shape, &["repeats i", "different sizes"], || {
+                Tensor::einsum("ii", &[&Tensor::zeros([2, 3])])
+            })
             .wrong(ErrorKind::Value, &["two ellipses"], || Tensor::einsum("...i...", &[&Tensor::zeros([2, 3])])),
         row("einsum diagonals", |x| Tensor::einsum("iij,j...->i...", &[&x[0], &x[1]]))
             .on([real([3, 3, 2]), real([2, 4])])
@@ -171,7 +202,9 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 3]), real([4, 3]), real([5, 4])])
             .composed()
             .definition(|x| x[0].matmul(&x[1].t()).matmul(&x[2].t())),
-        row("einsum sums", |x| Tensor::einsum("abc,dc->b", &[&x[0], &x[1]])).on([real([2, 3, 4]), real([5, 4])]).composed(),
+        row("einsum sums", |x| Tensor::einsum("abc,dc->b", &[&x[0], &x[1]]))
+            .on([real([2, 3, 4]), real([5, 4])])
+            .composed(),
         row("einsum pointwise", |x| Tensor::einsum("ij,ji->ij", &[&x[0], &x[1]]))
             .on([real([2, 3]), real([3, 2])])
             .definition(|x| &x[0] * x[1].t()),

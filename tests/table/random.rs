@@ -40,6 +40,15 @@ pub fn rows() -> Vec<Row> {
             .unary(real([]).between(0.0, 1.0))
             .no_gradient("its result is chance")
             .wrong(ErrorKind::Value, &["a chance of 2"], || Tensor::from([2.0]).flip_coins(&mut random())),
+        row("poisson", |x| x[0].poisson(&mut random()))
+            .unary(real([]).between(0.0, 4.0))
+            .on([real([70]).between(0.0, 40.0)])
+            .on([real([4]).values(&[0.0, 9.99, 10.0, 1e6])])
+            .no_gradient("its result is chance")
+            .wrong(ErrorKind::Value, &["a rate of -1", "between 0 and 1e12"], || {
+                Tensor::from([-1.0]).poisson(&mut random())
+            })
+            .wrong(ErrorKind::DType, &["i64"], || Tensor::from([1i64]).poisson(&mut random())),
         row("multinomial", |x| x[0].multinomial(2, &mut random()))
             .on([real([5]).positive()])
             .on([real([2, 3, 4]).positive()])
@@ -67,6 +76,10 @@ pub fn rows() -> Vec<Row> {
             &["deviation of -1"],
             || Tensor::normal([2], 0.0, -1.0, &mut random()),
         ),
+        row("exponential", |x| x[0].exponential_like(2.0, &mut random()))
+            .on([real([3]).constant()])
+            .on([real([2, 70]).constant()])
+            .wrong(ErrorKind::Value, &["a rate of 0", "above 0"], || Tensor::exponential([2], 0.0, &mut random())),
         row("integers", |_| Tensor::integers([5], 0..3, &mut random())).on([real([]).constant()]).wrong(
             ErrorKind::Value,
             &["from 3 on, below 3"],

@@ -195,6 +195,17 @@ pub fn rows() -> Vec<Row> {
             .on([real([0, 2])])
             .composed()
             .axis(|x, axis| x[0].trapezoid(1.0, axis)),
+        row("piecewise_linear", |x| x[0].piecewise_linear(&x[1], &x[2]))
+            .on([real([2, 4]).away_from(&[-1.0, 0.0, 1.5]), real([3]).values(&[-1.0, 0.0, 1.5]), real([3])])
+            .on([real([5]).away_from(&[0.5]), real([1]).values(&[0.5]), real([1])])
+            .on([real([0]), real([2]).values(&[0.0, 1.0]), real([2])])
+            .composed()
+            .wrong(Shape, &["points of shape [2]", "values of shape [3]"], || {
+                Tensor::zeros([2]).piecewise_linear(&Tensor::zeros([2]), &Tensor::zeros([3]))
+            })
+            .wrong(Shape, &["at least one"], || {
+                Tensor::zeros([2]).piecewise_linear(&Tensor::zeros([0]), &Tensor::zeros([0]))
+            }),
         row("sliding_windows", |x| x[0].sliding_windows(0, 2, 2))
             .on([real([5, 3])])
             .on([real([2])])

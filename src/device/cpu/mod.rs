@@ -20,6 +20,7 @@ pub mod mapped;
 mod matmul;
 pub mod memory;
 pub mod parallel;
+mod poisson;
 mod random;
 mod real;
 mod recurrent;

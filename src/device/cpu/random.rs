@@ -1,7 +1,7 @@
 //! Random values: groups of counters scrambled together, each thread a stretch of the groups.
 
 use super::simd::{self, Kernel, SimdLevel};
-use super::{Cpu, parallel};
+use super::{Cpu, parallel, poisson};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::random::{
@@ -148,9 +148,9 @@ fn box_muller(radius: f64, turn: f64) -> (f64, f64) {
     (radius * cosine, radius * sine)
 }
 
-/// The logarithm of a number in (0, 1], by `ln((1+s)/(1-s)) = 2 (s + s³/3 + s⁵/5 + ...)`.
+/// The logarithm of a positive normal number, by `ln((1+s)/(1-s)) = 2 (s + s³/3 + s⁵/5 + ...)`.
 #[inline(always)]
-fn ln(x: f64) -> f64 {
+pub(super) fn ln(x: f64) -> f64 {
     // x = m · 2^e with m between √½ and √2.
     const HALF_ROOT: u64 = 0x3fe6_a09e_667f_3bcd;
     let exponent = (x.to_bits().wrapping_sub(HALF_ROOT) as i64 >> 52) as i32;
@@ -335,6 +335,9 @@ impl Generate for Cpu {
         let given = chances.dense::<f64>()?;
         given.iter().try_for_each(|&chance| check_chance(chance))?;
         self.cast(&generate::<u8, _>(*chances.shape(), draw, Coins(given))?, dtype)
+    }
+    fn poisson(&self, rates: &Value, draw: Draw) -> Result<Value, Fault> {
+        poisson::counts(rates, draw)
     }
     fn permutation(&self, count: usize, draw: Draw) -> Result<Value, Fault> {
         // Sorted by a random key each: every device can do that, and gets the same order.

@@ -5,8 +5,8 @@ use super::launch::{Launch, THREADS};
 use super::module::{Source, source};
 use crate::device::copy::Arrange;
 use crate::device::random::{
-    Draw, Generate, STRETCH, Thinning, check_chance, check_choices, check_integers, check_normal, check_uniform,
-    no_float, no_weight, threshold, too_few,
+    Draw, Generate, STRETCH, Thinning, check_chance, check_choices, check_integers, check_normal, check_rate,
+    check_uniform, no_float, no_weight, threshold, too_few,
 };
 use crate::device::sort::Sort;
 use crate::device::{Value, capture};
@@ -93,6 +93,21 @@ impl Generate for Cuda {
         let call = self.call(self.kernel(&RANDOM, "bernoulli_of_f64")?).read(&chances).write(&out);
         let call = call.wide(out.count() as i64).block(&words(draw)?).write(&check.word).long(check.number);
         call.over(out.count())?;
+        self.cast(&out, dtype)
+    }
+    fn poisson(&self, rates: &Value, draw: Draw) -> Result<Value, Fault> {
+        let dtype = rates.dtype();
+        if !dtype.is_float() {
+            return no_float(dtype);
+        }
+        let rates = self.contiguous(&self.cast(rates, DType::F64)?)?;
+        // Whether these are rates is found out at the next read.
+        let explain =
+            |bits: i64, _| check_rate(f64::from_bits(bits as u64)).err().unwrap_or_else(|| Fault::defect("a rate"));
+        let (word, check) = self.next_check(&rates, explain)?;
+        let out = self.blank(*rates.shape(), DType::F64)?;
+        let call = self.random_kernel("poisson_f64")?.read(&rates).write(&out).long(out.count() as i64);
+        call.block(&words(draw)?).write(&word).long(check as i64).over(out.count())?;
         self.cast(&out, dtype)
     }
     fn thin(&self, x: &Value, thinning: Thinning, draw: Draw) -> Result<Value, Fault> {
