@@ -106,6 +106,53 @@ fn convolutions_are_their_operations() {
     let conv = Conv::new().stride(2).padding(1).output_padding(1);
     close(&layer.forward(&x), &x.conv_transpose2d(&layer.weight, layer.bias.as_deref(), conv), 0.0);
     assert_eq!(sizes(&layer.forward(&x)), [2, 6, 18, 16]);
+    close(&layer.forward_to(&x, [18, 16]), &layer.forward(&x), 0.0);
+    assert_eq!(sizes(&layer.forward_to(&x, [17, 16])), [2, 6, 17, 16]);
+    assert!(said(&layer.forward_to(&x, [19, 16])).contains("it can be 17 to 18"));
+    assert!(said(&layer.forward_to(&x, [18])).contains("1 sizes for 2 axes"));
+}
+
+#[test]
+fn weights_are_made_of_a_direction_and_a_length() {
+    let init = &mut Init::new();
+    let mut layer = WeightNorm::new(Conv2d::options(4, 6, 3).with_padding(1).build(init));
+    let x = normal([2, 4, 5, 5]);
+    close(&layer.forward(&x), &layer.layer.forward(&x), 1e-5);
+    // Twice the length of a direction changes nothing, twice the magnitude doubles the weight.
+    let (before, weight) = (layer.weight().detach(), layer.layer.weight.detach());
+    layer.layer.weight.set(&(weight * 2.0)).expect("a weight");
+    close(&layer.weight(), &before, 1e-6);
+    let magnitude = layer.magnitude.detach();
+    layer.magnitude.set(&(magnitude * 2.0)).expect("a magnitude");
+    close(&layer.weight(), &(&before * 2.0), 1e-6);
+    let gradients = layer.forward(&x).square().sum().backward().expect("gradients");
+    // The length of a direction does not matter: its slope is across it.
+    let (slope, direction) = (gradients.of(&layer.layer.weight).expect("its gradient"), layer.layer.weight.detach());
+    let along = (slope * direction).sum_over([1, 2, 3]).abs().max().item().expect("a number");
+    assert!(along < 1e-2, "{along}");
+    assert!(gradients.of(&layer.magnitude).is_ok());
+    let names: Vec<String> = layer.parameters().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["weight_g", "weight", "bias"]);
+    assert!(said(&layer.forward(&Tensor::zeros([1, 3, 5, 5]))).contains("3 channels"));
+}
+
+#[test]
+fn a_spectral_norm_stretches_nothing() {
+    let init = &mut Init::new();
+    let greatest = |weight: Tensor| weight.singular_values().max().item().expect("a number");
+    let layer = SpectralNorm::new(Linear::new(5, 3, init), init).with_steps(3);
+    (0..20).for_each(|_| drop(layer.forward(&Tensor::ones([1, 5]))));
+    assert!((greatest(layer.weight()) - 1.0).abs() < 1e-5);
+    let known = layer.direction.get();
+    evaluating(|| drop(layer.forward(&Tensor::ones([1, 5]))));
+    close(&layer.direction.get(), &known, 0.0);
+    // Outputs of a transposed convolution lie along the second axis.
+    let layer = SpectralNorm::new(ConvTranspose2d::new(2, 4, 3, init), init);
+    assert_eq!(sizes(&layer.direction.get()), [4]);
+    (0..100).for_each(|_| drop(layer.forward(&Tensor::ones([1, 2, 3, 3]))));
+    assert!((greatest(layer.weight().move_axis(1, 0).reshape([4, 18])) - 1.0).abs() < 1e-4);
+    let loss = layer.forward(&Tensor::ones([1, 2, 3, 3])).square().sum();
+    assert!(loss.backward().expect("gradients").of(&layer.layer.weight).is_ok());
 }
 
 /// The statistics of channels by loops: mean and unbiased variance.
@@ -338,6 +385,8 @@ fn embeddings_do_not_learn_their_padding() {
     ] {
         let layer = EmbeddingBag::new(5, 3, bag, init);
         close(&layer.forward(&words), &of(&words.embedding(&layer.weight)), 0.0);
+        close(&layer.forward_from(&words.reshape([4]), &Tensor::from([0, 2])), &layer.forward(&words), 1e-7);
+        assert_eq!(numbers(&layer.forward_from(&Tensor::from([1]), &Tensor::from([0, 1])))[3..], [0.0; 3]);
     }
     let waves = PositionalEncoding::sinusoidal(50, 6).forward(&Tensor::zeros([1, 50, 6]));
     for (place, row) in numbers(&waves).chunks(6).enumerate() {
@@ -358,6 +407,8 @@ fn poolings_are_their_operations() {
     let layer = MaxPool2d::new([3, 2]).with_stride(2).with_padding(1).with_ceil();
     close(&layer.forward(&x), &x.max_pool2d(pool), 0.0);
     close(&layer.with_dilation([1, 3]).forward(&x), &x.max_pool2d(pool.dilation([1, 3])), 0.0);
+    let layer = LpPool2d::new(3.0, [3, 2]).with_stride(2).with_ceil();
+    close(&layer.forward(&x.abs()), &x.abs().lp_pool2d(3.0, Pool::new([3, 2]).stride(2).ceil()), 0.0);
     let layer = AvgPool2d::new([3, 2]).with_stride(2).with_padding(1).with_ceil();
     close(&layer.forward(&x), &x.average_pool2d(pool), 0.0);
     close(&layer.without_counting_padding().forward(&x), &x.average_pool2d(pool.without_padding()), 0.0);

@@ -215,6 +215,61 @@ fn groups_have_their_own_settings_and_the_last_decides() -> Result<()> {
     Ok(())
 }
 
+/// What is on or off in a group alone is what an optimizer does that has it on everywhere, there and nowhere else.
+#[test]
+fn switches_are_those_of_a_group() -> Result<()> {
+    let on = |pattern: &str, setting| Group::matching(pattern).with_switch(setting, true);
+    let (adam, sgd) = (|| Adam::new(0.1).with_betas(0.9, 0.5), || Sgd::new(0.1).with_momentum(0.9));
+    let rms = || RmsProp::new(0.1);
+    let cases: [[Box<dyn Optimizer>; 3]; 3] = [
+        [Box::new(adam().with_group(on("hidden", Setting::AmsGrad))), Box::new(adam().amsgrad()), Box::new(adam())],
+        [Box::new(sgd().with_group(on("hidden", Setting::Nesterov))), Box::new(sgd().nesterov()), Box::new(sgd())],
+        [Box::new(rms().with_group(on("hidden", Setting::Centered))), Box::new(rms().centered()), Box::new(rms())],
+    ];
+    for [mut mixed, mut everywhere, mut nowhere] in cases {
+        // The same gradients for all, which shrink, so that the greatest square is not the last.
+        let start = Mlp::new(3);
+        let [mut model, mut with, mut without] = [start.clone(), start.clone(), start.clone()];
+        for round in 0..5 {
+            let x = data(round) / (round as f64 + 1.0);
+            for (model, optimizer) in
+                [(&mut model, &mut mixed), (&mut with, &mut everywhere), (&mut without, &mut nowhere)]
+            {
+                let gradients = model.gradients(&x);
+                optimizer.step(model, &gradients)?;
+            }
+            if round == 0 {
+                assert_eq!(model.output.weight.to_vec::<f64>()?, without.output.weight.to_vec::<f64>()?);
+                assert_eq!(model.hidden.weight.to_vec::<f64>()?, with.hidden.weight.to_vec::<f64>()?);
+            }
+        }
+        assert_ne!(model.bits(), with.bits());
+        assert_ne!(model.bits(), without.bits());
+    }
+    let mut half = Adam::new(0.1).with_group(Group::matching("hidden").with(Setting::AmsGrad, 0.5));
+    let mut model = Mlp::new(3);
+    let error = train!(half, model, &data(1)).expect_err("half on");
+    assert!(error.to_string().contains("0 (off) or 1 (on)"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn what_belongs_to_other_models_is_forgotten() -> Result<()> {
+    let mut optimizer = Adam::new(0.1);
+    let (mut first, mut second, x) = (Mlp::new(1), Mlp::new(2), data(3));
+    train!(optimizer, first, &x)?;
+    train!(optimizer, second, &x)?;
+    let before = format!("{:?}", optimizer.state(&second)?);
+    optimizer.keep_only(&second);
+    assert_eq!(format!("{:?}", optimizer.state(&second)?), before);
+    // What begins anew takes a first step again.
+    let (mut again, mut fresh) = (first.clone(), Adam::new(0.1));
+    train!(optimizer, first, &x)?;
+    train!(fresh, again, &x)?;
+    assert_eq!(first.bits(), again.bits());
+    Ok(())
+}
+
 #[test]
 fn a_saved_state_goes_on_to_the_same_bytes() -> Result<()> {
     for (mut optimizer, mut other) in optimizers().into_iter().zip(optimizers()) {

@@ -49,9 +49,10 @@ fn layers_are_send_and_sync() {
         Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d ConvOptions<Conv2d>
         BatchNorm1d BatchNorm2d BatchNorm3d InstanceNorm1d InstanceNorm2d InstanceNorm3d NormOptions<BatchNorm1d>
         LayerNorm GroupNorm RmsNorm LocalResponseNorm RowNormOptions<LayerNorm>
-        MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d
+        MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d LpPool1d LpPool2d LpPool3d
+        MaxUnpool1d MaxUnpool2d MaxUnpool3d
         AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d
-        Embedding EmbeddingBag EmbeddingOptions PositionalEncoding
+        WeightNorm<Linear> SpectralNorm<Conv2d> Embedding EmbeddingBag EmbeddingOptions PositionalEncoding
         Dropout Dropout1d Dropout2d Dropout3d AlphaDropout
         Relu Relu6 Selu Sigmoid LogSigmoid Tanh Silu Mish Hardsigmoid Hardswish Tanhshrink Softsign LeakyRelu Elu Celu
         Hardtanh Hardshrink Softshrink Softplus Threshold Gelu PRelu RRelu Softmax LogSoftmax Softmin Glu Softmax2d

@@ -2,7 +2,7 @@
 
 use super::in_turn::{Behind, gathered};
 use super::{Init, Initial, Layer, Module};
-use crate::error::{Error, Fault};
+use crate::error::{Error, Fault, Result};
 use crate::layout::{SizeList, Sizes};
 use crate::module;
 use crate::ops::conv::Convolution;
@@ -203,6 +203,11 @@ macro_rules! convolutions {
             pub fn options(inputs: usize, outputs: usize, kernel: impl Sizes) -> ConvOptions<$Conv> {
                 ConvOptions::new(inputs, outputs, kernel)
             }
+            #[track_caller]
+            pub(super) fn convolved(&self, weight: &Tensor, input: &Tensor) -> Tensor {
+                let (input, conv) = self.windows.bordered(input, $axes);
+                input.$method(weight, self.bias.as_deref(), conv)
+            }
         }
 
         impl ConvOptions<$Conv> {
@@ -226,8 +231,7 @@ macro_rules! convolutions {
         impl Layer for $Conv {
             #[track_caller]
             fn forward(&self, input: &Tensor) -> Tensor {
-                let (input, conv) = self.windows.bordered(input, $axes);
-                input.$method(&self.weight, self.bias.as_deref(), conv)
+                self.convolved(&self.weight, input)
             }
             #[track_caller]
             fn forward_along(&self, input: &Tensor, behind: Behind<'_>) -> (Tensor, usize) {
@@ -271,6 +275,31 @@ macro_rules! transposed {
         module!($Conv { weight, bias; conv });
 
         impl $Conv {
+            /// As [`forward`](Layer::forward), in spatial sizes of your own: with a stride above 1 several are possible, and this says
+            /// which is meant, whatever the output padding.
+            #[doc = concat!("\n\n```\nuse chainrule::nn::{", stringify!($Conv), ", Init};\nuse chainrule::Tensor;\nlet layer = ",
+                stringify!($Conv), "::options(3, 8, 3).with_stride(2).build(&mut Init::new());\n\
+                let x = Tensor::zeros(", $input, ");\n\
+                let sizes: Vec<usize> = x.shape()?[2..].iter().map(|size| 2 * size + 2).collect();\n\
+                assert_eq!(layer.forward_to(&x, &sizes).shape()?[2..], sizes);\n# Ok::<(), chainrule::Error>(())\n```")]
+            #[track_caller]
+            #[doc(alias = "output_size")]
+            pub fn forward_to(&self, input: &Tensor, sizes: impl Sizes) -> Tensor {
+                match self.reaching(input, &sizes.sizes()) {
+                    Ok(conv) => input.$method(&self.weight, self.bias.as_deref(), conv),
+                    Err(error) => Tensor::failed(error),
+                }
+            }
+            #[track_caller]
+            pub(super) fn convolved(&self, weight: &Tensor, input: &Tensor) -> Tensor {
+                input.$method(weight, self.bias.as_deref(), self.conv)
+            }
+            #[track_caller]
+            fn reaching(&self, input: &Tensor, sizes: &SizeList) -> Result<Conv> {
+                let wanted: Vec<usize> = sizes.as_slice().iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
+                let conv = self.conv.reaching($axes, &input.shape()?, &self.weight.shape()?, &wanted);
+                conv.map_err(|fault| Error::new(stringify!($method), fault))
+            }
             /// Stride 1, no padding, with a bias. The kernel is one size for all axes, or one for each.
             #[track_caller]
             pub fn new(inputs: usize, outputs: usize, kernel: impl Sizes, init: &mut Init) -> $Conv {
@@ -302,7 +331,7 @@ macro_rules! transposed {
         impl Layer for $Conv {
             #[track_caller]
             fn forward(&self, input: &Tensor) -> Tensor {
-                input.$method(&self.weight, self.bias.as_deref(), self.conv)
+                self.convolved(&self.weight, input)
             }
         }
     )* };

@@ -1,6 +1,7 @@
 //! Tables of vectors by number: words, categories, positions.
 
 use super::{Init, Initial, Layer, Module};
+use crate::device::Combine;
 use crate::error::{Fault, Result};
 use crate::layout::{DType, Integer};
 use crate::module;
@@ -123,7 +124,8 @@ pub enum Bag {
     Max,
 }
 
-/// Bags of rows of a table: `[bags, items]` whole numbers in, one vector for each bag out.
+/// Bags of rows of a table: `[bags, items]` whole numbers in, one vector for each bag out. Bags of different sizes:
+/// [`forward_from`](EmbeddingBag::forward_from).
 ///
 /// Weight `[count, size]` starts normal with deviation 1.
 ///
@@ -148,6 +150,26 @@ impl EmbeddingBag {
     pub fn new(count: usize, size: usize, bag: Bag, init: &mut Init) -> EmbeddingBag {
         let weight = init.parameter([count, size], Initial::Normal { mean: 0.0, deviation: 1.0 });
         EmbeddingBag { weight, bag }.named()
+    }
+    /// Bags of different sizes: the numbers of all in one vector, and where each bag begins. An empty bag is zeros.
+    ///
+    /// ```
+    /// use chainrule::nn::{Bag, EmbeddingBag, Init};
+    /// use chainrule::Tensor;
+    /// let layer = EmbeddingBag::new(10, 4, Bag::Mean, &mut Init::new());
+    /// let (words, starts) = (Tensor::from([5, 7, 5, 1, 2]), Tensor::from([0, 3]));
+    /// assert_eq!(layer.forward_from(&words, &starts).dims()?, [2, 4]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[doc(alias = "offsets")]
+    #[track_caller]
+    pub fn forward_from(&self, numbers: &Tensor, starts: &Tensor) -> Tensor {
+        let combine = match self.bag {
+            Bag::Sum => Combine::Sum,
+            Bag::Mean => Combine::Mean,
+            Bag::Max => Combine::Largest,
+        };
+        numbers.embedding_bag(&self.weight, Some(starts), combine)
     }
 }
 

@@ -26,6 +26,7 @@ mod pairs;
 mod path;
 mod pool;
 mod recurrent;
+mod reweighted;
 mod running;
 mod sequential;
 mod summary;
@@ -63,12 +64,14 @@ pub use pairs::{Bilinear, CosineSimilarity, PairwiseDistance};
 pub use path::{Path, matches};
 pub use pool::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d,
-    AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d,
+    AvgPool1d, AvgPool2d, AvgPool3d, LpPool1d, LpPool2d, LpPool3d, MaxPool1d, MaxPool2d, MaxPool3d, MaxUnpool1d,
+    MaxUnpool2d, MaxUnpool3d,
 };
 pub use recurrent::{
     Gru, GruCell, Lstm, LstmCell, LstmOutput, RecurrentLayer, RecurrentLayers, RecurrentOptions, RecurrentOutput,
     RecurrentWeights, Rnn, RnnCell, Sequence,
 };
+pub use reweighted::{SpectralNorm, WeightNorm, Weighted};
 pub use running::Running;
 pub use sequential::Sequential;
 pub use summary::{Summary, SummaryLine, summary};

@@ -74,7 +74,7 @@ impl Unpool {
 macro_rules! pools {
     ($axes:literal $what:literal $input:literal $half:literal $ones:literal: $Max:ident $max:ident $max_positions:ident,
         $Average:ident $average:ident, $AdaptiveMax:ident $adaptive_max:ident,
-        $AdaptiveAverage:ident $adaptive_average:ident, $Unpool:ident $unpool:ident) => {
+        $AdaptiveAverage:ident $adaptive_average:ident, $Unpool:ident $unpool:ident, $Power:ident $power:ident) => {
         #[doc = concat!("The greatest element of each window of ", $what, ".\n\n```\nuse chainrule::nn::{Layer, ",
             stringify!($Max), "};\nuse chainrule::Tensor;\nlet pool = ", stringify!($Max), "::new(2);\n\
             assert_eq!(pool.forward(&Tensor::zeros(", $input, ")).dims()?, ", $half, ");\n\
@@ -165,6 +165,38 @@ macro_rules! pools {
         }
         parameterless!($AdaptiveAverage.windows, input => input.$adaptive_average(windows));
 
+        #[doc = concat!("The root of the sum of powers of each window of ", $what, ", `(Σ xᵖ)^(1/p)`: between the average and the \
+            greatest.\n\n```\nuse chainrule::nn::{Layer, ", stringify!($Power), "};\nuse chainrule::Tensor;\nlet pool = ",
+            stringify!($Power), "::new(2.0, 2);\nassert_eq!(pool.forward(&Tensor::ones(", $input, ")).dims()?, ", $half,
+            ");\n# Ok::<(), chainrule::Error>(())\n```")]
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct $Power {
+            power: f64,
+            pool: Pool,
+        }
+        module!($Power {; power, pool });
+        impl $Power {
+            /// This power, windows of this size side by side.
+            pub fn new(power: f64, window: impl Sizes) -> $Power {
+                $Power { power, pool: Pool::new(window) }
+            }
+            /// The step from one window to the next; without it the size of a window.
+            pub fn with_stride(self, stride: impl Sizes) -> $Power {
+                $Power { pool: self.pool.stride(stride), ..self }
+            }
+            /// Elements that are left at the end of an axis get a window too; it counts as if it were full.
+            #[doc(alias = "ceil_mode")]
+            pub fn with_ceil(self) -> $Power {
+                $Power { pool: self.pool.ceil(), ..self }
+            }
+        }
+        impl Layer for $Power {
+            #[track_caller]
+            fn forward(&self, input: &Tensor) -> Tensor {
+                input.$power(self.power, self.pool)
+            }
+        }
+
         #[doc = concat!("The opposite of [`", stringify!($Max), "`]: the winners at their positions, zeros elsewhere.\n\n\
             ```\nuse chainrule::nn::{", stringify!($Max), ", ", stringify!($Unpool), "};\nuse chainrule::Tensor;\n\
             let x = Tensor::ones(", $input, ");\nlet [y, positions] = ", stringify!($Max),
@@ -212,10 +244,10 @@ macro_rules! pools {
 
 pools! { 1 "sequences `[batch, channels, length]`" "[2, 3, 8]" "[2, 3, 4]" "[2, 3, 1]":
 MaxPool1d max_pool1d max_pool1d_with_positions, AvgPool1d average_pool1d,
-AdaptiveMaxPool1d adaptive_max_pool1d, AdaptiveAvgPool1d adaptive_average_pool1d, MaxUnpool1d max_unpool1d }
+AdaptiveMaxPool1d adaptive_max_pool1d, AdaptiveAvgPool1d adaptive_average_pool1d, MaxUnpool1d max_unpool1d, LpPool1d lp_pool1d }
 pools! { 2 "images `[batch, channels, height, width]`" "[2, 3, 8, 8]" "[2, 3, 4, 4]" "[2, 3, 1, 1]":
 MaxPool2d max_pool2d max_pool2d_with_positions, AvgPool2d average_pool2d,
-AdaptiveMaxPool2d adaptive_max_pool2d, AdaptiveAvgPool2d adaptive_average_pool2d, MaxUnpool2d max_unpool2d }
+AdaptiveMaxPool2d adaptive_max_pool2d, AdaptiveAvgPool2d adaptive_average_pool2d, MaxUnpool2d max_unpool2d, LpPool2d lp_pool2d }
 pools! { 3 "volumes `[batch, channels, depth, height, width]`" "[2, 3, 8, 8, 8]" "[2, 3, 4, 4, 4]" "[2, 3, 1, 1, 1]":
 MaxPool3d max_pool3d max_pool3d_with_positions, AvgPool3d average_pool3d,
-AdaptiveMaxPool3d adaptive_max_pool3d, AdaptiveAvgPool3d adaptive_average_pool3d, MaxUnpool3d max_unpool3d }
+AdaptiveMaxPool3d adaptive_max_pool3d, AdaptiveAvgPool3d adaptive_average_pool3d, MaxUnpool3d max_unpool3d, LpPool3d lp_pool3d }

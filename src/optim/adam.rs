@@ -26,7 +26,6 @@ use crate::update_formula;
 #[derive(Clone, Debug)]
 pub struct Adam {
     core: Core,
-    amsgrad: bool,
     maximize: bool,
 }
 
@@ -68,7 +67,7 @@ pub(super) fn states(amsgrad: bool, parameter: &Value) -> Remember {
 pub(super) fn step(
     settings: &Settings,
     target: &mut Target<'_>,
-    (amsgrad, maximize, decoupled): (bool, bool, bool),
+    (maximize, decoupled): (bool, bool),
 ) -> Result<(), Fault> {
     let number = |setting| settings.number(setting);
     let (rate, decay, epsilon) = (number(Setting::Rate), number(Setting::WeightDecay), number(Setting::Epsilon));
@@ -79,7 +78,7 @@ pub(super) fn step(
     let rate = rate / (1.0 - target.power(beta1));
     let scale = 1.0 / (1.0 - target.power(keep2)).sqrt();
     let (take1, take2) = (1.0 - beta1, 1.0 - keep2);
-    match amsgrad {
+    match settings.is_on(Setting::AmsGrad) {
         true => target.apply(&AmsGrad { sign, decay, shrink, take1, keep2, take2, rate, scale, epsilon }),
         false => target.apply(&Step { sign, decay, shrink, take1, keep2, take2, rate, scale, epsilon }),
     }
@@ -88,7 +87,9 @@ pub(super) fn step(
 impl Adam {
     /// The usual one: betas 0.9 and 0.999, epsilon 1e-8, no weight decay. A usual rate is 1e-3.
     pub fn new(rate: f64) -> Adam {
-        Adam { core: Core::new(&settings(rate, 0.0)), amsgrad: false, maximize: false }
+        let mut core = Core::new(&settings(rate, 0.0));
+        core.set(Setting::AmsGrad, 0.0);
+        Adam { core, maximize: false }
     }
     builders! {
         betas;
@@ -99,7 +100,7 @@ impl Adam {
     }
     /// Divides by the greatest mean square so far.
     pub fn amsgrad(mut self) -> Adam {
-        self.amsgrad = true;
+        self.core.set(Setting::AmsGrad, 1.0);
         self
     }
     /// Climbs instead of descending.
@@ -112,10 +113,10 @@ impl Adam {
 impl Rule for Adam {
     const NAME: &'static str = "adam";
     has_core!();
-    fn remember(&self, _: &str, parameter: &Value, _: &Settings) -> Remember {
-        states(self.amsgrad, parameter)
+    fn remember(&self, _: &str, parameter: &Value, settings: &Settings) -> Remember {
+        states(settings.is_on(Setting::AmsGrad), parameter)
     }
     fn update(&self, settings: &Settings, target: &mut Target<'_>) -> Result<(), Fault> {
-        step(settings, target, (self.amsgrad, self.maximize, false))
+        step(settings, target, (self.maximize, false))
     }
 }

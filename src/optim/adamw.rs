@@ -1,7 +1,7 @@
 //! AdamW.
 
 use super::core::{builders, has_core};
-use super::{Core, Remember, Rule, Settings, Target, adam};
+use super::{Core, Remember, Rule, Setting, Settings, Target, adam};
 use crate::device::Value;
 use crate::error::Fault;
 
@@ -23,14 +23,15 @@ use crate::error::Fault;
 #[derive(Clone, Debug)]
 pub struct AdamW {
     core: Core,
-    amsgrad: bool,
     maximize: bool,
 }
 
 impl AdamW {
     /// The usual one: betas 0.9 and 0.999, epsilon 1e-8, weight decay 0.01. A usual rate is 1e-3.
     pub fn new(rate: f64) -> AdamW {
-        AdamW { core: Core::new(&adam::settings(rate, 0.01)), amsgrad: false, maximize: false }
+        let mut core = Core::new(&adam::settings(rate, 0.01));
+        core.set(Setting::AmsGrad, 0.0);
+        AdamW { core, maximize: false }
     }
     builders! {
         betas;
@@ -41,7 +42,7 @@ impl AdamW {
     }
     /// Divides by the greatest mean square so far.
     pub fn amsgrad(mut self) -> AdamW {
-        self.amsgrad = true;
+        self.core.set(Setting::AmsGrad, 1.0);
         self
     }
     /// Climbs instead of descending.
@@ -54,10 +55,10 @@ impl AdamW {
 impl Rule for AdamW {
     const NAME: &'static str = "adamw";
     has_core!();
-    fn remember(&self, _: &str, parameter: &Value, _: &Settings) -> Remember {
-        adam::states(self.amsgrad, parameter)
+    fn remember(&self, _: &str, parameter: &Value, settings: &Settings) -> Remember {
+        adam::states(settings.is_on(Setting::AmsGrad), parameter)
     }
     fn update(&self, settings: &Settings, target: &mut Target<'_>) -> Result<(), Fault> {
-        adam::step(settings, target, (self.amsgrad, self.maximize, true))
+        adam::step(settings, target, (self.maximize, true))
     }
 }

@@ -9,6 +9,7 @@ use crate::device::capture;
 use crate::error::Result;
 use crate::nn::Module;
 use crate::tensor::{Gradients, State};
+use std::collections::BTreeSet;
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 
@@ -109,6 +110,12 @@ impl<R: Rule> Optimizer for R {
     }
     fn recount(&mut self, tally: Tally) {
         self.core_mut().recount(tally);
+    }
+    fn keep_only(&mut self, model: &dyn Module) {
+        let core = self.core_mut();
+        core.catch_up();
+        let kept: BTreeSet<u64> = model.parameters().iter().map(|(_, parameter)| parameter.id()).collect();
+        core.slots.forget(|id| !kept.contains(&id));
     }
     #[track_caller]
     fn state(&self, model: &dyn Module) -> Result<State> {

@@ -124,6 +124,24 @@ pub trait Optimizer: Send + Sync {
     #[doc(hidden)]
     fn recount(&mut self, _: Tally) {}
 
+    /// Forgets what it remembers of parameters that are not this model's: of models that are gone. (What is remembered of a
+    /// parameter stays with its identity until then.)
+    ///
+    /// ```
+    /// use chainrule::nn::{Init, Layer, Linear};
+    /// use chainrule::optim::{Adam, Optimizer};
+    /// use chainrule::Tensor;
+    /// let mut optimizer = Adam::new(0.1);
+    /// for _ in 0..3 {
+    ///     let mut model = Linear::new(2, 1, &mut Init::new());
+    ///     let loss = model.forward(&Tensor::ones([4, 2])).sum();
+    ///     optimizer.step(&mut model, &loss.backward()?)?;
+    ///     optimizer.keep_only(&model);
+    /// }
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    fn keep_only(&mut self, model: &dyn Module);
+
     /// All it takes to go on exactly here: settings, and what is remembered of the model's parameters, by name.
     #[track_caller]
     fn state(&self, model: &dyn Module) -> Result<State>;

@@ -29,7 +29,6 @@ use crate::update_formula;
 #[derive(Clone, Debug)]
 pub struct Muon {
     core: Core,
-    nesterov: bool,
     rounds: usize,
     matched_size: bool,
     adamw_on: Vec<String>,
@@ -46,7 +45,8 @@ impl Muon {
     pub fn new(rate: f64) -> Muon {
         let mut core = Core::new(&adam::settings(rate, 0.1));
         core.set(Setting::Momentum, 0.95);
-        Muon { core, nesterov: true, rounds: 5, matched_size: false, adamw_on: Vec::new() }
+        core.set(Setting::Nesterov, 1.0);
+        Muon { core, rounds: 5, matched_size: false, adamw_on: Vec::new() }
     }
     builders! {
         betas;
@@ -59,7 +59,7 @@ impl Muon {
     }
     /// Steps by the mean gradient itself.
     pub fn without_nesterov(mut self) -> Muon {
-        self.nesterov = false;
+        self.core.set(Setting::Nesterov, 0.0);
         self
     }
     /// So many rounds of the iteration (default 5).
@@ -109,16 +109,19 @@ impl Rule for Muon {
         let momentum = settings.number(Setting::Momentum);
         let gradient = Tensor::from_value(target.gradient.clone()).to_dtype(mean.dtype());
         let mean = Tensor::from_value(mean.clone()) * momentum + &gradient * (1.0 - momentum);
-        let direction = if self.nesterov { gradient * (1.0 - momentum) + &mean * momentum } else { mean.clone() };
+        let direction = match settings.is_on(Setting::Nesterov) {
+            true => gradient * (1.0 - momentum) + &mean * momentum,
+            false => mean.clone(),
+        };
         let direction = orthogonal(&direction, self.rounds)?;
         target.prepared(&direction, &[mean])
     }
     fn update(&self, settings: &Settings, target: &mut Target<'_>) -> Result<(), Fault> {
         let &[rows, columns] = target.parameter.dims() else {
-            return adam::step(settings, target, (false, false, true));
+            return adam::step(settings, target, (false, true));
         };
         if target.states.len() != 1 {
-            return adam::step(settings, target, (false, false, true));
+            return adam::step(settings, target, (false, true));
         }
         let (rows, columns, rate) = (rows as f64, columns as f64, settings.number(Setting::Rate));
         let size = match self.matched_size {

@@ -24,7 +24,6 @@ use crate::update_formula;
 #[derive(Clone, Debug)]
 pub struct RmsProp {
     core: Core,
-    centered: bool,
     maximize: bool,
 }
 
@@ -62,8 +61,9 @@ impl RmsProp {
             (Setting::Epsilon, 1e-8),
             (Setting::Momentum, 0.0),
             (Setting::WeightDecay, 0.0),
+            (Setting::Centered, 0.0),
         ];
-        RmsProp { core: Core::new(&settings), centered: false, maximize: false }
+        RmsProp { core: Core::new(&settings), maximize: false }
     }
     builders! {
         /// How slowly the mean square moves (default 0.99).
@@ -77,7 +77,7 @@ impl RmsProp {
     }
     /// Divides by the deviation instead of the root mean square.
     pub fn centered(mut self) -> RmsProp {
-        self.centered = true;
+        self.core.set(Setting::Centered, 1.0);
         self
     }
     /// Climbs instead of descending.
@@ -91,7 +91,7 @@ impl Rule for RmsProp {
     const NAME: &'static str = "rmsprop";
     has_core!();
     fn remember(&self, _: &str, parameter: &Value, settings: &Settings) -> Remember {
-        let names: &[&str] = match (self.centered, settings.number(Setting::Momentum) > 0.0) {
+        let names: &[&str] = match (settings.is_on(Setting::Centered), settings.number(Setting::Momentum) > 0.0) {
             (true, _) => &["square", "velocity", "mean"],
             (false, true) => &["square", "velocity"],
             (false, false) => &["square"],

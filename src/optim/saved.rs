@@ -20,7 +20,7 @@ fn wrong(at: Place, what: String) -> Error {
 
 fn write(settings: &Settings) -> Result<State> {
     let mut tree = State::tree();
-    for (setting, number) in settings.iter() {
+    for (setting, number) in settings.iter().filter(|(setting, _)| !setting.is_switch()) {
         tree.insert(setting.name(), State::Number(number))?;
     }
     Ok(tree)
@@ -28,7 +28,8 @@ fn write(settings: &Settings) -> Result<State> {
 
 /// The numbers of a tree that has the settings of `like` and no others.
 fn read(tree: &State, like: &Settings, at: Place) -> Result<Settings> {
-    let mut settings = Settings::default();
+    let switches: Vec<_> = like.iter().filter(|(setting, _)| setting.is_switch()).collect();
+    let mut settings = Settings::new(&switches);
     let State::Tree(numbers) = tree else { return Err(wrong(at, "the settings are no tree".to_string())) };
     for name in numbers.keys() {
         let known = Setting::ALL.iter().find(|setting| setting.name() == name).filter(|s| like.get(**s).is_some());

@@ -63,6 +63,19 @@ settings! {
     LeastScale "least_scale" in 0.0..f64::INFINITY;
     /// The root mean square beyond which a step is shortened.
     Threshold "threshold" in 1.0..f64::INFINITY;
+    /// On or off: divides by the greatest mean square so far.
+    AmsGrad "amsgrad" in 0.0..=1.0;
+    /// On or off: looks ahead by the momentum.
+    Nesterov "nesterov" in 0.0..=1.0;
+    /// On or off: divides by the deviation instead of the root mean square.
+    Centered "centered" in 0.0..=1.0;
+}
+
+impl Setting {
+    /// Is it on (1) or off (0)? A file does not hold it: what is remembered depends on it, so it is as the optimizer was made.
+    pub(super) fn is_switch(self) -> bool {
+        matches!(self, Setting::AmsGrad | Setting::Nesterov | Setting::Centered)
+    }
 }
 
 /// Says where a number should lie, if it does not.
@@ -117,6 +130,10 @@ impl Settings {
     pub fn set(&mut self, setting: Setting, number: f64) {
         self.numbers[setting as usize] = Some(number);
     }
+    /// Is an on-or-off setting on?
+    pub fn is_on(&self, setting: Setting) -> bool {
+        self.number(setting) != 0.0
+    }
     /// Each with its number.
     pub fn iter(&self) -> impl Iterator<Item = (Setting, f64)> {
         Setting::ALL.iter().filter_map(|&setting| Some((setting, self.get(setting)?)))
@@ -130,6 +147,9 @@ impl Settings {
         for (setting, number) in self.iter() {
             if let Some(why) = setting.refuses(number) {
                 return Err(Fault::value(format!("{} is {number}", setting.name()), why));
+            }
+            if setting.is_switch() && number != 0.0 && number != 1.0 {
+                return Err(Fault::value(format!("{} is {number}", setting.name()), "it is 0 (off) or 1 (on)"));
             }
         }
         Ok(())
@@ -185,6 +205,16 @@ impl Group {
     pub fn with(mut self, setting: Setting, number: f64) -> Group {
         self.own.set(setting, number);
         self
+    }
+    /// One of the settings that are on or off.
+    ///
+    /// ```
+    /// use chainrule::optim::{Adam, Group, Setting};
+    /// let optimizer = Adam::new(1e-3).with_group(Group::matching("head").with_switch(Setting::AmsGrad, true));
+    /// # let _ = optimizer;
+    /// ```
+    pub fn with_switch(self, setting: Setting, on: bool) -> Group {
+        self.with(setting, on as u8 as f64)
     }
     /// The pattern.
     pub fn pattern(&self) -> &str {

@@ -27,7 +27,6 @@ use crate::update_formula;
 #[derive(Clone, Debug)]
 pub struct Sgd {
     core: Core,
-    nesterov: bool,
     maximize: bool,
 }
 
@@ -53,9 +52,14 @@ update_formula! {
 impl Sgd {
     /// Plain gradient descent.
     pub fn new(rate: f64) -> Sgd {
-        let settings =
-            [(Setting::Rate, rate), (Setting::Momentum, 0.0), (Setting::Dampening, 0.0), (Setting::WeightDecay, 0.0)];
-        Sgd { core: Core::new(&settings), nesterov: false, maximize: false }
+        let settings = [
+            (Setting::Rate, rate),
+            (Setting::Momentum, 0.0),
+            (Setting::Dampening, 0.0),
+            (Setting::WeightDecay, 0.0),
+            (Setting::Nesterov, 0.0),
+        ];
+        Sgd { core: Core::new(&settings), maximize: false }
     }
     builders! {
         /// How much of the last step goes on (default 0).
@@ -67,7 +71,7 @@ impl Sgd {
     }
     /// Looks ahead by the momentum; it needs one, and no dampening.
     pub fn nesterov(mut self) -> Sgd {
-        self.nesterov = true;
+        self.core.set(Setting::Nesterov, 1.0);
         self
     }
     /// Climbs instead of descending.
@@ -82,7 +86,7 @@ impl Rule for Sgd {
     has_core!();
     fn check(&self, settings: &Settings) -> Result<(), Fault> {
         let (momentum, dampening) = (settings.number(Setting::Momentum), settings.number(Setting::Dampening));
-        if self.nesterov && (momentum == 0.0 || dampening != 0.0) {
+        if settings.is_on(Setting::Nesterov) && (momentum == 0.0 || dampening != 0.0) {
             let what = format!("Nesterov's form with momentum {momentum} and dampening {dampening}");
             return Err(Fault::value(what, "give it a momentum, with_momentum(0.9), and no dampening"));
         }
@@ -103,7 +107,7 @@ impl Rule for Sgd {
             1 => (0.0, 1.0),
             _ => (momentum, 1.0 - settings.number(Setting::Dampening)),
         };
-        match self.nesterov {
+        match settings.is_on(Setting::Nesterov) {
             true => target.apply(&Nesterov { rate, sign, decay, keep, take, momentum }),
             false => target.apply(&Momentum { rate, sign, decay, keep, take }),
         }
