@@ -289,8 +289,11 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
     /// A range of results over a range of what is folded, on one thread.
     fn run(&self, outputs: Range<usize>, folded: Range<usize>, take: &mut dyn FnMut(usize, &[S])) {
         // Few results take up little: to clear room for many takes longer than to compute them.
-        let (mut few, mut many);
-        let states: &mut [S] = if self.plan.way == Way::Rows || outputs.len() <= STRIP {
+        let (mut one, mut few, mut many);
+        let states: &mut [S] = if outputs.len() == 1 {
+            one = [self.fold.empty()];
+            &mut one
+        } else if self.plan.way == Way::Rows || outputs.len() <= STRIP {
             few = [self.fold.empty(); STRIP];
             &mut few
         } else {
@@ -370,6 +373,18 @@ impl<I: Element> Ground<'_, I> {
             return self.by_lines(outputs, (length, many), held);
         }
         let mut starts = plan.kept.walk(outputs.start);
+        if plan.folded.count() == length {
+            // One run for each result: nothing is put side by side, and no room cleared for it.
+            for output in outputs {
+                let from = (plan.start + starts.step()) as usize + folded.start;
+                held.begin(1);
+                if !folded.is_empty() {
+                    held.neighbours(&data[from..from + folded.len()], folded.start);
+                }
+                held.end(output, 1);
+            }
+            return;
+        }
         let mut buffer = [I::default(); BLOCK];
         for output in outputs {
             let start = plan.start + starts.step();
