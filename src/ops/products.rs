@@ -288,7 +288,7 @@ impl Tensor {
                 let goes_on = of_matrices(&halvings.greater(step as f64));
                 // What is not squared is not multiplied either: it might overflow, and its gradient be no number.
                 let factor = goes_on.choose(&power, 0.0);
-                goes_on.choose(&factor.matmul(&factor), &power)
+                goes_on.choose(factor.matmul(&factor), &power)
             };
         }
         power

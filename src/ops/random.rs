@@ -295,6 +295,10 @@ fn waiting(uniform: &Tensor, dtype: DType, rate: f64) -> Tensor {
         let fault = Fault::value(format!("a rate of {rate}"), "it must be above 0 and finite; the mean is its inverse");
         return refused("exponential", fault, &[uniform]);
     }
+    if !dtype.is_float() {
+        let fault = Fault::dtype(format!("{dtype} is no float"), "use f64, f32, bf16 or f16");
+        return refused("exponential", fault, &[uniform]);
+    }
     (-(-uniform).log1p() / rate).to_dtype(dtype)
 }
 
