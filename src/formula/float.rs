@@ -2,6 +2,7 @@
 
 use super::mathematics::{self, Real, Standard};
 use super::number::{Arithmetic, Number, functions};
+use super::symbol::Function;
 use crate::layout::Element;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -149,7 +150,7 @@ impl<T: Float, const FUSED: bool> F<T, FUSED> {
     /// e^x of a number that is not above 0.
     #[inline(always)]
     pub(crate) fn decay(self) -> Self {
-        mathematics::decay(self)
+        if T::DOUBLE { self.exp() } else { mathematics::decay(self) }
     }
 }
 
@@ -308,10 +309,25 @@ impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
     }
 }
 
+/// So short that a call would be longer.
+const fn is_instruction(function: Function) -> bool {
+    matches!(function, Function::Sqrt | Function::Rsqrt)
+}
+
 macro_rules! number {
     ($($(#[$doc:meta])* $Variant:ident $name:ident($x:ident, $y:ident, $d:ident) $change:expr;)*) => {
+        // In f64 they are called: written out in every loop that has them they were a tenth of what there is to compile.
+        $(#[inline(never)] fn $name(x: f64) -> f64 { mathematics::$name(F::<f64, false>(x)).0 })*
+
         impl<T: Float, const FUSED: bool> Number for F<T, FUSED> {
-            $(#[inline(always)] fn $name(self) -> Self { mathematics::$name(self) })*
+            $(#[inline(always)]
+            fn $name(self) -> Self {
+                if T::DOUBLE && !FUSED && const { !is_instruction(Function::$Variant) } {
+                    F(T::from_f64($name(self.0.to_f64())))
+                } else {
+                    mathematics::$name(self)
+                }
+            })*
             #[inline(always)]
             fn pow(self, exponent: Self) -> Self {
                 if T::DOUBLE {

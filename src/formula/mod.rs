@@ -3,6 +3,7 @@
 //! A formula is one generic function of its text. Evaluated on floats ([`F`]) it is a kernel, on [`Dual`] numbers its
 //! gradient, on [`Symbol`]s a [`Program`] that readers turn into derivatives of any order or into code for another device.
 
+mod change;
 mod definition;
 mod dual;
 mod float;

@@ -5,7 +5,6 @@
 #[cfg(feature = "cuda-unversioned")]
 use super::definition::Update;
 use super::definition::{Formula, Slope};
-use super::dual::Dual;
 use super::number::{Arithmetic, Number, functions};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -139,17 +138,31 @@ impl Program {
     /// inputs or its result, and last what arrives. That of a rare formula is traced once and kept.
     pub(crate) fn of<P: Formula<N>, const N: usize>(formula: &P, gradient_of: Option<usize>) -> Cow<'static, Program> {
         let place = P::programs().map(|programs| &programs[gradient_of.map_or(0, |which| which + 1)]);
-        Program::kept(place, &|| match gradient_of {
+        if const { matches!(P::SLOPE, Slope::Dual) } {
+            return Program::kept(place, gradient_of.map(|which| [which, N]), &|| formula.value(symbols::<N>()));
+        }
+        Program::kept(place, None, &|| match gradient_of {
             None => formula.value(symbols::<N>()),
             Some(which) => gradient(formula, which),
         })
     }
     // It knows the formula by pointer, so that it is compiled once and not for each.
     #[inline(never)]
-    fn kept(place: Option<&'static OnceLock<Program>>, formula: &dyn Fn() -> Symbol) -> Cow<'static, Program> {
+    fn kept(
+        place: Option<&'static OnceLock<Program>>,
+        change: Option<[usize; 2]>,
+        formula: &dyn Fn() -> Symbol,
+    ) -> Cow<'static, Program> {
+        let trace = || match change {
+            None => Program::trace(formula),
+            Some([which, inputs]) => {
+                let program = Program::trace(formula);
+                Program::trace(|| program.change(which, inputs))
+            }
+        };
         match place {
-            Some(place) => Cow::Borrowed(place.get_or_init(|| Program::trace(formula))),
-            None => Cow::Owned(Program::trace(formula)),
+            Some(place) => Cow::Borrowed(place.get_or_init(trace)),
+            None => Cow::Owned(trace()),
         }
     }
     /// The program of an optimizer's step, and which of its steps are the results: inputs are parameter, gradient and states,
@@ -191,6 +204,10 @@ impl Program {
     pub fn result(&self) -> Register {
         self.result
     }
+    /// The program that is being written has this one's expressions of scalar parameters, under the same numbers.
+    pub(super) fn share_scalars(&self) {
+        WRITING.with_borrow_mut(|program| program.scalars.clone_from(&self.scalars));
+    }
     /// Is the result the literal 0, whatever the inputs are?
     pub fn is_zero(&self) -> bool {
         self.instructions.get(self.result as usize) == Some(&Instruction::Literal(0.0))
@@ -208,16 +225,14 @@ impl Program {
     }
 }
 
-/// The gradient of a formula for an input. (Constants decide, so that each formula has the one that it needs.)
+/// The gradient of a formula that says it. (Constants decide, so that each formula has the one that it needs.)
 fn gradient<P: Formula<N>, const N: usize>(formula: &P, which: usize) -> Symbol {
     if const { matches!(P::SLOPE, Slope::Flat) } {
         0.0.into()
     } else if const { matches!(P::SLOPE, Slope::Output) } {
         formula.slope(Symbol::input(0)) * Symbol::input(1)
-    } else if const { matches!(P::SLOPE, Slope::Inputs) } {
-        formula.slopes(symbols::<N>())[which] * Symbol::input(N)
     } else {
-        formula.value(seeds::<N>(which)).tangent.unwrap_or(0.0.into())
+        formula.slopes(symbols::<N>())[which] * Symbol::input(N)
     }
 }
 
@@ -225,12 +240,6 @@ fn gradient<P: Formula<N>, const N: usize>(formula: &P, which: usize) -> Symbol 
 #[inline(never)]
 fn symbols<const N: usize>() -> [Symbol; N] {
     std::array::from_fn(Symbol::input)
-}
-
-/// The same as dual numbers: input `which` changes by what arrives.
-#[inline(never)]
-fn seeds<const N: usize>(which: usize) -> [Dual<Symbol>; N] {
-    std::array::from_fn(|k| Dual { value: Symbol::input(k), tangent: (k == which).then(|| Symbol::input(N)) })
 }
 
 /// A number whose value is not known yet: the result of an instruction.
@@ -262,6 +271,18 @@ impl Symbol {
     /// The input of this number.
     pub fn input(index: usize) -> Symbol {
         emit(Instruction::Input(index))
+    }
+    /// An expression of scalar parameters that is there already.
+    pub(super) fn of_scalar(index: u32) -> Symbol {
+        emit(Instruction::Scalar(index))
+    }
+    /// The step that a truth value is.
+    pub(super) fn of_truth(truth: SymbolicBool) -> Symbol {
+        Symbol(truth.0)
+    }
+    /// The truth value that a step is.
+    pub(super) fn as_truth(self) -> SymbolicBool {
+        SymbolicBool(self.0)
     }
 }
 impl From<f64> for Symbol {

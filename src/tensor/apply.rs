@@ -33,7 +33,13 @@ pub fn apply_slice<O: Op>(op: O, inputs: &[&Tensor]) -> Tensor {
 pub fn apply_many<O: Op, const M: usize>(op: O, inputs: &[&Tensor]) -> [Tensor; M] {
     let at = Location::caller();
     let name = op.name();
-    let outcome = perform(op, inputs, at).and_then(|results| {
+    exactly(perform(op, inputs, at), name, at)
+}
+
+/// As many results as were asked for; each the error where there is one.
+#[inline(never)]
+fn exactly<const M: usize>(results: Result<Tensors, Error>, name: &'static str, at: Place) -> [Tensor; M] {
+    let outcome = results.and_then(|results| {
         <[Tensor; M]>::try_from(results.into_vec()).map_err(|wrong| {
             let what = format!("{} results came where {M} were expected", wrong.len());
             Error::with(name, Fault::defect(what), Vec::new(), at)
@@ -48,58 +54,53 @@ pub fn apply_all<O: Op>(op: O, inputs: &[&Tensor]) -> crate::error::Result<Tenso
     perform(op, inputs, Location::caller())
 }
 
-/// As [`perform`], for one result: it goes through no list.
-#[inline]
-fn one<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Tensor {
-    with_operands(op.name(), inputs, at, |inputs| {
-        // A plan is large: it stays where it was made.
-        match Plan::new(&op, inputs, at) {
-            Ok(plan) if plan.remembers => plan.recorded_one(Arc::new(Node::blank(op, at))),
-            Ok(plan) => plan.unrecorded_one(&op),
-            Err(error) => Tensor::failed(error),
-        }
-    })
-    .unwrap_or_else(Tensor::failed)
-}
-
-/// Computes and records; `at` is the caller's place. All but the making of the node is done in functions that know no
+/// As [`perform`], for one result: it goes through no list. All but the making of the node is done in functions that know no
 /// type of operation, so that their code exists once.
 #[inline]
-pub(super) fn perform<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Result<Tensors, Error> {
-    with_operands(op.name(), inputs, at, |inputs| {
-        let plan = Plan::new(&op, inputs, at)?;
-        if plan.remembers { plan.recorded(Arc::new(Node::blank(op, at))) } else { plan.unrecorded(&op) }
-    })?
+fn one<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Tensor {
+    let intent = Intent::of(&op, inputs);
+    if intent.remembers {
+        recorded_one(&intent, Arc::new(Node::blank(op, at)), inputs, at)
+    } else {
+        unrecorded_one(&intent, &op, inputs, at)
+    }
 }
 
-/// Does `work` with the operands as autocast wants them.
+/// Computes and records; `at` is the caller's place.
 #[inline]
-fn with_operands<R>(
-    name: &'static str,
-    inputs: &[&Tensor],
-    at: Place,
-    work: impl FnOnce(&[&Tensor]) -> R,
-) -> Result<R, Error> {
-    let cast = match modes().autocast {
-        None => None,
-        Some(to) => autocast::cast(to, name, inputs, at)?,
-    };
-    let kept: SmallVec<[&Tensor; 4]>;
-    let inputs = match &cast {
-        None => inputs,
-        Some(cast) => {
-            kept = cast.iter().collect();
-            &kept
-        }
-    };
-    Ok(work(inputs))
+pub(super) fn perform<O: Op>(op: O, inputs: &[&Tensor], at: Place) -> Result<Tensors, Error> {
+    let intent = Intent::of(&op, inputs);
+    if intent.remembers {
+        recorded(&intent, Arc::new(Node::blank(op, at)), inputs, at)
+    } else {
+        unrecorded(&intent, &op, inputs, at)
+    }
 }
 
-/// An operation on its way: its inputs, none of which has failed, and what is to be remembered.
-struct Plan<'a> {
-    inputs: &'a [&'a Tensor],
-    values: SmallVec<[&'a Value; 4]>,
-    at: Place,
+#[inline(never)]
+fn recorded_one(intent: &Intent, node: Arc<Node>, inputs: &[&Tensor], at: Place) -> Tensor {
+    let name = node.op().name();
+    intent.run(name, inputs, at, |plan| Ok(plan.recorded_one(node))).unwrap_or_else(Tensor::failed)
+}
+
+#[inline(never)]
+fn unrecorded_one(intent: &Intent, op: &dyn Op, inputs: &[&Tensor], at: Place) -> Tensor {
+    intent.run(op.name(), inputs, at, |plan| Ok(plan.unrecorded_one(op))).unwrap_or_else(Tensor::failed)
+}
+
+#[inline(never)]
+fn recorded(intent: &Intent, node: Arc<Node>, inputs: &[&Tensor], at: Place) -> Result<Tensors, Error> {
+    let name = node.op().name();
+    intent.run(name, inputs, at, |plan| plan.recorded(node))
+}
+
+#[inline(never)]
+fn unrecorded(intent: &Intent, op: &dyn Op, inputs: &[&Tensor], at: Place) -> Result<Tensors, Error> {
+    intent.run(op.name(), inputs, at, |plan| plan.unrecorded(op))
+}
+
+/// What is to be remembered of an operation.
+struct Intent {
     modes: Modes,
     tracked: bool,
     differentiable: Result<(), &'static str>,
@@ -109,31 +110,63 @@ struct Plan<'a> {
     remembers: bool,
 }
 
-impl<'a> Plan<'a> {
-    fn new(op: &dyn Op, inputs: &'a [&'a Tensor], at: Place) -> Result<Plan<'a>, Error> {
+impl Intent {
+    #[inline(never)]
+    fn of(op: &dyn Op, inputs: &[&Tensor]) -> Intent {
         let modes = modes();
-        let (mut values, mut tracked) = (SmallVec::new(), false);
-        for input in inputs {
-            values.push(input.value.as_ref().map_err(Error::clone)?);
-            tracked |= input.history.tracked().is_some();
-        }
-        if values.is_empty() {
-            return Err(no_inputs(op, at));
-        }
+        let tracked = inputs.iter().any(|input| input.history.tracked().is_some());
         let differentiable = if tracked { op.differentiable() } else { Ok(()) };
         let wants = tracked && modes.recording && differentiable.is_ok();
         // Of a view of something named only the name is remembered: `weight (transposed)`.
         let named = || op.view().is_some() && matches!(inputs, [input, ..] if input.history.is_named());
         let remembers = wants || modes.everything || named();
-        Ok(Plan { inputs, values, at, modes, tracked, differentiable, wants, remembers })
+        Intent { modes, tracked, differentiable, wants, remembers }
     }
 
+    /// Carries a plan out, on the operands as autocast wants them.
+    #[inline]
+    fn run<R>(
+        &self,
+        name: &'static str,
+        inputs: &[&Tensor],
+        at: Place,
+        carry_out: impl FnOnce(&Plan<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let (cast, references): (SmallVec<[Tensor; 4]>, SmallVec<[&Tensor; 4]>);
+        let mut inputs = inputs;
+        if let Some(to) = self.modes.autocast
+            && let Some(others) = autocast::cast(to, name, inputs, at)?
+        {
+            cast = others;
+            references = cast.iter().collect();
+            inputs = &references;
+        }
+        let mut values = SmallVec::new();
+        for input in inputs {
+            values.push(input.value.as_ref().map_err(Error::clone)?);
+        }
+        if values.is_empty() {
+            return Err(no_inputs(name, at));
+        }
+        carry_out(&Plan { intent: self, inputs, values, at })
+    }
+}
+
+/// An operation on its way: its inputs, none of which has failed, and what is to be remembered.
+struct Plan<'a> {
+    intent: &'a Intent,
+    inputs: &'a [&'a Tensor],
+    values: SmallVec<[&'a Value; 4]>,
+    at: Place,
+}
+
+impl Plan<'_> {
     fn compute(&self, op: &dyn Op, keep: &mut Keep) -> Result<Outputs, Error> {
         let outputs = match forward(op, &self.values, keep) {
             Ok(outputs) => outputs,
             Err(fault) => return Err(Error::with(op.name(), fault, listed(op.roles(), self.inputs), self.at)),
         };
-        if self.modes.anomalies {
+        if self.intent.modes.anomalies {
             watch(op, self.inputs, &self.values, &outputs, self.at)?;
         }
         Ok(outputs)
@@ -158,19 +191,19 @@ impl<'a> Plan<'a> {
         }
     }
     fn record(&self, mut node: Arc<Node>) -> Result<(Outputs, Arc<Node>), Error> {
-        let mut keep = Keep::new(self.wants);
+        let mut keep = Keep::new(self.intent.wants);
         let outputs = self.compute(node.op(), &mut keep)?;
         match Arc::get_mut(&mut node) {
-            Some(node) => node.fill(self.inputs, &outputs, keep, self.wants),
+            Some(node) => node.fill(self.inputs, &outputs, keep, self.intent.wants),
             None => return Err(Error::new("apply", Fault::defect("a new node is shared"))),
         }
-        if self.modes.everything {
+        if self.intent.modes.everything {
             record::write_down(&node, &self.values, &outputs);
         }
         Ok((outputs, node))
     }
     fn history(&self, node: Arc<Node>, output: usize) -> History {
-        match self.wants || self.modes.everything {
+        match self.intent.wants || self.intent.modes.everything {
             true => History::Node { node, output: output as u32 },
             false => History::Frozen(node),
         }
@@ -196,7 +229,7 @@ impl<'a> Plan<'a> {
     #[inline]
     fn without_node(&self, value: Value) -> Tensor {
         // Integers and booleans had no gradient to lose, but they can say which operation has none.
-        let tells = value.dtype().is_float() || self.differentiable.is_err();
+        let tells = value.dtype().is_float() || self.intent.differentiable.is_err();
         let history = if tells { self.lost_history() } else { History::None };
         Tensor::with_history(value, history)
     }
@@ -207,9 +240,9 @@ impl<'a> Plan<'a> {
 
     /// The history of a result that is not recorded.
     fn lost_history(&self) -> History {
-        match self.differentiable {
+        match self.intent.differentiable {
             Err(reason) => return History::NoGradient(Arc::new((reason, self.at))),
-            Ok(()) if self.tracked && !self.modes.recording => return History::NoGrad(self.at),
+            Ok(()) if self.intent.tracked && !self.intent.modes.recording => return History::NoGrad(self.at),
             Ok(()) => {}
         }
         for (input, value) in self.inputs.iter().zip(&self.values) {
@@ -224,8 +257,8 @@ impl<'a> Plan<'a> {
 }
 
 #[cold]
-fn no_inputs(op: &dyn Op, at: Place) -> Error {
-    Error::with(op.name(), Fault::value("there are no tensors to work on", "give at least one"), Vec::new(), at)
+fn no_inputs(name: &'static str, at: Place) -> Error {
+    Error::with(name, Fault::value("there are no tensors to work on", "give at least one"), Vec::new(), at)
 }
 
 fn forward(op: &dyn Op, values: &[&Value], keep: &mut Keep) -> Result<Outputs, Fault> {
