@@ -104,10 +104,10 @@ impl Generate for Cuda {
         // Whether these are rates is found out at the next read.
         let explain =
             |bits: i64, _| check_rate(f64::from_bits(bits as u64)).err().unwrap_or_else(|| Fault::defect("a rate"));
-        let (word, check) = self.next_check(&rates, explain)?;
+        let check = self.next_check(&rates, explain)?;
         let out = self.blank(*rates.shape(), DType::F64)?;
-        let call = self.random_kernel("poisson_f64")?.read(&rates).write(&out).long(out.count() as i64);
-        call.block(&words(draw)?).write(&word).long(check as i64).over(out.count())?;
+        let call = self.random_kernel("poisson_f64")?.read(&rates).write(&out).wide(out.count() as i64);
+        call.block(&words(draw)?).write(&check.word).long(check.number).over(out.count())?;
         self.cast(&out, dtype)
     }
     fn thin(&self, x: &Value, thinning: Thinning, draw: Draw) -> Result<Value, Fault> {
