@@ -7,6 +7,8 @@ mod emulator;
 mod accumulate;
 #[path = "kernels/attention.rs"]
 mod attention;
+#[path = "kernels/attention_gradient.rs"]
+mod attention_gradient;
 #[path = "kernels/bits.rs"]
 mod bits;
 #[path = "kernels/convolve.rs"]

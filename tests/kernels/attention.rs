@@ -7,7 +7,7 @@ use half::{bf16, f16};
 /// `struct Attention` of `kernels/attention.cu`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Attention {
+pub(crate) struct Attention {
     groups: i64,
     queries: i64,
     keys: i64,
@@ -29,17 +29,45 @@ struct Attention {
 }
 impl Plain for Attention {}
 
+impl Attention {
+    /// Of dense operands.
+    pub(crate) fn new(case: Case, scale: f64) -> Attention {
+        let Case { groups, queries, keys, width, value_width, causal, mask_kind, dropout, .. } = case;
+        let [groups, queries, keys, width, value_width] =
+            [groups, queries, keys, width, value_width].map(|size| size as i64);
+        Attention {
+            groups,
+            queries,
+            keys,
+            width,
+            value_width,
+            steps: [width, 1, width, 1, value_width, 1, keys, 1],
+            scale,
+            kept: 4.0 / 3.0,
+            threshold: THRESHOLD,
+            seed: SEED,
+            number: 5,
+            stream: 6,
+            pad: 0,
+            causal: causal as i32,
+            mask_kind,
+            dropout: dropout as i32,
+            end: 0,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    matrices: usize,
-    groups: usize,
-    queries: usize,
-    keys: usize,
-    width: usize,
-    value_width: usize,
-    causal: bool,
-    mask_kind: i32,
-    dropout: bool,
+pub(crate) struct Case {
+    pub(crate) matrices: usize,
+    pub(crate) groups: usize,
+    pub(crate) queries: usize,
+    pub(crate) keys: usize,
+    pub(crate) width: usize,
+    pub(crate) value_width: usize,
+    pub(crate) causal: bool,
+    pub(crate) mask_kind: i32,
+    pub(crate) dropout: bool,
 }
 
 fn cases() -> Vec<Case> {
@@ -82,7 +110,7 @@ fn word(element: usize) -> u32 {
 }
 
 /// What attention should give: result, gradients of q, k, v and of the mask.
-fn reference(case: Case, [q, k, v, added, g]: [&[f64]; 5], scale: f64) -> [Vec<f64>; 5] {
+pub(crate) fn reference(case: Case, [q, k, v, added, g]: [&[f64]; 5], scale: f64) -> [Vec<f64>; 5] {
     let Case { matrices, groups, queries, keys, width, value_width, .. } = case;
     let count = matrices * groups * queries;
     let (mut out, mut dq, mut dmask) =
@@ -218,25 +246,8 @@ fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
                 *x = k[(matrix * keys + j) * width + e];
             }
         }
-        let how = Attention {
-            groups: groups as i64,
-            queries: queries as i64,
-            keys: keys as i64,
-            width: width as i64,
-            value_width: value_width as i64,
-            steps: [width as i64, 1, key_steps[0], key_steps[1], value_width as i64, 1, keys as i64, 1],
-            scale,
-            kept: 4.0 / 3.0,
-            threshold: THRESHOLD,
-            seed: SEED,
-            number: 5,
-            stream: 6,
-            pad: 0,
-            causal: case.causal as i32,
-            mask_kind: case.mask_kind,
-            dropout: case.dropout as i32,
-            end: 0,
-        };
+        let mut how = Attention::new(case, scale);
+        how.steps[2..4].copy_from_slice(&key_steps);
         let mut first: Option<Vec<Vec<u8>>> = None;
         for order in ORDERS {
             let Some(emulator) = Emulator::new() else { return };

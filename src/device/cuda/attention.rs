@@ -1,7 +1,8 @@
-//! Attention in tiles: `kernels/attention.cu`, and for floats of 16 bits `kernels/attention_tensor.cu` or, forward on compute capability 9.0, what
-//! `attention_hopper.rs` takes.
+//! Attention in tiles: `kernels/attention.cu`, and for floats of 16 bits `kernels/attention_tensor.cu` or, on compute capability 9.0, what
+//! `attention_hopper.rs` (forward) and `attention_gradient_hopper.rs` take.
 
 use super::Cuda;
+use super::attention_gradient_hopper;
 use super::attention_hopper::Boxed;
 use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
@@ -37,7 +38,7 @@ enum Pass {
 
 /// Which kernels do it.
 #[derive(Clone, Copy)]
-enum Way {
+pub(super) enum Way {
     /// Ordinary arithmetic units.
     Plain,
     /// Tensor cores, for rows of at most so many numbers.
@@ -82,7 +83,7 @@ pub(super) struct Problem<'a> {
     pub(super) keys: usize,
     pub(super) width: usize,
     pub(super) value_width: usize,
-    way: Way,
+    pub(super) way: Way,
     /// `struct Attention` of the kernels.
     pub(super) words: Vec<u64>,
 }
@@ -257,6 +258,11 @@ impl Attend for Cuda {
         let call = call.read(&g).read(&out).write(&products);
         let call = call.long(products.count() as i64).long(value_width as i64);
         call.grid([products.count().div_ceil(8), 1, 1], THREADS, 0)?;
+        if let Some(wide) = attention_gradient_hopper::width(*self, &problem, how, mask_too) {
+            let results = [&for_query, &for_key, &for_value];
+            attention_gradient_hopper::gradients(*self, &problem, wide, attended, [&g, &products], results)?;
+            return Ok(AttentionGradients { query: for_query, key: for_key, value: for_value, mask: None });
+        }
         let arrived = |pass: Pass| {
             let call = problem.operands(problem.kernel(*self, pass)?).read(&g);
             Ok::<Launch, Fault>(call.read(&attended.maxima).read(&attended.shares).read(&products))

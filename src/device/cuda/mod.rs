@@ -8,6 +8,7 @@
 //! be handed out at once, and nothing waits for the GPU but a read.
 mod accumulate;
 mod attention;
+mod attention_gradient_hopper;
 mod attention_hopper;
 mod bits;
 mod convolve;
