@@ -27,9 +27,9 @@ fn main() -> Result<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nothing");
     std::fs::create_dir_all(&folder).expect("a folder");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/host/driver.c");
-    let built =
-        Command::new("cc").args(["-O2", "-shared", "-fPIC", "-w", "-o"]).arg(folder.join("libcuda.so.1")).arg(source);
-    assert!(built.status().expect("a C compiler, which Rust's linker needs too").success());
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O2", "-shared", "-fPIC", "-w", "-o"]).arg(folder.join("libcuda.so.1")).arg(source);
+    assert!(compiler.status().expect("a C compiler, which Rust's linker needs too").success());
     let program = std::env::current_exe().expect("this program");
     let mut again = Command::new(program);
     again.args(std::env::args().skip(1)).env(INSIDE, "1").env("LD_LIBRARY_PATH", folder);
