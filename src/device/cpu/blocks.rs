@@ -224,6 +224,10 @@ impl<'a> Walk<'a> {
         let chunk = if row < CHUNK { CHUNK / row * row } else { CHUNK };
         Ok(Walk { values, sizes, strides, chunk })
     }
+    /// Are rows so short that a block of this size holds several?
+    fn has_short_rows<const SIZE: usize>(&self) -> bool {
+        self.sizes[self.sizes.len() - 1] <= SIZE / 4
+    }
 
     fn operands<T: Compute>(&self) -> Result<SmallVec<[Operand<'a, T>; MOST]>, Fault> {
         let inner = self.sizes.len() - 1;
@@ -248,27 +252,18 @@ impl<'a> Walk<'a> {
         Ok(operands)
     }
 
-    /// The position of an operand's element where the row of index `row` begins.
-    fn start_of_row<T>(&self, operand: &Operand<'_, T>, mut row: usize) -> usize {
-        let mut position = operand.offset as isize;
-        for axis in (0..self.sizes.len() - 1).rev() {
-            position += operand.strides[axis] * (row % self.sizes[axis]) as isize;
-            row /= self.sizes[axis];
-        }
-        position as usize
-    }
-
     /// Computes a result of the loop's own type.
     fn fill_directly<T: Compute, const SIZE: usize>(&self, shape: Shape, kernel: &dyn Loop<T>) -> Result<Value, Fault> {
         let operands = self.operands::<T>()?;
         Value::build::<T>(shape, |out| {
             parallel::chunks(out, self.chunk, operands.len() + 1, |index, out| {
-                let mut blocks = Blocks::<T, SIZE>::new(self, &operands);
-                let mut done = 0;
-                while done < out.len() {
-                    let count = blocks.next(index * self.chunk + done, out.len() - done);
-                    blocks.run(count, &mut out[done..done + count], kernel);
-                    done += count;
+                let mut blocks = Blocks::<T, SIZE>::new(self, &operands, index * self.chunk);
+                let mut rest = out;
+                while !rest.is_empty() {
+                    let count = blocks.next(rest.len());
+                    let (now, later) = rest.split_at_mut(count);
+                    blocks.run(now, kernel);
+                    rest = later;
                 }
             });
         })
@@ -284,14 +279,15 @@ impl<'a> Walk<'a> {
         let operands = self.operands::<T>()?;
         Value::build::<O>(shape, |out| {
             parallel::chunks(out, self.chunk, operands.len() + 1, |index, out| {
-                let mut blocks = Blocks::<T, BLOCK>::new(self, &operands);
+                let mut blocks = Blocks::<T, BLOCK>::new(self, &operands, index * self.chunk);
                 let mut block = [T::from_bool(false); BLOCK];
-                let mut done = 0;
-                while done < out.len() {
-                    let count = blocks.next(index * self.chunk + done, out.len() - done);
-                    blocks.run(count, &mut block[..count], kernel);
-                    store(&block[..count], &mut out[done..done + count]);
-                    done += count;
+                let mut rest = out;
+                while !rest.is_empty() {
+                    let count = blocks.next(rest.len().min(BLOCK));
+                    blocks.run(&mut block[..count], kernel);
+                    let (now, later) = rest.split_at_mut(count);
+                    store(&block[..count], now);
+                    rest = later;
                 }
             });
         })
@@ -302,81 +298,144 @@ impl<'a> Walk<'a> {
 struct Blocks<'a, T, const SIZE: usize> {
     walk: &'a Walk<'a>,
     operands: &'a [Operand<'a, T>],
-    buffers: [[T; SIZE]; MOST],
-    /// What each buffer holds: the position of its first element and how many there are, where it is worth keeping.
+    /// Rooms for those operands that are laid out, in their order: most are read where they lie.
+    buffers: SmallVec<[[T; SIZE]; MOST]>,
+    /// What a buffer holds: the position of its first element and how many there are, where it is worth keeping.
     held: [Option<(usize, usize)>; MOST],
-    /// Where each operand's slice of this block comes from: its own elements from here, or the buffer.
-    direct: [Option<usize>; MOST],
+    /// Where each operand's slice of this block comes from.
+    from: [From; MOST],
+    /// The row that is next: its place along each axis, and where it begins in each operand.
+    place: [usize; MAX_RANK],
+    starts: [isize; MOST],
+    /// Elements of it that were done before.
+    inside: usize,
+}
+
+/// Elements of an operand from here on, or the buffer of this number.
+#[derive(Clone, Copy)]
+enum From {
+    Place(usize),
+    Buffer(usize),
 }
 
 impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
+    /// From `position` of the result on.
     #[inline(always)]
-    fn new(walk: &'a Walk<'a>, operands: &'a [Operand<'a, T>]) -> Self {
-        let buffers = [[T::from_bool(false); SIZE]; MOST];
-        Blocks { walk, operands, buffers, held: [None; MOST], direct: [None; MOST] }
+    fn new(walk: &'a Walk<'a>, operands: &'a [Operand<'a, T>], position: usize) -> Self {
+        let inner = walk.sizes.len() - 1;
+        let (mut row, inside) = (position / walk.sizes[inner].max(1), position % walk.sizes[inner].max(1));
+        let (mut place, mut starts) = ([0; MAX_RANK], [0; MOST]);
+        for axis in (0..inner).rev() {
+            place[axis] = row % walk.sizes[axis];
+            row /= walk.sizes[axis];
+        }
+        let (mut buffers, mut from) = (SmallVec::new(), [From::Place(0); MOST]);
+        for (k, operand) in operands.iter().enumerate() {
+            let along = place.iter().zip(&operand.strides).map(|(&at, &stride)| at as isize * stride);
+            starts[k] = operand.offset as isize + along.sum::<isize>();
+            let steps = operand.strides[inner] != 0 && !walk.has_short_rows::<SIZE>();
+            if !(matches!(operand.source, Source::Same(_)) && (operand.dense || steps)) {
+                from[k] = From::Buffer(buffers.len());
+                buffers.push([T::from_bool(false); SIZE]);
+            }
+        }
+        Blocks { walk, operands, buffers, held: [None; MOST], from, place, starts, inside }
     }
 
-    /// Prepares the operands of the block that begins at `position` of the result; gives its length, at most `most`.
-    fn next(&mut self, position: usize, most: usize) -> usize {
+    /// Prepares the operands of the next block; gives its length, at most `rest`.
+    fn next(&mut self, rest: usize) -> usize {
         let row = self.walk.sizes[self.walk.sizes.len() - 1];
-        let (index, inside) = (position / row, position % row);
-        // long rows are cut into blocks, short ones put together; a part of the work begins with a whole row
-        let count = if row > SIZE / 4 || inside > 0 { (row - inside).min(SIZE) } else { SIZE / row * row }.min(most);
+        // Long rows are cut into blocks, short ones put together; a part of the work begins with a whole row.
+        if self.walk.has_short_rows::<SIZE>() {
+            let count = SIZE.min(rest) / row * row;
+            self.prepare_rows(row, count);
+            return count;
+        }
+        let most = if self.buffers.is_empty() { rest } else { rest.min(SIZE) };
+        let count = (row - self.inside).min(most);
         for k in 0..self.operands.len() {
-            self.prepare(k, position, index, inside, row, count);
+            self.prepare(k, count);
+        }
+        self.inside += count;
+        if self.inside == row {
+            self.inside = 0;
+            self.advance();
         }
         count
     }
 
-    fn prepare(&mut self, k: usize, position: usize, index: usize, inside: usize, row: usize, count: usize) {
+    /// To the next row.
+    fn advance(&mut self) {
+        let sizes = &self.walk.sizes;
+        for axis in (0..sizes.len() - 1).rev() {
+            self.place[axis] += 1;
+            let over = self.place[axis] == sizes[axis];
+            for (start, operand) in self.starts.iter_mut().zip(self.operands) {
+                let back = if over { sizes[axis] as isize } else { 0 };
+                *start += operand.strides[axis] * (1 - back);
+            }
+            if !over {
+                return;
+            }
+            self.place[axis] = 0;
+        }
+    }
+
+    /// A row, or a part of one.
+    fn prepare(&mut self, k: usize, count: usize) {
         let operand = &self.operands[k];
-        let buffer = &mut self.buffers[k];
-        self.direct[k] = None;
-        if operand.dense && matches!(operand.source, Source::Same(_)) {
-            self.direct[k] = Some(operand.offset + position);
-            return;
-        }
-        if operand.dense {
-            return operand.row(operand.offset + position, &mut buffer[..count]);
-        }
         let steps = operand.strides[self.walk.sizes.len() - 1] != 0;
-        if count <= row - inside {
-            // A row that all rows share needs no divisions to be found.
-            let row = if operand.one_row { operand.offset } else { self.walk.start_of_row(operand, index) };
-            let start = row + if steps { inside } else { 0 };
-            if steps && matches!(operand.source, Source::Same(_)) {
-                self.direct[k] = Some(start);
-            } else if self.held[k].is_none_or(|(from, length)| from != start || length < count) {
-                if steps {
-                    operand.row(start, &mut buffer[..count]);
-                } else {
-                    operand.repeat(start, &mut buffer[..count]);
+        let start = self.starts[k] as usize + if steps { self.inside } else { 0 };
+        let From::Buffer(buffer) = self.from[k] else {
+            self.from[k] = From::Place(start);
+            return;
+        };
+        if self.held[buffer].is_none_or(|(from, length)| from != start || length < count) {
+            let buffer = &mut self.buffers[buffer][..count];
+            if steps { operand.row(start, buffer) } else { operand.repeat(start, buffer) }
+        }
+        self.held[buffer] = Some((start, count));
+    }
+
+    /// Whole rows, `count` elements together.
+    fn prepare_rows(&mut self, row: usize, count: usize) {
+        for (k, operand) in self.operands.iter().enumerate() {
+            let start = self.starts[k] as usize;
+            match self.from[k] {
+                From::Place(_) => self.from[k] = From::Place(start),
+                From::Buffer(buffer) if operand.dense => operand.row(start, &mut self.buffers[buffer][..count]),
+                From::Buffer(_) => {}
+            }
+        }
+        for first in (0..count).step_by(row) {
+            for (k, operand) in self.operands.iter().enumerate() {
+                let From::Buffer(buffer) = self.from[k] else { continue };
+                // A row that all rows share is laid out once.
+                if operand.dense || operand.one_row && self.held[buffer].is_some_and(|(_, length)| length > first) {
+                    continue;
                 }
-                self.held[k] = Some((start, count));
+                let (start, part) = (self.starts[k] as usize, &mut self.buffers[buffer][first..first + row]);
+                let steps = operand.strides[self.walk.sizes.len() - 1] != 0;
+                if steps {
+                    operand.row(start, part)
+                } else {
+                    operand.repeat(start, part)
+                }
+                self.held[buffer] = operand.one_row.then_some((start, first + row));
             }
-            return;
+            self.advance();
         }
-        if operand.one_row && self.held[k].is_some_and(|(_, length)| length >= count) {
-            return;
-        }
-        for (row_index, part) in buffer[..count].chunks_mut(row).enumerate() {
-            let start = self.walk.start_of_row(operand, index + row_index);
-            if steps {
-                operand.row(start, part);
-            } else {
-                operand.repeat(start, part);
-            }
-        }
-        self.held[k] = operand.one_row.then_some((usize::MAX, count));
     }
 
     #[inline]
-    fn run(&self, count: usize, out: &mut [T], kernel: &dyn Loop<T>) {
+    fn run(&self, out: &mut [T], kernel: &dyn Loop<T>) {
         let mut slices: [&[T]; MOST] = [&[]; MOST];
         for (k, slice) in slices.iter_mut().enumerate().take(self.operands.len()) {
-            *slice = match (self.direct[k], self.operands[k].source) {
-                (Some(start), Source::Same(source)) => &source[start..start + count],
-                _ => &self.buffers[k][..count],
+            *slice = match (self.from[k], self.operands[k].source) {
+                (From::Place(start), Source::Same(source)) => &source[start..start + out.len()],
+                (From::Buffer(buffer), _) => &self.buffers[buffer][..out.len()],
+                // What is not of the loop's own type has a buffer.
+                (From::Place(_), _) => &[],
             };
         }
         kernel.run(&slices[..self.operands.len()], out);

@@ -42,9 +42,6 @@ const FEW: usize = 8;
 const PARTS: usize = 16;
 const FEWEST: usize = 4;
 
-/// Bytes of B that stay in the first-level cache beside what a tile reads of A.
-const NEAR: usize = 16 << 10;
-
 /// Multiply-adds that a part should have at least, so that handing it out does not cost more than it brings.
 const PART: usize = 1 << 18;
 
@@ -197,8 +194,7 @@ impl<T: Real> Block<'_, T> {
         // Each sum is one thread's, so threads may decide where to cut.
         let parts = if product.alone || parallel::thread_count() == 1 { 1 } else { PARTS };
         // LOOP 3: the rows of C; few rows are cut along the columns too.
-        let most = if self.is_near(panels) { 1 } else { kernel.group };
-        let group = even(cut.tiles, (cut.tiles / parts).clamp(FEWEST.min(most), most));
+        let group = even(cut.tiles, (cut.tiles / parts).clamp(FEWEST.min(kernel.group), kernel.group));
         let groups = cut.tiles.div_ceil(group);
         let rows = cut.rows_of(0..group).len();
         let across = even(
@@ -243,11 +239,6 @@ impl<T: Real> Block<'_, T> {
         let lines = first..(first + self.kernel.columns).min(self.column + self.columns);
         let shared = self.position..self.position + self.depth;
         self.product.right.pack(lines, shared, self.panel_width(panel), to);
-    }
-
-    /// Do so many panels of B stay in the first-level cache all together, with one of A?
-    fn is_near(&self, panels: usize) -> bool {
-        panels * self.kernel.columns * self.depth * size_of::<T>() <= NEAR
     }
 
     /// Is packing worth less than it costs? So it is where few tiles read each element, or where rows of B are short: the

@@ -1,4 +1,4 @@
-//! Matrix products: operands packed into panels, a tile of C held in registers, five loops around it.
+//! Matrix products: operands packed into panels, a tile of C held in registers, loops around it.
 //!
 //! `m`, `n`, `k`: rows of A, columns of B, the size they share. `C = alpha · A · B`, or added to what C holds.
 //!

@@ -61,14 +61,21 @@ impl<T: Real> Kernel for Extremes<'_, T> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let Extremes { x, sizes: [height, width], spans: [deep, high, wide], best, places } = self;
-        best.fill(-T::INFINITY);
-        places.fill(-1);
+        // The usual windows: two elements each, across and down; what they read needs no division to be found.
+        let flat = deep.count() == 1 && deep.window(0).1 == 1 && x.len() == height * width;
+        let usual = flat && high.is_pairs(height) && wide.is_pairs(width);
         let rows = best.chunks_exact_mut(wide.count().max(1)).enumerate();
         for (row, best) in rows {
             let places = match places {
                 [] => &mut places[..],
                 _ => &mut places[row * best.len()..(row + 1) * best.len()],
             };
+            if usual {
+                in_pairs(x, [2 * row * width, (2 * row + 1) * width], best, places);
+                continue;
+            }
+            best.fill(-T::INFINITY);
+            places.fill(-1);
             let (d, ds, d_step) = deep.window(row / high.count());
             let (h, hs, h_step) = high.window(row % high.count());
             for line in (0..ds).flat_map(|i| (0..hs).map(move |j| (d + i * d_step) * height + h + j * h_step)) {
@@ -83,15 +90,17 @@ impl<T: Real> Kernel for Extremes<'_, T> {
     }
 }
 
+impl Span {
+    /// Are these windows of two elements each without padding, all inside of so many elements?
+    fn is_pairs(&self, size: usize) -> bool {
+        let Span::Sliding(axis) = self else { return false };
+        (axis.kernel, axis.stride, axis.before, axis.dilation) == (2, 2, 0, 1) && 2 * axis.count <= size
+    }
+}
+
 /// One line of elements under equal windows: tap by tap, all windows at once.
 #[inline(always)]
 fn slide<T: Real>(line: &[T], line_start: usize, axis: &Sliding, best: &mut [T], places: &mut [i32]) {
-    if (axis.kernel, axis.stride, axis.before, axis.dilation) == (2, 2, 0, 1)
-        && let (pairs, _) = line.as_chunks::<2>()
-        && pairs.len() >= best.len()
-    {
-        return slide_pairs(pairs, line_start as i32, best, places);
-    }
     for tap in 0..axis.kernel {
         let outputs = axis.outputs(tap);
         if outputs.is_empty() {
@@ -117,56 +126,63 @@ fn slide<T: Real>(line: &[T], line_start: usize, axis: &Sliding, best: &mut [T],
     }
 }
 
-/// The usual windows, two elements each and no padding. Rows of them are often short: so eight at a time, four, and one.
+/// A row of windows of two by two elements, on two lines that begin at `starts`. Rows are often short: so eight windows at a time,
+/// of which the last may cover some of those before, or four, or one.
 #[inline(always)]
-fn slide_pairs<T: Real>(pairs: &[[T; 2]], start: i32, best: &mut [T], places: &mut [i32]) {
+fn in_pairs<T: Real>(x: &[T], starts: [usize; 2], best: &mut [T], places: &mut [i32]) {
     let (mut done, count) = (0, best.len());
     while done < count {
-        let (pairs, start) = (&pairs[done..], start + 2 * done as i32);
-        let (best, places) = (&mut best[done..], places.get_mut(done..).unwrap_or_default());
-        done += match count - done {
-            8.. => some_pairs::<T, 8>(pairs, start, best, places),
-            4.. => some_pairs::<T, 4>(pairs, start, best, places),
-            _ => some_pairs::<T, 1>(pairs, start, best, places),
+        let size = match count {
+            8.. => 8,
+            4.. => 4,
+            _ => 1,
         };
+        let first = done.min(count - size);
+        let (best, places) = (&mut best[first..], places.get_mut(first..).unwrap_or_default());
+        let starts = starts.map(|start| start + 2 * first);
+        match size {
+            8 => some_pairs::<T, 8>(x, starts, best, places),
+            4 => some_pairs::<T, 4>(x, starts, best, places),
+            _ => some_pairs::<T, 1>(x, starts, best, places),
+        }
+        done = first + size;
     }
 }
 
-/// `N` windows, which there must be; the answer is how many.
+/// `N` windows: what is the greatest so far stays in registers.
 #[inline(always)]
-fn some_pairs<T: Real, const N: usize>(pairs: &[[T; 2]], start: i32, best: &mut [T], places: &mut [i32]) -> usize {
-    // Through copies: so all of them stay in registers.
-    let mut taps = [[T::ZERO; N]; 2];
-    for (lane, pair) in pairs[..N].iter().enumerate() {
-        (taps[0][lane], taps[1][lane]) = (pair[0], pair[1]);
+fn some_pairs<T: Real, const N: usize>(x: &[T], starts: [usize; 2], best: &mut [T], places: &mut [i32]) {
+    let mut taps = [[T::ZERO; N]; 4];
+    for (line, start) in starts.into_iter().enumerate() {
+        let (pairs, _) = x[start..start + 2 * N].as_chunks::<2>();
+        for lane in 0..N {
+            (taps[2 * line][lane], taps[2 * line + 1][lane]) = (pairs[lane][0], pairs[lane][1]);
+        }
     }
-    let mut now = [T::ZERO; N];
-    now.copy_from_slice(&best[..N]);
+    // The first element is the greatest so far, whatever it is.
+    let mut now = taps[0];
     if places.is_empty() {
-        for tap in taps {
+        for tap in &taps[1..] {
             for lane in 0..N {
                 now[lane] = if beats(tap[lane], now[lane]) { tap[lane] } else { now[lane] };
             }
         }
-    } else {
-        let mut at = [0; N];
-        at.copy_from_slice(&places[..N]);
-        for (offset, tap) in taps.into_iter().enumerate() {
-            let mut better = [false; N];
-            for lane in 0..N {
-                better[lane] = beats(tap[lane], now[lane]) | (at[lane] < 0);
-            }
-            for lane in 0..N {
-                now[lane] = if better[lane] { tap[lane] } else { now[lane] };
-            }
-            for lane in 0..N {
-                at[lane] = if better[lane] { start + (2 * lane + offset) as i32 } else { at[lane] };
-            }
+        return best[..N].copy_from_slice(&now);
+    }
+    let mut at = [0; N];
+    for (lane, at) in at.iter_mut().enumerate() {
+        *at = (starts[0] + 2 * lane) as i32;
+    }
+    let firsts = [starts[0], starts[0] + 1, starts[1], starts[1] + 1];
+    for (tap, first) in taps.into_iter().zip(firsts).skip(1) {
+        for lane in 0..N {
+            let better = beats(tap[lane], now[lane]);
+            now[lane] = if better { tap[lane] } else { now[lane] };
+            at[lane] = if better { first as i32 + 2 * lane as i32 } else { at[lane] };
         }
-        places[..N].copy_from_slice(&at);
     }
     best[..N].copy_from_slice(&now);
-    N
+    places[..N].copy_from_slice(&at);
 }
 
 /// Is `x` to stand in place of `best`? A NaN always is.

@@ -9,15 +9,17 @@ use crate::device::cpu::conv::Failure;
 use crate::device::cpu::conv::product::Job;
 use crate::device::cpu::gemm::{Lines, Product, Real};
 use crate::device::cpu::parallel;
-use crate::device::cpu::simd;
+use crate::device::cpu::simd::{self, SimdLevel};
 use crate::error::Fault;
 
 /// Rows of a group whose products are there at the same time.
 const ROWS: usize = 64;
 
-/// Elements of a block in one of its 16 places, all channels, and how many tiles it has at least and at most.
+/// Elements of a block in one of its 16 places, all channels, and how many tiles it has at least and at most. Processors without
+/// AVX-512 have second-level caches of half the size.
 const BLOCK: usize = 7 << 10;
-const TILES: [usize; 2] = [56, 112];
+const SMALL_BLOCK: usize = BLOCK / 2;
+const TILES: [usize; 2] = [28, 112];
 
 /// With more tiles than this in all images, to transform weights takes less than a fiftieth of the time.
 const KEPT_TILES: usize = 1024;
@@ -37,7 +39,11 @@ impl<T: Real> Job<'_, T> {
             None => Planes::copied(&self.source, self.gather, [images, self.groups * self.channels], &mut buffer)?,
         };
         let mut room;
-        let tiling = Tiling::new(images, self.gather, (BLOCK / self.channels).clamp(TILES[0], TILES[1]));
+        let (block, least) = match simd::level() {
+            SimdLevel::Avx512 => (BLOCK, 2 * TILES[0]),
+            _ => (SMALL_BLOCK, TILES[0]),
+        };
+        let tiling = Tiling::new(images, self.gather, (block / self.channels).clamp(least, TILES[1]));
         let weights = match self.kept_weights(tiling.all()) {
             Some(kept) => kept,
             None => {
