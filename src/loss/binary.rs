@@ -1,8 +1,9 @@
 //! Yes or no: each element is a question of its own.
 
-use super::{checked, claimed, formulas, options, reduced, same_sizes};
+use super::{checked, formulas, options, reduced, same_sizes};
 use crate::error::Fault;
 use crate::layout::DType;
+use crate::ops::claimed::claimed;
 use crate::tensor::{Tensor, refused_as};
 
 /// Weights broadcast to the losses, never the other way round.

@@ -1,8 +1,9 @@
 //! Right answers should be ahead of wrong ones by a margin.
 
-use super::{Reduction, checked, claimed, formulas, options, reduced, same_sizes};
+use super::{Reduction, checked, formulas, options, reduced, same_sizes};
 use crate::error::{Error, ErrorKind, Fault};
 use crate::layout::DType;
+use crate::ops::claimed::claimed;
 use crate::ops::cross_entropy::{ClassEntropy, class_axis};
 use crate::tensor::{Tensor, refused_as};
 

@@ -49,8 +49,7 @@ pub use regression::{
     mse_loss, poisson_nll_loss, smooth_l1_loss,
 };
 
-use crate::device::{Device, guard};
-use crate::error::{Error, Fault};
+use crate::error::Fault;
 use crate::layout::DType;
 use crate::tensor::{Tensor, refused_as};
 
@@ -155,23 +154,6 @@ fn same_sizes(name: &'static str, input: &Tensor, target: &Tensor) -> Result<(),
     };
     let what = format!("the input has the sizes {own:?}, the target {other:?}");
     Err(refused_as(name, Fault::shape(what, help), &["input", "target"], &[input, target]))
-}
-
-/// Whether numbers of a GPU are what they should be, without reading them: a wrong one is told by the next read. None on the CPU, where a
-/// look costs nothing.
-pub(super) fn claimed(
-    name: &'static str,
-    numbers: &Tensor,
-    right: impl FnOnce(&Tensor) -> Tensor,
-    explain: impl Fn(f64, usize) -> Fault + Send + 'static,
-) -> Option<Result<(), Tensor>> {
-    if numbers.device().is_ok_and(|device| device == Device::Cpu) {
-        return None;
-    }
-    let wide = numbers.detach().to_dtype(DType::F64).contiguous();
-    let right = right(&wide).to_dtype(DType::F64);
-    let claim = || guard::claim(right.value()?, wide.value()?, explain).map_err(|fault| Error::new(name, fault));
-    Some(claim().map_err(Tensor::failed))
 }
 
 /// Leaves the function with the failed tensor of a check.

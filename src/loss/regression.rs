@@ -1,7 +1,8 @@
 //! Numbers that should be near other numbers.
 
-use super::{checked, claimed, formulas, options, reduced, same_sizes};
+use super::{checked, formulas, options, reduced, same_sizes};
 use crate::error::{Error, Fault};
+use crate::ops::claimed::claimed;
 use crate::tensor::{Tensor, refused_as};
 
 options! {

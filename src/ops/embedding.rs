@@ -1,9 +1,10 @@
 //! Rows of a table, by their number.
 
+use super::claimed::claimed;
 use super::index::{Select, Use};
-use crate::device::Combine;
-use crate::error::Fault;
-use crate::layout::Integer;
+use crate::device::{Combine, Device};
+use crate::error::{Fault, Result};
+use crate::layout::{DType, Integer};
 use crate::op::apply;
 use crate::tensor::{Tensor, refused};
 
@@ -55,9 +56,9 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn embedding_bag(&self, table: &Tensor, starts: Option<&Tensor>, combine: Combine) -> Tensor {
-        let (shape, bags) = match (self.shape(), starts.map(|starts| starts.to_vec::<i64>()).transpose()) {
-            (Ok(shape), Ok(bags)) => (shape, bags),
-            (Err(error), _) | (_, Err(error)) => return Tensor::failed(error),
+        let shape = match self.shape() {
+            Ok(shape) => shape,
+            Err(error) => return Tensor::failed(error),
         };
         if !matches!(combine, Combine::Sum | Combine::Mean | Combine::Largest) {
             let fault =
@@ -65,7 +66,7 @@ impl Tensor {
             return refused("embedding_bag", fault, &[self, table]);
         }
         let rows = self.embedding(table);
-        let (Some(starts), Some(begins)) = (starts, bags) else {
+        let Some(starts) = starts else {
             return match (shape.len(), combine) {
                 (2, Combine::Mean) if shape[1] > 0 => rows.mean_over(1),
                 (2, Combine::Largest) if shape[1] > 0 => rows.max_along(1).0,
@@ -79,29 +80,62 @@ impl Tensor {
                 }
             };
         };
-        let count = shape.first().copied().unwrap_or(0);
-        let ascending = begins.windows(2).all(|pair| pair[0] <= pair[1]);
-        let inside =
-            begins.first().is_none_or(|&first| first == 0) && begins.last().is_none_or(|&last| last <= count as i64);
-        if shape.len() != 1 || !ascending || !inside || begins.is_empty() && count > 0 {
-            let fault = Fault::value(
-                format!("starts {begins:?} for numbers {shape:?}"),
-                "the numbers are a vector; starts begin with 0, ascend, and stay within it",
-            );
-            return refused("embedding_bag", fault, &[self, table, starts]);
-        }
-        let (width, dtype) = match (table.size(1), table.dtype()) {
-            (Ok(width), Ok(dtype)) => (width, dtype),
-            (Err(error), _) | (_, Err(error)) => return Tensor::failed(error),
+        let (width, dtype, bags) = match (table.size(1), table.dtype(), starts.count()) {
+            (Ok(width), Ok(dtype), Ok(bags)) => (width, dtype, bags),
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => return Tensor::failed(error),
         };
-        let bags: Vec<i64> =
-            (0..count as i64).map(|at| begins.partition_point(|&begin| begin <= at) as i64 - 1).collect();
-        match Tensor::from_vec(bags, [count]) {
-            Ok(bags) => {
-                let zeros = Tensor::full([begins.len(), width], 0.0, dtype).near(table);
-                zeros.index_reduce(0, &bags.near(table), &rows, combine, false)
+        let numbers = match shape[..] {
+            [count] if bags > 0 || count == 0 => self.bag_numbers(starts, count),
+            _ => Ok(Err(no_starts(&starts.to_vec::<i64>().unwrap_or_default(), &shape))),
+        };
+        match numbers {
+            Ok(Ok(numbers)) => {
+                let zeros = Tensor::full([bags, width], 0.0, dtype).near(table);
+                zeros.index_reduce(0, &numbers.near(table), &rows, combine, false)
             }
+            Ok(Err(fault)) => refused("embedding_bag", fault, &[self, table, starts]),
             Err(error) => Tensor::failed(error),
         }
     }
+    /// For each of these `count` numbers the bag that it lies in, by where the bags start. Starts on a GPU are not read: wrong ones are found
+    /// out at the next read.
+    fn bag_numbers(&self, starts: &Tensor, count: usize) -> Result<Result<Tensor, Fault>> {
+        if starts.device()? == Device::Cpu || starts.count()? == 0 {
+            let begins = starts.to_vec::<i64>()?;
+            let ascending = begins.windows(2).all(|pair| pair[0] <= pair[1]);
+            let inside = begins.first().is_none_or(|&first| first == 0)
+                && begins.last().is_none_or(|&last| last <= count as i64);
+            if !ascending || !inside {
+                return Ok(Err(no_starts(&begins, &[count])));
+            }
+            let bag = |at: i64| begins.partition_point(|&begin| begin <= at) as i64 - 1;
+            return Tensor::from_vec((0..count as i64).map(bag).collect(), [count]).map(Ok);
+        }
+        let starts = starts.detach().to_dtype(DType::I64).reshape(-1);
+        let others = starts.count()? - 1;
+        // 0, 1, 2, ..., without numbers of the CPU.
+        let places = |x: &Tensor| x.equal(x).to_dtype(DType::I64).cumulative_sum(0) - 1;
+        let numbered = places(&starts);
+        let before = Tensor::cat(&[numbered.narrow(0, 0, 1), starts.narrow(0, 0, others)], 0);
+        let most = (numbered * count as i64).clamp_max(count as f64);
+        let right = |_: &Tensor| starts.greater_equal(&before).logical_and(starts.less_equal(&most));
+        let wrong = move |start: f64, at: usize| {
+            Fault::value(
+                format!("start {at} is {start}, of {count} numbers"),
+                "starts begin with 0, ascend, and stay within the numbers",
+            )
+        };
+        if let Some(Err(failed)) = claimed("embedding_bag", &starts, right, wrong) {
+            return failed.checked().map(Ok);
+        }
+        Ok(Ok(places(&self.detach().to_dtype(DType::I64)).near(&starts).bucketize(&starts, true) - 1))
+    }
+}
+
+#[cold]
+fn no_starts(begins: &[i64], shape: &[usize]) -> Fault {
+    Fault::value(
+        format!("starts {begins:?} for numbers {shape:?}"),
+        "the numbers are a vector; starts begin with 0, ascend, and stay within it",
+    )
 }

@@ -3,6 +3,7 @@ mod arithmetic;
 mod attention;
 mod bits;
 pub(crate) mod check;
+pub(crate) mod claimed;
 mod compare;
 pub(crate) mod conv;
 mod conv_transposed;

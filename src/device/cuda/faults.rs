@@ -34,6 +34,8 @@ struct Note {
     when: u64,
     /// When it was launched, the last time. One that is still to be launched has not been heard of, whatever a look finds.
     launched: Option<u64>,
+    /// What a look found meanwhile, of another check: the word, which was emptied then, may have held this one's find too.
+    doubt: Option<Fault>,
 }
 
 /// A check on its way to its kernel, which is told the word and the number. It counts as launched once this is dropped.
@@ -46,8 +48,11 @@ pub(super) struct Check {
 impl Drop for Check {
     fn drop(&mut self) {
         let now = self.cuda.0.clock.tick();
-        if let Some(note) = lock(&self.cuda.0.faults).notes.get_mut(&(self.number as u64)) {
-            note.launched = Some(now);
+        let mut faults = lock(&self.cuda.0.faults);
+        let Some(note) = faults.notes.get_mut(&(self.number as u64)) else { return };
+        note.launched = Some(now);
+        if let (from, Some(fault)) = (note.when, note.doubt.take()) {
+            faults.fail(Failure { from, to: now, fault });
         }
     }
 }
@@ -110,12 +115,12 @@ impl Cuda {
         let (numbers, explain) = (numbers.clone(), Box::new(explain));
         if let Some(step) = capture::recording() {
             let number = faults.captured.last_key_value().map_or(CAPTURED, |(last, _)| last + 1);
-            faults.captured.insert(number, (step, Note { numbers, explain, when: NEVER, launched: None }));
+            faults.captured.insert(number, (step, Note { numbers, explain, when: NEVER, launched: None, doubt: None }));
             return Ok(check(number));
         }
         let number = if faults.next < CAPTURED { faults.next } else { 0 };
         faults.next = number + 1;
-        faults.notes.insert(number, Note { numbers, explain, when: self.0.clock.tick(), launched: None });
+        faults.notes.insert(number, Note { numbers, explain, when: self.0.clock.tick(), launched: None, doubt: None });
         Ok(check(number))
     }
     /// A captured step is about to begin anew, with its checks.
@@ -168,18 +173,20 @@ impl Cuda {
             number if number < CAPTURED => faults.notes.get(&number),
             number => faults.captured.get(&number).map(|(_, note)| note),
         };
+        if found != NOTHING {
+            self.clear(&word)?;
+        }
         if let Some(note) = note.filter(|_| found != NOTHING) {
             let place = (found & ((1 << PLACE) - 1)) as usize;
             let at = Layout::from_parts(Shape::new(&[])?, &[], note.numbers.layout().offset() + place);
             let number = single(&note.numbers.with_layout(at)?)?;
             let fault = (note.explain)(number, place);
             let (from, to) = (note.when, self.0.clock.tick());
-            faults.failures.push(Failure { from, to, fault });
-            if faults.failures.len() > KEPT {
-                faults.failures.remove(0);
+            for note in faults.notes.values_mut().filter(|note| note.launched.is_none()) {
+                note.doubt = Some(fault.clone());
             }
+            faults.fail(Failure { from, to, fault });
             self.0.clock.failed.store(true, Ordering::Relaxed);
-            self.clear(&word)?;
         }
         faults.are_heard_of(u64::MAX);
         Ok(())
@@ -235,6 +242,12 @@ impl Faults {
     fn asked(&self) -> Option<Value> {
         let is_asked = !self.notes.is_empty() || self.captured.values().any(|(_, note)| note.when != NEVER);
         self.word.clone().filter(|_| is_asked)
+    }
+    fn fail(&mut self, failure: Failure) {
+        self.failures.push(failure);
+        if self.failures.len() > KEPT {
+            self.failures.remove(0);
+        }
     }
     /// Of the checks that were launched up to a moment it is known what they found.
     fn are_heard_of(&mut self, moment: u64) {
