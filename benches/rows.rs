@@ -2,13 +2,18 @@
 //! `taskset -c 0 cargo bench --bench rows`, with part of a name to see only that.
 //!
 //! What reads only is held against a loop that reads, what writes too against a copy. Every round runs every kernel and
-//! both loops once, and the least time of all rounds counts: whatever else the machine does meets all of them alike.
+//! both loops once, and the least time (the processor's) of all rounds counts: whatever else the machine does meets all of
+//! them alike.
 //! Three sizes: 1/4 M elements (in the second-level cache), 4 M and 64 M; `CHAINRULE_BENCH=4,64` takes others.
 #![allow(missing_docs)] // a benchmark is no library
 
 use chainrule::{Rotary, Tensor, no_grad, threads};
+use measure::Clock;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+
+#[path = "workloads/measure.rs"]
+#[allow(dead_code)] // its samples are for the workloads
+mod measure;
 
 /// Reads everything, in as many running sums as hide the latency of an addition.
 fn read(x: &[f32]) -> f32 {
@@ -27,7 +32,7 @@ struct Entry {
     name: &'static str,
     bytes: usize,
     run: Box<dyn FnMut()>,
-    best: Duration,
+    best: f64,
 }
 
 const READ: &str = "read loop";
@@ -47,7 +52,7 @@ fn entries(elements: usize) -> Vec<Entry> {
     let x = Tensor::from_vec(numbers, [rows, columns]).expect("sizes fit");
     let (weight, bias) = (Tensor::ones([columns]), Tensor::zeros([columns]));
     let mut entries = Vec::new();
-    let mut add = |name, bytes, run: Box<dyn FnMut()>| entries.push(Entry { name, bytes, run, best: Duration::MAX });
+    let mut add = |name, bytes, run: Box<dyn FnMut()>| entries.push(Entry { name, bytes, run, best: f64::MAX });
     let call = |f: fn(&Tensor) -> Tensor| {
         let x = x.clone();
         Box::new(move || drop(black_box(f(&x)))) as Box<dyn FnMut()>
@@ -129,9 +134,9 @@ fn main() {
             no_grad(|| {
                 for _ in 0..rounds {
                     for entry in &mut entries {
-                        let start = Instant::now();
+                        let start = Clock::Processor.now();
                         (entry.run)();
-                        entry.best = entry.best.min(start.elapsed());
+                        entry.best = entry.best.min(Clock::Processor.now() - start);
                     }
                 }
             })
@@ -139,7 +144,7 @@ fn main() {
         println!("\n{millions} M elements, one thread{:>16}{:>10}{:>18}", "ns", "GB/s", "share of loop");
         let mut roof = 0.0;
         for entry in &entries {
-            let time = entry.best.as_secs_f64() * 1e9 / elements as f64;
+            let time = entry.best * 1e9 / elements as f64;
             let rate = entry.bytes as f64 / time;
             if is_loop(entry.name) {
                 roof = rate;

@@ -73,7 +73,7 @@ pub(crate) fn measure<E>(clock: Clock, seconds: f64, mut step: impl FnMut() -> R
 }
 
 impl Clock {
-    fn now(self) -> f64 {
+    pub(crate) fn now(self) -> f64 {
         match self {
             Clock::Processor => processor_time(),
             Clock::Wall => {

@@ -32,6 +32,8 @@ pub trait Formula<const N: usize>: fmt::Debug + Clone + Send + Sync + 'static {
     const ROUNDING: bool = false;
     /// Is it rare enough to be interpreted, in double precision always? Then there are no loops to be compiled for it.
     const RARE: bool = false;
+    /// Is it a sine or cosine of its input? Then its loop looks whether all numbers are so small that few digits of π are enough.
+    const ANGLE: bool = false;
     /// Is the result true or false (not zero or zero)?
     const TRUTH: bool = false;
     /// How many of the first inputs are conditions: they stay booleans and take no part in the choice of the element type.
@@ -144,6 +146,7 @@ macro_rules! formula_struct {
             Some(&PROGRAMS)
         }
     };
+    (@mark angle) => { const ANGLE: bool = true; };
     (@mark truth) => { const TRUTH: bool = true; };
     (@mark condition) => { const CONDITIONS: usize = 1; };
     (@mark flat) => { const SLOPE: $crate::formula::Slope = $crate::formula::Slope::Flat; };

@@ -6,7 +6,8 @@ use super::symbol::Function;
 use crate::layout::Element;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// An f32 or f64 as a formula sees it. `FUSED` says that a fused multiply-add is one instruction here.
+/// An f32 or f64 as a formula sees it. `FUSED` says that a fused multiply-add is one instruction here, `NEAR` that no number
+/// reaches 2^24 in magnitude: then few digits of π are enough for its sine.
 ///
 /// ```
 /// use chainrule::formula::{F, Number};
@@ -16,7 +17,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(transparent)]
-pub struct F<T, const FUSED: bool>(pub T);
+pub struct F<T, const FUSED: bool, const NEAR: bool = false>(pub T);
 
 /// The two floats that the processor computes with: what [`F`] needs of them.
 pub trait Float:
@@ -50,6 +51,9 @@ pub trait Float:
     const SHIFT: Self;
     #[doc(hidden)]
     fn add_to_exponent(self, shifted: Self, more: i32) -> Self;
+    /// The lowest bit of a shifted whole number goes to the sign.
+    #[doc(hidden)]
+    fn negate_if_odd(self, shifted: Self) -> Self;
     #[doc(hidden)]
     fn split(self) -> (Self, Self);
     #[doc(hidden)]
@@ -105,6 +109,10 @@ macro_rules! float {
                 <$T>::from_bits(self.to_bits().wrapping_add(shifted.to_bits() << $mantissa).wrapping_add(more))
             }
             #[inline(always)]
+            fn negate_if_odd(self, shifted: $T) -> $T {
+                <$T>::from_bits(self.to_bits() ^ (shifted.to_bits() << (<$Bits>::BITS - 1)))
+            }
+            #[inline(always)]
             fn split(self) -> ($T, $T) {
                 const BIAS: $Bits = ($bias as $Bits) << $mantissa;
                 let bits = self.to_bits().wrapping_add(BIAS).wrapping_sub($root_half);
@@ -127,20 +135,20 @@ float!(f64, u64, double: true, mantissa: 52, bias: 1023.0, shift: 6_755_399_441_
 
 macro_rules! operators {
     ($($Trait:ident $method:ident $operator:tt),*) => { $(
-        impl<T: Float, const FUSED: bool> $Trait for F<T, FUSED> {
+        impl<T: Float, const FUSED: bool, const NEAR: bool> $Trait for F<T, FUSED, NEAR> {
             type Output = Self;
             #[inline(always)]
             fn $method(self, other: Self) -> Self { F(self.0 $operator other.0) }
         }
-        impl<T: Float, const FUSED: bool> $Trait<f64> for F<T, FUSED> {
+        impl<T: Float, const FUSED: bool, const NEAR: bool> $Trait<f64> for F<T, FUSED, NEAR> {
             type Output = Self;
             #[inline(always)]
             fn $method(self, other: f64) -> Self { F(self.0 $operator T::from_f64(other)) }
         }
-        impl<T: Float, const FUSED: bool> $Trait<F<T, FUSED>> for f64 {
-            type Output = F<T, FUSED>;
+        impl<T: Float, const FUSED: bool, const NEAR: bool> $Trait<F<T, FUSED, NEAR>> for f64 {
+            type Output = F<T, FUSED, NEAR>;
             #[inline(always)]
-            fn $method(self, other: F<T, FUSED>) -> F<T, FUSED> { F(T::from_f64(self) $operator other.0) }
+            fn $method(self, other: F<T, FUSED, NEAR>) -> F<T, FUSED, NEAR> { F(T::from_f64(self) $operator other.0) }
         }
     )* };
 }
@@ -154,21 +162,21 @@ impl<T: Float, const FUSED: bool> F<T, FUSED> {
     }
 }
 
-impl<T: Float, const FUSED: bool> Neg for F<T, FUSED> {
+impl<T: Float, const FUSED: bool, const NEAR: bool> Neg for F<T, FUSED, NEAR> {
     type Output = Self;
     #[inline(always)]
     fn neg(self) -> Self {
         F(-self.0)
     }
 }
-impl<T: Float, const FUSED: bool> From<f64> for F<T, FUSED> {
+impl<T: Float, const FUSED: bool, const NEAR: bool> From<f64> for F<T, FUSED, NEAR> {
     #[inline(always)]
     fn from(x: f64) -> Self {
         F(T::from_f64(x))
     }
 }
 
-impl<T: Float, const FUSED: bool> Arithmetic for F<T, FUSED> {
+impl<T: Float, const FUSED: bool, const NEAR: bool> Arithmetic for F<T, FUSED, NEAR> {
     type Bool = bool;
     type Scalar = f64;
     #[inline(always)]
@@ -227,7 +235,7 @@ impl<T: Float, const FUSED: bool> Arithmetic for F<T, FUSED> {
     }
 }
 
-impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
+impl<T: Float, const FUSED: bool, const NEAR: bool> Real for F<T, FUSED, NEAR> {
     type Wide = F<f64, FUSED>;
     const DOUBLE: bool = T::DOUBLE;
     const FUSED: bool = FUSED;
@@ -253,9 +261,10 @@ impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
         F(self.0.power_of_two())
     }
     #[inline(always)]
-    fn nearest_power(self, factor: f64) -> (Self, Self) {
-        let shifted = self.multiply_add(F(T::from_f64(factor)), F(T::EXPONENT));
-        (F(shifted.0 - T::EXPONENT), F(shifted.0.power_of_exponent()))
+    fn nearest_power(self, factor: f64, more: i32) -> (Self, Self) {
+        let shift = T::EXPONENT + T::from_f64(more as f64);
+        let shifted = self.multiply_add(F(T::from_f64(factor)), F(shift));
+        (F(shifted.0 - shift), F(shifted.0.power_of_exponent()))
     }
     #[inline(always)]
     fn nearest_shifted(self, factor: f64) -> (Self, Self) {
@@ -265,6 +274,10 @@ impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
     #[inline(always)]
     fn times_power(self, shifted: Self, more: i32) -> Self {
         F(self.0.add_to_exponent(shifted.0, more))
+    }
+    #[inline(always)]
+    fn negated_if_odd(self, shifted: Self) -> Self {
+        F(self.0.negate_if_odd(shifted.0))
     }
     #[inline(always)]
     fn split(self) -> (Self, Self) {
@@ -286,7 +299,7 @@ impl<T: Float, const FUSED: bool> Real for F<T, FUSED> {
     type Digits = u64;
     #[inline(always)]
     fn last_place(self) -> u64 {
-        self.0.last_place()
+        if NEAR { 0 } else { self.0.last_place() }
     }
     #[inline(always)]
     fn from_digits(digits: u64) -> Self {
@@ -319,7 +332,7 @@ macro_rules! number {
         // In f64 they are called: written out in every loop that has them they were a tenth of what there is to compile.
         $(#[inline(never)] fn $name(x: f64) -> f64 { mathematics::$name(F::<f64, false>(x)).0 })*
 
-        impl<T: Float, const FUSED: bool> Number for F<T, FUSED> {
+        impl<T: Float, const FUSED: bool, const NEAR: bool> Number for F<T, FUSED, NEAR> {
             $(#[inline(always)]
             fn $name(self) -> Self {
                 if T::DOUBLE && !FUSED && const { !is_instruction(Function::$Variant) } {

@@ -207,6 +207,8 @@ macro_rules! functions {
             Cosh cosh(x, y, d) Some(d * x.sinh());
             /// Hyperbolic tangent.
             Tanh tanh(x, y, d) Some(d * (-(y * y) + 1.0));
+            /// Logistic function, `1 / (1 + e^-x)`.
+            Sigmoid sigmoid(x, y, d) Some(d * (y * (-y + 1.0)));
             /// Inverse hyperbolic sine.
             Asinh asinh(x, y, d) Some(d * (x * x + 1.0).rsqrt());
             /// Inverse hyperbolic cosine.

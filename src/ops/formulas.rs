@@ -38,9 +38,9 @@ formulas! {
     [whole flat rare] fn sign(x) -2.0 => -1.0, { sign(x) }
 
     /// Sine; right for large arguments too.
-    fn sin(x) 1.570796 => 1.0, { sin(x) }
+    [angle] fn sin(x) 1.570796 => 1.0, { sin(x) }
     /// Cosine; right for large arguments too.
-    fn cos(x) 0.0 => 1.0, { cos(x) }
+    [angle] fn cos(x) 0.0 => 1.0, { cos(x) }
     /// Tangent.
     [rare] fn tan(x) 0.7853982 => 1.0, { tan(x) } gradient(y) { 1.0 + y * y }
     /// The angle whose sine is `x`.
@@ -119,10 +119,7 @@ formulas! {
         select(le(x, 0.0), SCALE * ALPHA * expm1(x), SCALE * x)
     }
     /// Logistic function, `1 / (1 + e^-x)`.
-    fn sigmoid(x) 0.0 => 0.5, {
-        let below = exp(select(ge(x, 0.0), -x, x));
-        select(ge(x, 0.0), 1.0, below) / (1.0 + below)
-    } gradient(y) { y * (1.0 - y) }
+    fn sigmoid(x) 0.0 => 0.5, { sigmoid(x) } gradient(y) { y * (1.0 - y) }
     /// `ln sigmoid(x)`, without overflow.
     #[doc(alias = "logsigmoid")]
     [rare] fn log_sigmoid(x) 0.0 => -0.693147, {
@@ -130,10 +127,7 @@ formulas! {
     }
     /// `x · sigmoid(x)`
     #[doc(alias = "swish")]
-    fn silu(x) 1.0 => 0.731059, {
-        let below = exp(select(ge(x, 0.0), -x, x));
-        x * (select(ge(x, 0.0), 1.0, below) / (1.0 + below))
-    }
+    fn silu(x) 1.0 => 0.731059, { x * sigmoid(x) }
     /// `x Φ(x)` with the normal distribution function Φ (Hendrycks and Gimpel 2016).
     fn gelu(x) 1.0 => 0.841345, { x * normal_cdf(x) }
     /// The approximation of [`gelu`](Tensor::gelu) by tanh.

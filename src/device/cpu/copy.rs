@@ -241,17 +241,20 @@ const FAR: usize = 8 << 20;
 enum Way {
     /// Number by number.
     Plain,
-    /// In registers of 32 bytes.
-    Halves,
-    /// In registers of a whole cache line.
+    /// Elements of four bytes, two registers to a cache line.
+    Pairs,
+    /// Elements of four bytes, a register to a cache line.
     Lines,
+    /// Elements of eight bytes, in registers of 32 bytes.
+    Quarters,
 }
 
 impl Way {
     fn of<E>() -> Way {
         match (cfg!(target_arch = "x86_64"), size_of::<E>(), simd::level()) {
             (true, 4, SimdLevel::Avx512) => Way::Lines,
-            (true, 4 | 8, SimdLevel::Avx2 | SimdLevel::Avx512) => Way::Halves,
+            (true, 4, SimdLevel::Avx2) => Way::Pairs,
+            (true, 8, SimdLevel::Avx2 | SimdLevel::Avx512) => Way::Quarters,
             _ => Way::Plain,
         }
     }
@@ -273,7 +276,7 @@ impl Turn {
     /// All these places lie inside what the pointers own.
     unsafe fn run<E: Word>(self, out: *mut E, source: *const E, rows: usize, columns: usize) {
         let past = self.far
-            && self.way == Way::Lines
+            && matches!(self.way, Way::Pairs | Way::Lines)
             && out.addr().is_multiple_of(LINE)
             && (self.out_step.unsigned_abs() * size_of::<E>()).is_multiple_of(LINE);
         for j in (0..columns).step_by(TILE) {
@@ -286,7 +289,8 @@ impl Turn {
                     let to = out.offset(i as isize * self.out_step + j as isize);
                     match (wide == TILE && high == TILE, self.way) {
                         (true, Way::Lines) => turn_lines(to.cast(), self.out_step, from.cast(), self.source_step, past),
-                        (true, Way::Halves) => turn_halves(to, self.out_step, from, self.source_step),
+                        (true, Way::Pairs) => turn_pairs(to.cast(), self.out_step, from.cast(), self.source_step, past),
+                        (true, Way::Quarters) => turn_quarters(to.cast(), self.out_step, from.cast(), self.source_step),
                         (true, Way::Plain) => turn_plain(to, self.out_step, from, self.source_step),
                         _ => {
                             for a in 0..high as isize {
@@ -356,32 +360,55 @@ unsafe fn turn_lines(out: *mut f32, out_step: isize, source: *const f32, source_
     }
 }
 
-/// One whole tile of elements of four or eight bytes, in parts of 32 bytes.
+/// One whole tile of elements of four bytes, two registers to a line; `past` the caches where the lines of `out` are aligned.
 ///
 /// # Safety
 /// As for [`Turn::run`]; the processor has AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn turn_halves<E>(out: *mut E, out_step: isize, source: *const E, source_step: isize) {
-    use super::gemm::{transpose_4, transpose_8};
+unsafe fn turn_pairs(out: *mut f32, out_step: isize, source: *const f32, source_step: isize, past: bool) {
+    use super::gemm::transpose_8;
     use std::arch::x86_64::*;
-    // Shuffles of floats move bits, whatever they mean.
-    let side = if size_of::<E>() == 4 { 8 } else { 4 };
-    for i in (0..TILE as isize).step_by(side) {
-        for j in (0..TILE as isize).step_by(side) {
-            // SAFETY: the tile's places, `side` neighbours at a time: 32 bytes.
+    let side = TILE as isize / 2;
+    for i in [0, side] {
+        // SAFETY: the tile's places, in halves of a line. Shuffles of floats move bits, whatever they mean.
+        unsafe {
+            let half = |j: isize| {
+                transpose_8(std::array::from_fn(|b| _mm256_loadu_ps(source.offset((j + b as isize) * source_step + i))))
+            };
+            // In memory, since registers hold one half and what turns it.
+            let left = std::hint::black_box(half(0));
+            for (a, (left, right)) in left.into_iter().zip(half(side)).enumerate() {
+                let to = out.offset((i + a as isize) * out_step);
+                if past {
+                    _mm256_stream_ps(to, left);
+                    _mm256_stream_ps(to.offset(side), right);
+                } else {
+                    _mm256_storeu_ps(to, left);
+                    _mm256_storeu_ps(to.offset(side), right);
+                }
+            }
+        }
+    }
+}
+
+/// One whole tile of elements of eight bytes, in parts of 32 bytes.
+///
+/// # Safety
+/// As for [`Turn::run`]; the processor has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn turn_quarters(out: *mut f64, out_step: isize, source: *const f64, source_step: isize) {
+    use super::gemm::transpose_4;
+    use std::arch::x86_64::*;
+    for i in (0..TILE as isize).step_by(4) {
+        for j in (0..TILE as isize).step_by(4) {
+            // SAFETY: the tile's places, four neighbours at a time. Shuffles of floats move bits, whatever they mean.
             unsafe {
                 let (from, to) = (source.offset(j * source_step + i), out.offset(i * out_step + j));
-                if size_of::<E>() == 4 {
-                    let rows = std::array::from_fn(|b| _mm256_loadu_ps(from.offset(b as isize * source_step).cast()));
-                    for (a, row) in transpose_8(rows).into_iter().enumerate() {
-                        _mm256_storeu_ps(to.offset(a as isize * out_step).cast(), row);
-                    }
-                } else {
-                    let rows = std::array::from_fn(|b| _mm256_loadu_pd(from.offset(b as isize * source_step).cast()));
-                    for (a, row) in transpose_4(rows).into_iter().enumerate() {
-                        _mm256_storeu_pd(to.offset(a as isize * out_step).cast(), row);
-                    }
+                let rows = std::array::from_fn(|b| _mm256_loadu_pd(from.offset(b as isize * source_step)));
+                for (a, row) in transpose_4(rows).into_iter().enumerate() {
+                    _mm256_storeu_pd(to.offset(a as isize * out_step), row);
                 }
             }
         }
@@ -391,7 +418,9 @@ unsafe fn turn_halves<E>(out: *mut E, out_step: isize, source: *const E, source_
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn turn_lines(_: *mut f32, _: isize, _: *const f32, _: isize, _: bool) {}
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn turn_halves<E>(_: *mut E, _: isize, _: *const E, _: isize) {}
+unsafe fn turn_pairs(_: *mut f32, _: isize, _: *const f32, _: isize, _: bool) {}
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn turn_quarters(_: *mut f64, _: isize, _: *const f64, _: isize) {}
 
 fn add_at<T: Element + Add<Output = T>>(base: &Value, pieces: &[(Layout, &Value)]) -> Result<Value, Fault> {
     let mut value = Cpu.duplicate(base)?;

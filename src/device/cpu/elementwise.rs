@@ -15,10 +15,11 @@ use crate::device::copy::Arrange;
 use crate::device::elementwise::{Elementwise, check_fit, meeting};
 use crate::device::{Value, guard};
 use crate::error::Fault;
-use crate::formula::{Dual, F, Float, Formula, Integral, Program, Slope, Update, Whole};
+use crate::formula::{Dual, F, Float, Formula, Integral, Number, Program, Slope, Update, Whole};
 use crate::layout::{DType, Element};
 use half::{bf16, f16};
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// The slices of `N` operands, all as long as the result.
 #[inline(always)]
@@ -34,7 +35,10 @@ fn operands<'a, T, const N: usize>(inputs: &[&'a [T]], count: usize) -> [&'a [T]
 
 /// Element `i` of every operand.
 #[inline(always)]
-fn numbers<T: Float, const FUSED: bool, const N: usize>(inputs: &[&[T]; N], i: usize) -> [F<T, FUSED>; N] {
+fn numbers<T: Float, const FUSED: bool, const NEAR: bool, const N: usize>(
+    inputs: &[&[T]; N],
+    i: usize,
+) -> [F<T, FUSED, NEAR>; N] {
     let mut numbers = [F(T::default()); N];
     for k in 0..N {
         numbers[k] = F(inputs[k][i]);
@@ -53,11 +57,7 @@ fn whole_numbers<T: Integral, const N: usize>(inputs: &[&[T]; N], i: usize) -> [
 
 /// Number `which` changes, the others do not.
 #[inline(always)]
-fn seeded<T: Float, const FUSED: bool, const N: usize>(
-    numbers: [F<T, FUSED>; N],
-    which: usize,
-    change: F<T, FUSED>,
-) -> [Dual<F<T, FUSED>>; N] {
+fn seeded<R: Number, const N: usize>(numbers: [R; N], which: usize, change: R) -> [Dual<R>; N] {
     let mut seeded = [Dual { value: change, tangent: None }; N];
     for k in 0..N {
         seeded[k] = Dual { value: numbers[k], tangent: if k == which { Some(change) } else { None } };
@@ -71,20 +71,47 @@ const fn widest_for<T>(arithmetic: bool) -> SimdLevel {
     if arithmetic && matches!(widest::<T>(), SimdLevel::Avx512) { SimdLevel::Avx2 } else { widest::<T>() }
 }
 
+/// Numbers whose magnitudes are looked at together.
+const LOOK: usize = 1024;
+
+/// Have all numbers of the stretch that begins at `from` so small a magnitude that few digits of π are enough?
+#[inline(always)]
+fn all_near<T: Float>(x: &[T], from: usize) -> bool {
+    let near = T::from_f64((1 << 24) as f64);
+    x[from..x.len().min(from + LOOK)].iter().fold(true, |all, x| all & (x.magnitude() < near))
+}
+
 struct Forward<'a, T, P, const N: usize> {
     formula: &'a P,
     inputs: &'a [&'a [T]],
     out: &'a mut [T],
 }
+impl<T: Float, P: Formula<N>, const N: usize> Forward<'_, T, P, N> {
+    #[inline(always)]
+    fn stretch<const FUSED: bool, const NEAR: bool>(&mut self, inputs: &[&[T]; N], range: Range<usize>) {
+        for i in range {
+            self.out[i] = self.formula.value(numbers::<T, FUSED, NEAR, N>(inputs, i)).0;
+        }
+    }
+}
 impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
     type Output = ();
     const WIDEST: SimdLevel = widest_for::<T>(P::WHOLE);
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
+    fn run<const FUSED: bool>(mut self) {
         let count = self.out.len();
         let inputs: [_; N] = operands(self.inputs, count);
-        for i in 0..count {
-            self.out[i] = self.formula.value(numbers::<T, FUSED, N>(&inputs, i)).0;
+        if const { P::ANGLE && !T::DOUBLE } {
+            for from in (0..count).step_by(LOOK) {
+                let range = from..count.min(from + LOOK);
+                if all_near(inputs[0], from) {
+                    self.stretch::<FUSED, true>(&inputs, range);
+                } else {
+                    self.stretch::<FUSED, false>(&inputs, range);
+                }
+            }
+        } else {
+            self.stretch::<FUSED, false>(&inputs, 0..count);
         }
     }
 }
@@ -116,12 +143,31 @@ struct Backward<'a, T, P, const N: usize> {
 }
 impl<T: Float, P: Formula<N>, const N: usize> Backward<'_, T, P, N> {
     #[inline(always)]
-    fn run_for<const WHICH: usize, const FUSED: bool>(self) {
+    fn run_for<const WHICH: usize, const FUSED: bool>(mut self) {
         let count = self.out.len();
         let inputs: [_; N] = operands(self.inputs, count);
-        let arriving = &self.inputs[N][..count];
-        for (i, &change) in arriving.iter().enumerate() {
-            let (numbers, change) = (numbers::<T, FUSED, N>(&inputs, i), F(change));
+        if const { P::ANGLE && !T::DOUBLE } {
+            for from in (0..count).step_by(LOOK) {
+                let range = from..count.min(from + LOOK);
+                if all_near(inputs[0], from) {
+                    self.stretch::<WHICH, FUSED, true>(&inputs, range);
+                } else {
+                    self.stretch::<WHICH, FUSED, false>(&inputs, range);
+                }
+            }
+        } else {
+            self.stretch::<WHICH, FUSED, false>(&inputs, 0..count);
+        }
+    }
+    #[inline(always)]
+    fn stretch<const WHICH: usize, const FUSED: bool, const NEAR: bool>(
+        &mut self,
+        inputs: &[&[T]; N],
+        range: Range<usize>,
+    ) {
+        let arriving = &self.inputs[N][..self.out.len()];
+        for i in range {
+            let (numbers, change) = (numbers::<T, FUSED, NEAR, N>(inputs, i), F::<T, FUSED, NEAR>(arriving[i]));
             self.out[i] = if const { matches!(P::SLOPE, Slope::Inputs) } {
                 (self.formula.slopes(numbers)[WHICH] * change).0
             } else {

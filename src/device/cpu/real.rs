@@ -64,11 +64,7 @@ macro_rules! real {
             #[inline(always)]
             fn tangent<const FUSED: bool>(self) -> $t { F::<$t, FUSED>(self).tanh().0 }
             #[inline(always)]
-            fn logistic<const FUSED: bool>(self) -> $t {
-                // e^-|x| does not overflow
-                let small = F::<$t, FUSED>(-self.abs()).exp().0;
-                (if self >= 0.0 { 1.0 } else { small }) / (1.0 + small)
-            }
+            fn logistic<const FUSED: bool>(self) -> $t { F::<$t, FUSED>(self).sigmoid().0 }
         }
     )* };
 }

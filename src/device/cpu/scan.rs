@@ -2,6 +2,7 @@
 
 use super::cast::rounded;
 use super::reduce::{compared_as, dispatch_compared};
+use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::copy::Arrange;
 use crate::device::scan::Scan;
@@ -105,6 +106,111 @@ fn rows<S: Copy + Sync, T: Element>(
     });
 }
 
+/// Numbers in rows that one thread takes at a time.
+const ROWS_OF_SUMS: usize = 16 * 1024;
+/// Numbers that are summed up beside each other.
+const FOUR: usize = 4;
+/// Numbers of one turn of the loop.
+const BLOCK: usize = 64;
+
+/// Running sums along rows of neighbours, in f64. One addition would wait for the other: so each number and the three before it
+/// are summed first (by twos, then both twos), and that is added to the running sum of four before, four of them at once. The order is the same for any
+/// number of threads.
+struct RunningSums<'a> {
+    x: &'a [f32],
+    out: &'a mut [f32],
+    size: usize,
+    reversed: bool,
+}
+
+impl Kernel for RunningSums<'_> {
+    type Output = ();
+    // Four numbers of f64 are a register of AVX2.
+    const WIDEST: SimdLevel = SimdLevel::Avx2;
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        for (x, out) in self.x.chunks(self.size).zip(self.out.chunks_mut(self.size)) {
+            if self.reversed { row::<true>(x, out) } else { row::<false>(x, out) }
+        }
+    }
+}
+
+#[inline(always)]
+fn row<const REVERSED: bool>(x: &[f32], out: &mut [f32]) {
+    let blocks = x.len() / BLOCK;
+    let mut held = Held { sums: [0.0; FOUR], pairs: [0.0; FOUR] };
+    for step in 0..blocks {
+        let from = if REVERSED { x.len() - BLOCK * (step + 1) } else { BLOCK * step };
+        // With the number before, or behind; the first block has none.
+        let mut edge = [0.0; BLOCK + 1];
+        let window = if REVERSED { x[from..].first_chunk() } else { x[..from + BLOCK].last_chunk() };
+        let window = window.unwrap_or_else(|| {
+            edge[!REVERSED as usize..][..BLOCK].copy_from_slice(&x[from..from + BLOCK]);
+            &edge
+        });
+        if let Some(out) = out[from..].first_chunk_mut() {
+            held.block::<REVERSED>(window, out);
+        }
+    }
+    // The rest, one by one.
+    let mut sum = held.sums[if REVERSED { 0 } else { FOUR - 1 }];
+    for step in BLOCK * blocks..x.len() {
+        let at = if REVERSED { x.len() - 1 - step } else { step };
+        sum += x[at] as f64;
+        out[at] = sum as f32;
+    }
+}
+
+/// What goes from block to block.
+struct Held {
+    /// The last four running sums.
+    sums: [f64; FOUR],
+    /// The last four sums of two neighbours.
+    pairs: [f64; FOUR],
+}
+
+impl Held {
+    #[inline(always)]
+    fn block<const REVERSED: bool>(&mut self, window: &[f32; BLOCK + 1], out: &mut [f32; BLOCK]) {
+        let (mut sums, mut before) = (self.sums, self.pairs);
+        for step in 0..BLOCK / FOUR {
+            let from = FOUR * if REVERSED { BLOCK / FOUR - 1 - step } else { step };
+            let mut pairs = [0.0; FOUR];
+            for k in 0..FOUR {
+                pairs[k] = window[from + k] as f64 + window[from + k + 1] as f64;
+            }
+            let [a, b, c, d] = pairs;
+            let two = if REVERSED { [c, d, before[0], before[1]] } else { [before[2], before[3], a, b] };
+            for k in 0..FOUR {
+                sums[k] += pairs[k] + two[k];
+            }
+            for k in 0..FOUR {
+                out[from + k] = sums[k] as f32;
+            }
+            before = pairs;
+        }
+        (self.sums, self.pairs) = (sums, before);
+    }
+}
+
+/// Running sums of f32 where they stand.
+fn running_sums(x: &Value, axis: usize, reversed: bool) -> Result<Value, Fault> {
+    let along = Axis::of(x, axis);
+    if along.inner > 1 {
+        return scan(x, axis, 0.0, reversed, |sum: f64, x: f32| sum + x as f64, |sum| sum as f32);
+    }
+    let x = Cpu.contiguous(x)?;
+    let data = x.dense::<f32>()?;
+    let size = along.size.max(1);
+    let cut = (ROWS_OF_SUMS / size).max(1) * size;
+    Value::build::<f32>(*x.shape(), |out| {
+        parallel::chunks(out, cut, 1, |index, out| {
+            let x = &data[index * cut..][..out.len()];
+            simd::run(RunningSums { x, out, size, reversed });
+        });
+    })
+}
+
 /// Computes in f64, so that what runs stays exact along thousands of f32, and rounds each result.
 fn in_f64<const N: usize>(
     what: &str,
@@ -131,8 +237,7 @@ impl Scan for Cpu {
             return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, i64::wrapping_add, identity);
         }
         if x.dtype() == DType::F32 {
-            // As below, and read where it stands.
-            return scan(x, axis, 0.0, reversed, |sum: f64, x: f32| sum + x as f64, |sum| sum as f32);
+            return running_sums(x, axis, reversed);
         }
         in_f64("a sum", [x], |[x]| scan(x, axis, 0.0, reversed, |sum: f64, x: f64| sum + x, identity))
     }
@@ -284,4 +389,46 @@ fn take(x: &Value, places: &Value, axis: usize) -> Result<Value, Fault> {
         }
     });
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Shape;
+
+    #[test]
+    fn running_sums_of_rows_of_any_length() {
+        for size in [1, 2, 15, 16, 17, 31, 33, 100, 1000] {
+            let numbers: Vec<f32> = (0..3 * size).map(|i| (i * 7919 % 1013) as f32 * 0.37 - 150.0).collect();
+            let x =
+                Value::build(Shape::new(&[3, size]).unwrap(), |out: &mut [f32]| out.copy_from_slice(&numbers)).unwrap();
+            for reversed in [false, true] {
+                let sums = Cpu.cumulative_sum(&x, 1, reversed).unwrap();
+                for (sums, row) in sums.dense::<f32>().unwrap().chunks(size).zip(numbers.chunks(size)) {
+                    for (i, &sum) in sums.iter().enumerate() {
+                        let part = if reversed { &row[i..] } else { &row[..=i] };
+                        let want = part.iter().map(|&x| x as f64).sum::<f64>();
+                        let error = (sum as f64 - want).abs();
+                        assert!(error <= 1e-7 * want.abs() + 1e-10, "{size} {reversed} {i}: {sum} for {want}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn infinity_reaches_what_comes_after_it_alone() {
+        for (at, x) in [(0, f32::INFINITY), (21, f32::NAN), (45, f32::NEG_INFINITY)] {
+            let mut row = [0.5f32; 50];
+            row[at] = x;
+            let row = Value::build(Shape::new(&[50]).unwrap(), |out: &mut [f32]| out.copy_from_slice(&row)).unwrap();
+            for reversed in [false, true] {
+                let sums = Cpu.cumulative_sum(&row, 0, reversed).unwrap();
+                for (i, sum) in sums.dense::<f32>().unwrap().iter().enumerate() {
+                    let reached = if reversed { i <= at } else { i >= at };
+                    assert_eq!(sum.is_finite(), !reached, "{x} at {at}, {reversed}: {sum} at {i}");
+                }
+            }
+        }
+    }
 }

@@ -96,7 +96,7 @@ pub(crate) fn decay<R: Real>(x: R) -> R {
     if R::DOUBLE {
         return exp(x);
     }
-    let (n, power) = x.nearest_power(LOG2_E);
+    let (n, power) = x.nearest_power(LOG2_E, 0);
     let (high, low) = ln_2::<R>();
     let r = n.multiply_add(-low, n.multiply_add(-high, x));
     // 1 + r + r² Q(r), the relative error of e^r below 2^-28
@@ -107,6 +107,19 @@ pub(crate) fn decay<R: Real>(x: R) -> R {
     let e = q.multiply_add(r, R::from(1.0)).multiply_add(r, R::from(1.0));
     // ln of the least normal number; a NaN fails the comparison, and a product with it is one
     if_less(x, -87.336_54, 0.0, e * power)
+}
+
+/// 1 / (1 + e^-x). With e = e^-|x|, which does not overflow, it is 1 / (1 + e) or e / (1 + e).
+#[inline(always)]
+pub(crate) fn sigmoid<R: Real>(x: R) -> R {
+    // e^-|x| as `exp` has it, to the last subnormal, without its thoughts of what is large
+    let (zero, size) = (if R::DOUBLE { -746.0 } else { -104.0 }, -x.abs());
+    let y = if_less(size, zero, zero, size);
+    let (n, power) = y.nearest_power(LOG2_E, 63);
+    let (high, low) = ln_2::<R>();
+    let near = expm1_near_zero(n.multiply_add(-low, n.multiply_add(-high, y))) + 1.0;
+    let e = near * power * (1.0 / (1u64 << 63) as f64);
+    if_less(x, 0.0, e, 1.0) / (e + 1.0)
 }
 
 #[inline(always)]
@@ -161,7 +174,7 @@ pub(crate) fn tanh<R: Real>(x: R) -> R {
     // (1 - e) / (1 + e) with e = e^(-2 |x|) = 2^n + 2^n (e^r - 1); away from 0 it is 1 - 2 e / (1 + e), whose error shrinks
     // with e: slopes, 1 - tanh², are as good as they can be
     let twice = size * -2.0;
-    let (n, power) = twice.nearest_power(LOG2_E);
+    let (n, power) = twice.nearest_power(LOG2_E, 0);
     let (high, low) = ln_2::<R>();
     let more = expm1_near_zero(n.multiply_add(-low, n.multiply_add(-high, twice)));
     let near = size.less(R::from(0.6));

@@ -18,7 +18,7 @@ mod power;
 mod trigonometric;
 
 pub(crate) use error::{erf, erfc, erfinv, normal_cdf};
-pub(crate) use exponential::{cosh, decay, exp, exp2, expm1, sinh, tanh};
+pub(crate) use exponential::{cosh, decay, exp, exp2, expm1, sigmoid, sinh, tanh};
 pub(crate) use gamma::{lgamma, polygamma};
 pub(crate) use logarithm::{acosh, asinh, atanh, ln, log1p, log2, log10};
 pub(crate) use power::{cbrt, pow};
@@ -48,13 +48,15 @@ pub(super) trait Real: Arithmetic {
     fn nearest(self) -> Self;
     /// 2^self for a whole number that is a normal exponent.
     fn power_of_two(self) -> Self;
-    /// The whole n nearest to `self · factor`, and 2^n, where that is a normal exponent.
-    fn nearest_power(self, factor: f64) -> (Self, Self);
+    /// The whole n nearest to `self · factor`, and 2^(n + more), where that is a normal exponent.
+    fn nearest_power(self, factor: f64, more: i32) -> (Self, Self);
     /// The whole n nearest to `self · factor`, and a number in whose lowest bits n stands: for [`times_power`](Real::times_power).
     fn nearest_shifted(self, factor: f64) -> (Self, Self);
     /// self · 2^(n + more) for a normal self, where that is normal and n was shifted by [`nearest_shifted`](Real::nearest_shifted):
     /// an addition to the exponent. Of a NaN it may make any number.
     fn times_power(self, shifted: Self, more: i32) -> Self;
+    /// -self where the whole number that [`nearest_shifted`](Real::nearest_shifted) shifted is odd.
+    fn negated_if_odd(self, shifted: Self) -> Self;
     /// (m, e) with self = m · 2^e and m in [√½, √2), for positive normal numbers.
     fn split(self) -> (Self, Self);
     /// In double precision.

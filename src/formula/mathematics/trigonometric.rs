@@ -1,6 +1,6 @@
 //! Sine, cosine, tangent and their inverses.
 
-use super::{Arithmetic, Digits, Real, Standard, if_less, polynomial};
+use super::{Digits, Real, Standard, if_less, polynomial};
 use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 
 /// What π/2 as an f64 lacks.
@@ -36,17 +36,16 @@ fn half_turns_of<R: Real>(k: R::Digits) -> (R, R) {
     (high, low)
 }
 
-/// x / π = q + r with whole q, |r| <= 1/2, for an f32; gives (r - shift, q's oddness as 0 or 1).
+/// x / π = q + r with whole q, |r| <= 1/2, for an f32; gives (r - shift, q as a shifted number).
 /// `shift` (0 or 1/2) moves the whole numbers, so that the cosine's zeros come out exact.
 #[inline(always)]
 fn half_turns<R: Real>(x: R, shift: f64) -> (R::Wide, R::Wide) {
     let (high, low) = half_turns_of::<R::Wide>(x.last_place());
     let x = x.widen();
     let turns = x * high;
-    let q = (turns + shift).nearest();
-    let r = (turns - (q - R::Wide::from(shift))) + x * low;
-    let odd = q - (q * 0.5).nearest() * 2.0;
-    (r, odd.abs())
+    let (q, shifted) = if shift == 0.0 { turns } else { turns + shift }.nearest_shifted(1.0);
+    let whole = if shift == 0.0 { q } else { q - shift };
+    ((turns - whole) + x * low, shifted)
 }
 
 /// sin(π r) for |r| <= 1/2, to f32's accuracy.
@@ -74,9 +73,8 @@ pub(crate) fn sin<R: Real>(x: R) -> R {
     if R::DOUBLE {
         return x.standard(Standard::Sin);
     }
-    let (r, odd) = half_turns(x, 0.0);
-    let sine = sin_pi(r);
-    R::narrow(if_less(R::Wide::from(0.5), odd, -sine, sine))
+    let (r, turns) = half_turns(x, 0.0);
+    R::narrow(sin_pi(r).negated_if_odd(turns))
 }
 
 #[inline(always)]
@@ -85,9 +83,8 @@ pub(crate) fn cos<R: Real>(x: R) -> R {
         return x.standard(Standard::Cos);
     }
     // cos(π t) = sin(π (t + 1/2)); the zeros of the cosine are the whole numbers of t + 1/2
-    let (r, odd) = half_turns(x, 0.5);
-    let cosine = sin_pi(r);
-    R::narrow(if_less(R::Wide::from(0.5), odd, -cosine, cosine))
+    let (r, turns) = half_turns(x, 0.5);
+    R::narrow(sin_pi(r).negated_if_odd(turns))
 }
 
 #[inline(always)]

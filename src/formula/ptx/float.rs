@@ -196,8 +196,8 @@ impl<T: Precision, const FUSED: bool> Real for Wire<T, FUSED> {
     fn power_of_two(self) -> Self {
         Self::of(bare::<T>("shl", (self + (T::SHIFT + T::BIAS)).digits(), T::MANTISSA))
     }
-    fn nearest_power(self, factor: f64) -> (Self, Self) {
-        let exponent = T::SHIFT + T::BIAS;
+    fn nearest_power(self, factor: f64, more: i32) -> (Self, Self) {
+        let exponent = T::SHIFT + T::BIAS + more as f64;
         let shifted = self.multiply_add(factor.into(), exponent.into());
         (shifted - exponent, Self::of(bare::<T>("shl", shifted.digits(), T::MANTISSA)))
     }
@@ -209,6 +209,11 @@ impl<T: Precision, const FUSED: bool> Real for Wire<T, FUSED> {
         let power = bare::<T>("shl", shifted.digits(), T::MANTISSA);
         let digits = whole::<T>("add", self.digits(), power);
         Self::of(if more == 0 { digits } else { whole::<T>("add", digits, (more as i64) << T::MANTISSA) })
+    }
+    fn negated_if_odd(self, shifted: Self) -> Self {
+        // An addition to the sign overflows, or it changes the sign.
+        let sign = bare::<T>("shl", shifted.digits(), if T::DOUBLE { 63 } else { 31 });
+        Self::of(whole::<T>("add", self.digits(), sign))
     }
     fn split(self) -> (Self, Self) {
         let bias = (T::BIAS as i64) << T::MANTISSA;

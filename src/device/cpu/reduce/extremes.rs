@@ -155,18 +155,26 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
     #[inline(always)]
     fn places(rows: &[&[T]], position: usize, states: &mut [(T, usize)]) {
         // Values and rows apart, so that both are compared and chosen in whole registers.
-        let mut held = Placed::<T, GREATEST> { best: [Self::WORST; WIDTH], at: [u32::MAX; WIDTH] };
+        let mut held = Placed::<T, GREATEST> { best: [Self::WORST; WIDTH], at: [NOWHERE; WIDTH] };
         for (best, state) in held.best.iter_mut().zip(&*states) {
             *best = state.0;
         }
         by_fours(rows, states.len(), &mut held);
-        for ((state, best), at) in states.iter_mut().zip(held.best).zip(held.at) {
-            if at != u32::MAX {
-                *state = (best, position + at as usize);
+        for (column, (state, (best, at))) in states.iter_mut().zip(held.best.into_iter().zip(held.at)).enumerate() {
+            if at != NOWHERE {
+                // One of four rows from there on.
+                let mut at = at as usize;
+                while rows[at][column] != best && !is_nan(best) {
+                    at += 1;
+                }
+                *state = (best, position + at);
             }
         }
     }
 }
+
+/// No row was better than what was held before.
+const NOWHERE: u32 = u32::MAX;
 
 /// The best of each column.
 struct Best<T, const GREATEST: bool>([T; WIDTH]);
@@ -174,11 +182,19 @@ struct Best<T, const GREATEST: bool>([T; WIDTH]);
 impl<T: Bounded, const GREATEST: bool> Columns<T> for Best<T, GREATEST> {
     #[inline(always)]
     fn four(&mut self, [a, b, c, d]: [&[T; STRIP]; 4], _: usize, from: usize) {
-        let better = Loop::<T, GREATEST>::better;
         let held = strip(&mut self.0, from);
         let mut best = *held;
-        for j in 0..STRIP {
-            best[j] = better(best[j], better(better(a[j], b[j]), better(c[j], d[j])));
+        if any_nan([a, b, c, d]) {
+            let better = Loop::<T, GREATEST>::better;
+            for j in 0..STRIP {
+                best[j] = better(best[j], better(better(a[j], b[j]), better(c[j], d[j])));
+            }
+        } else {
+            // Without a thought of NaN this is one instruction for a register of numbers; a NaN that is held stays.
+            let farther = Loop::<T, GREATEST>::farther;
+            for j in 0..STRIP {
+                best[j] = farther(best[j], farther(farther(a[j], b[j]), farther(c[j], d[j])));
+            }
         }
         *held = best;
     }
@@ -190,24 +206,23 @@ impl<T: Bounded, const GREATEST: bool> Columns<T> for Best<T, GREATEST> {
     }
 }
 
-/// The best of each column, and the number of the row that it was in.
+/// The best of each column, and the number of the row that it was in, or of the first of four rows: which of them is looked up
+/// in the end. To keep account of the very row would take two operations more for each number.
 struct Placed<T, const GREATEST: bool> {
     best: [T; WIDTH],
     at: [u32; WIDTH],
 }
 
-/// Is any number of any row better than what is held of its column, or NaN?
+/// Is there a NaN in a strip of four rows?
 #[inline(always)]
-fn any_better<T: Bounded, const GREATEST: bool>(held: &[T; STRIP], [a, b, c, d]: [&[T; STRIP]; 4]) -> bool {
-    const HALF: usize = STRIP / 2;
-    let farther = Loop::<T, GREATEST>::farther;
-    let mut marks = [T::LEAST; HALF];
-    for from in [0, HALF] {
+fn any_nan<T: Bounded>([a, b, c, d]: [&[T; STRIP]; 4]) -> bool {
+    // Two numbers to a comparison, and few marks to look through in the end.
+    let mut marks = [T::LEAST; STRIP / 4];
+    for from in (0..STRIP).step_by(STRIP / 4) {
         for (k, mark) in marks.iter_mut().enumerate() {
-            let (held, a, b, c, d) = (held[from + k], a[from + k], b[from + k], c[from + k], d[from + k]);
-            let nan = is_nan(a) | is_nan(b) | (is_nan(c) | is_nan(d));
-            let better = Loop::<T, GREATEST>::beyond(held, farther(farther(a, b), farther(c, d))) | nan;
-            *mark = if better { T::GREATEST } else { *mark };
+            let j = from + k;
+            let nan = is_nan(a[j]) | is_nan(b[j]) | (is_nan(c[j]) | is_nan(d[j]));
+            *mark = if nan { T::GREATEST } else { *mark };
         }
     }
     let mut any = false;
@@ -220,16 +235,20 @@ fn any_better<T: Bounded, const GREATEST: bool>(held: &[T; STRIP], [a, b, c, d]:
 impl<T: Bounded, const GREATEST: bool> Columns<T> for Placed<T, GREATEST> {
     #[inline(always)]
     fn four(&mut self, rows: [&[T; STRIP]; 4], row: usize, from: usize) {
-        let (held_best, held_at) = (strip(&mut self.best, from), strip(&mut self.at, from));
-        let (mut best, mut at) = (*held_best, *held_at);
-        // After some rows hardly any is better: to know that costs less than to keep account.
-        if !any_better::<T, GREATEST>(&best, rows) {
+        if any_nan(rows) {
+            for (x, row) in rows.into_iter().zip(row..) {
+                self.one(x, row, from);
+            }
             return;
         }
-        for (x, row) in rows.iter().zip(row as u32..) {
-            for j in 0..STRIP {
-                (best[j], at[j]) = Loop::<T, GREATEST>::place((best[j], at[j]), x[j], row);
-            }
+        let farther = Loop::<T, GREATEST>::farther;
+        let (held_best, held_at) = (strip(&mut self.best, from), strip(&mut self.at, from));
+        let (mut best, mut at) = (*held_best, *held_at);
+        let [a, b, c, d] = rows;
+        for j in 0..STRIP {
+            let x = farther(farther(a[j], b[j]), farther(c[j], d[j]));
+            let better = Loop::<T, GREATEST>::beyond(best[j], x);
+            (best[j], at[j]) = (if better { x } else { best[j] }, if better { row as u32 } else { at[j] });
         }
         (*held_best, *held_at) = (best, at);
     }
@@ -303,7 +322,7 @@ fn first_where<T: Copy>(values: &[T], is: impl Fn(T) -> bool) -> usize {
 
 /// Into each of `greatest` the greatest number of its column.
 #[inline(always)]
-pub(super) fn greatest_of_rows<T: Bounded>(rows: &[&[T]], greatest: &mut [T]) {
+pub(in crate::device::cpu) fn greatest_of_rows<T: Bounded>(rows: &[&[T]], greatest: &mut [T]) {
     Loop::<T, true>::rows(rows, greatest);
 }
 

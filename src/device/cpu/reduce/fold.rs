@@ -16,7 +16,7 @@ pub(super) const ROWS: usize = 64;
 /// The most of them.
 pub(super) const MOST_ROWS: usize = 4 * ROWS;
 /// The widest piece of a row folded in one go: its running results stay in the first-level cache.
-pub(super) const WIDTH: usize = 1024;
+pub(in crate::device::cpu) const WIDTH: usize = 1024;
 /// The width of a gathered tile.
 const TILE: usize = STRIP;
 /// Elements that are worth a thread's while.

@@ -15,8 +15,9 @@ use crate::device::copy::Arrange;
 use crate::device::reduce::{Reduce, floats, folded_count, folded_shape, not_empty, walkable};
 use crate::error::Fault;
 use crate::layout::{DType, Element, Shape, dispatch_float};
-pub(super) use extremes::{Bounded, greatest_known_of};
+pub(super) use extremes::{Bounded, greatest_known_of, greatest_of_rows};
 use extremes::{Extreme, Place};
+pub(super) use fold::WIDTH;
 use fold::{Fold, fold_into};
 use logsumexp::{Exponentials, LogSumExp};
 use moments::Spread;
@@ -24,6 +25,7 @@ pub(super) use moments::{Moments, SPAN};
 pub(super) use plan::Loops;
 use plan::Plan;
 use std::marker::PhantomData;
+pub(super) use sums::is_nan;
 use sums::{Count, InDouble, Sum, Term, Whole};
 
 /// Folds `axes` of `x`; `finish` makes the result of a state.

@@ -76,6 +76,8 @@ impl Moments {
 pub(in crate::device::cpu) const SPAN: usize = 1024;
 /// Of so many numbers the mean is a first guess of the mean of all.
 const FEW: usize = 16;
+/// Of so many rows: among a thousand columns' means of 16 nearly always some is so far off that all rows are read again.
+const FIRST_ROWS: usize = 32;
 
 /// The mean of [`FEW`] numbers or less.
 #[inline(always)]
@@ -147,13 +149,13 @@ fn take_pair<T: Real>(pair: &[T; 2 * LANES], near: T, sums: &mut [T; LANES], squ
 }
 
 /// The same of columns, each about a number of its own.
-struct About<T> {
+struct About<T, const FUSED: bool> {
     near: [T; WIDTH],
     sums: [T; WIDTH],
     squares: [T; WIDTH],
 }
 
-impl<T: Real> About<T> {
+impl<T: Real, const FUSED: bool> About<T, FUSED> {
     /// About nothing, from nothing.
     #[inline(always)]
     fn new() -> Self {
@@ -161,7 +163,7 @@ impl<T: Real> About<T> {
     }
 }
 
-impl<T: Real> Columns<T> for About<T> {
+impl<T: Real, const FUSED: bool> Columns<T> for About<T, FUSED> {
     #[inline(always)]
     fn four(&mut self, [a, b, c, d]: [&[T; STRIP]; 4], _: usize, from: usize) {
         let near = *strip(&mut self.near, from);
@@ -170,7 +172,8 @@ impl<T: Real> Columns<T> for About<T> {
         for j in 0..STRIP {
             let (a, b, c, d) = (a[j] - near[j], b[j] - near[j], c[j] - near[j], d[j] - near[j]);
             sums[j] += (a + b) + (c + d);
-            squares[j] += (a * a + b * b) + (c * c + d * d);
+            let pair = a.times_plus::<FUSED>(a, b * b);
+            squares[j] += d.times_plus::<FUSED>(d, c.times_plus::<FUSED>(c, pair));
         }
         (*held_sums, *held_squares) = (sums, squares);
     }
@@ -181,7 +184,7 @@ impl<T: Real> Columns<T> for About<T> {
         for j in 0..STRIP {
             let apart = row[j] - near[j];
             sums[j] += apart;
-            squares[j] += apart * apart;
+            squares[j] = apart.times_plus::<FUSED>(apart, squares[j]);
         }
     }
 }
@@ -205,10 +208,9 @@ impl<T: Real> Fold for Spread<T> {
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Moments]) {
         let width = states.len();
-        let mut about = About::<T>::new();
+        let mut about = About::<T, FUSED>::new();
         if states.first().is_some_and(|state| state.count == 0.0) {
-            // Of 4 rows the mean would be far from that of all in some of a thousand columns, and all rows be read again.
-            let first = &rows[..rows.len().min(FEW)];
+            let first = &rows[..rows.len().min(FIRST_ROWS)];
             let share = T::narrow(1.0 / first.len() as f64);
             for row in first {
                 for (near, &x) in about.near.iter_mut().zip(*row) {

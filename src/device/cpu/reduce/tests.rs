@@ -137,6 +137,34 @@ fn the_spread_does_not_hang_on_what_stands_first() {
 }
 
 #[test]
+fn places_down_columns_are_those_of_the_first_of_their_kind() {
+    for rows in [1, 3, 4, 5, 63, 300, 2000] {
+        let columns = 70;
+        // few different numbers: most columns have the best several times
+        let mut list: Vec<f32> = numbers(rows * columns).iter().map(|x| (x * 3.0).round()).collect();
+        for column in 60..columns {
+            list[column * 7 % rows * columns + column] = f32::NAN;
+            list[column * 3 % rows * columns + column] = f32::NAN;
+        }
+        let x = value(&[rows, columns], &list);
+        for greatest in [true, false] {
+            let (best, places) = Cpu.extreme_place(&x, &[0], false, greatest).unwrap();
+            let (best, places) = (best.dense::<f32>().unwrap(), places.dense::<i64>().unwrap());
+            for column in 0..columns {
+                let numbers = (0..rows).map(|row| list[row * columns + column]);
+                let first = numbers.enumerate().reduce(|held, x| {
+                    let better = if greatest { x.1 > held.1 } else { x.1 < held.1 };
+                    if !held.1.is_nan() && (better || x.1.is_nan()) { x } else { held }
+                });
+                let (place, number) = first.unwrap();
+                assert_eq!(places[column], place as i64, "{rows} rows, column {column}");
+                assert_eq!(best[column].to_bits(), number.to_bits());
+            }
+        }
+    }
+}
+
+#[test]
 fn exponentials_of_infinities_and_nan() {
     let (inf, nan) = (f32::INFINITY, f32::NAN);
     // Rows: plain; with ∞; with ∞ and NaN, in one block and in two; all -∞; a maximum that grows and falls.

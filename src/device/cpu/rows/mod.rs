@@ -1,6 +1,7 @@
 //! Rows on the processor: each is read into the first-level cache once, whatever is then computed of it.
 
 mod channels;
+mod columns;
 mod softmax;
 mod standard;
 

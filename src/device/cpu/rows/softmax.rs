@@ -137,9 +137,16 @@ fn map_sum<T: Real>(x: &[T], out: &mut [T], written: impl Fn(T) -> T, term: impl
     total(&lanes)
 }
 
+/// From so many columns on there are enough beside each other for a block of rows.
+const NARROW: usize = 16;
+
 /// Along an axis whose elements are not neighbours: the statistics of all columns first, then row by row.
 fn columns<T: Real + Bounded>(x: &Value, axis: usize, form: Softmax) -> Result<Value, Fault> {
     let (inner, size) = (x.dims()[axis + 1..].iter().product::<usize>(), x.dims()[axis]);
+    if form == Softmax::Plain && inner >= NARROW {
+        let data = x.dense::<T>()?;
+        return Value::build::<T>(*x.shape(), |out| super::columns::softmax(data, size, inner, out));
+    }
     let statistics = exponentials::<T>(x, axis, form == Softmax::Logarithm)?;
     let data = x.dense::<T>()?;
     Value::build::<T>(*x.shape(), |out| {

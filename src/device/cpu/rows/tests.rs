@@ -67,6 +67,34 @@ fn softmax_along_every_axis_and_through_views() {
 }
 
 #[test]
+fn softmax_down_columns_is_that_along_rows() {
+    let (inf, nan) = (f64::INFINITY, f64::NAN);
+    // one block of rows, several, and a piece of one; columns for several strips
+    for (outer, size, inner) in [(3, 7, 50), (2, 32, 40), (2, 33, 1500), (1, 150, 70), (1, 1, 20)] {
+        let mut list: Vec<f64> = numbers(outer * size * inner).iter().map(|x| x * 40.0).collect();
+        // of the first columns: what stands in one block does not reach the others, or all of the column
+        for (column, marks) in
+            [&[(0, inf)][..], &[(size - 1, nan)], &[(0, -inf), (size / 2, -inf)], &[(0, 1e30)]].iter().enumerate()
+        {
+            marks.iter().for_each(|&(row, x)| list[row * inner + column] = x);
+        }
+        (0..size).for_each(|row| list[row * inner + 4] = if row < 32 { -inf } else { -300.0 });
+        (0..size).for_each(|row| list[row * inner + 5] = -inf);
+        let columns = Cpu.cast(&value(&[outer, size, inner], &list), DType::F32).unwrap();
+        let turned = columns.with_layout(columns.layout().permuted(&[0, 2, 1])).unwrap();
+        let rows = Cpu.softmax(&Cpu.contiguous(&turned).unwrap(), 2, Softmax::Plain).unwrap();
+        let rows = dense(&rows.with_layout(rows.layout().permuted(&[0, 2, 1])).unwrap());
+        let columns = dense(&Cpu.softmax(&columns, 1, Softmax::Plain).unwrap());
+        for (i, (&a, &b)) in columns.iter().zip(&rows).enumerate() {
+            // x - greatest is rounded, and each way has a greatest number of its own
+            let unit = 6e-8 * (8.0 - 2.0 * b.max(1e-38).ln());
+            let same = (a - b).abs() <= unit * b + 1e-37 || a.is_nan() && b.is_nan();
+            assert!(same, "[{size}, {inner}] {i}: {a:e} for {b:e}");
+        }
+    }
+}
+
+#[test]
 fn standardized_rows_have_mean_zero_and_spread_one() {
     for (length, run, groups) in [(700, 1, 1), (12, 1, 1), (24, 6, 3), (1030, 515, 1)] {
         let standard = Standard { center: true, length, run, groups, epsilon: 0.0 };
