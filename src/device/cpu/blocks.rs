@@ -5,7 +5,7 @@
 //! as it stays right, so that a row or a scalar is never spread out in memory and hardly ever in the cache.
 
 use super::cast::Half;
-use super::{Cpu, parallel};
+use super::{Cpu, parallel, past};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::{Axes, MOST};
@@ -24,6 +24,16 @@ const SMALL: usize = 64;
 /// compiled for each loop.)
 pub(super) trait Loop<T>: Sync {
     fn run(&self, inputs: &[&[T]], out: &mut [T]);
+    /// The same for a piece of a result that no cache can hold.
+    fn run_past(&self, inputs: &[&[T]], out: &mut [T]) {
+        self.run(inputs, out);
+    }
+}
+
+/// Runs a loop for a piece of a result, which is `far` where no cache can hold it.
+#[inline]
+fn start<T>(kernel: &dyn Loop<T>, far: bool, inputs: &[&[T]], out: &mut [T]) {
+    if far { kernel.run_past(inputs, out) } else { kernel.run(inputs, out) }
 }
 
 /// An element type that loops compute in.
@@ -97,13 +107,14 @@ fn plain<T: Compute>(operands: &[&Value], kernel: &dyn Loop<T>) -> Option<Result
         if out.len() <= CHUNK {
             return kernel.run(slices, out);
         }
+        let far = past::is_far(size_of_val(out));
         parallel::chunks(out, CHUNK, slices.len() + 1, |index, out| {
-            let start = index * CHUNK;
+            let first = index * CHUNK;
             let mut pieces: [&[T]; MOST] = [&[]; MOST];
             for (piece, slice) in pieces.iter_mut().zip(slices) {
-                *piece = &slice[start..start + out.len()];
+                *piece = &slice[first..first + out.len()];
             }
-            kernel.run(&pieces[..slices.len()], out);
+            start(kernel, far, &pieces[..slices.len()], out);
         });
     }))
 }
@@ -256,13 +267,14 @@ impl<'a> Walk<'a> {
     fn fill_directly<T: Compute, const SIZE: usize>(&self, shape: Shape, kernel: &dyn Loop<T>) -> Result<Value, Fault> {
         let operands = self.operands::<T>()?;
         Value::build::<T>(shape, |out| {
+            let far = past::is_far(size_of_val(out));
             parallel::chunks(out, self.chunk, operands.len() + 1, |index, out| {
                 let mut blocks = Blocks::<T, SIZE>::new(self, &operands, index * self.chunk);
                 let mut rest = out;
                 while !rest.is_empty() {
                     let count = blocks.next(rest.len());
                     let (now, later) = rest.split_at_mut(count);
-                    blocks.run(now, kernel);
+                    blocks.run(now, kernel, far);
                     rest = later;
                 }
             });
@@ -284,7 +296,7 @@ impl<'a> Walk<'a> {
                 let mut rest = out;
                 while !rest.is_empty() {
                     let count = blocks.next(rest.len().min(BLOCK));
-                    blocks.run(&mut block[..count], kernel);
+                    blocks.run(&mut block[..count], kernel, false);
                     let (now, later) = rest.split_at_mut(count);
                     store(&block[..count], now);
                     rest = later;
@@ -428,7 +440,7 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
     }
 
     #[inline]
-    fn run(&self, out: &mut [T], kernel: &dyn Loop<T>) {
+    fn run(&self, out: &mut [T], kernel: &dyn Loop<T>, far: bool) {
         let mut slices: [&[T]; MOST] = [&[]; MOST];
         for (k, slice) in slices.iter_mut().enumerate().take(self.operands.len()) {
             *slice = match (self.from[k], self.operands[k].source) {
@@ -438,6 +450,6 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
                 (From::Place(_), _) => &[],
             };
         }
-        kernel.run(&slices[..self.operands.len()], out);
+        start(kernel, far, &slices[..self.operands.len()], out);
     }
 }

@@ -4,6 +4,7 @@
 //! repeated element, or a strided run, and where reading and writing disagree on the innermost axis, square tiles are
 //! turned around in registers and on the stack so that both sides meet whole cache lines.
 
+use super::past::{LINE, written};
 use super::route::{Route, Stretch, TILE};
 use super::simd::{self, SimdLevel};
 use super::{Cpu, parallel};
@@ -306,18 +307,6 @@ impl Turn {
         if past {
             written();
         }
-    }
-}
-
-/// Bytes of a line of the caches.
-const LINE: usize = 64;
-
-/// What went past the caches is there for all threads.
-fn written() {
-    // SAFETY: every x86-64 has it.
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        std::arch::x86_64::_mm_sfence();
     }
 }
 

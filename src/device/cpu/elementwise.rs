@@ -5,20 +5,16 @@
 //! in blocks that stay in the nearest cache.
 
 use super::blocks::{self, Loop};
-use super::cast::Half;
 use super::interpret::Interpreted;
-use super::parallel::Pieces;
 use super::real::widest;
 use super::simd::{self, Kernel, SimdLevel};
-use super::{Cpu, parallel};
+use super::{Cpu, past, update};
+use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::elementwise::{Elementwise, check_fit, meeting};
-use crate::device::{Value, guard};
+use crate::device::elementwise::{Elementwise, meeting};
 use crate::error::Fault;
 use crate::formula::{Dual, F, Float, Formula, Integral, Number, Program, Slope, Update, Whole};
-use crate::layout::{DType, Element};
-use half::{bf16, f16};
-use smallvec::SmallVec;
+use crate::layout::DType;
 use std::ops::Range;
 
 /// The slices of `N` operands, all as long as the result.
@@ -67,7 +63,7 @@ fn seeded<R: Number, const N: usize>(numbers: [R; N], which: usize, change: R) -
 
 /// The widest level for a loop. Arithmetic without functions (all that whole numbers have, and the steps of optimizers) is as
 /// fast at AVX2 as memory is, the second-level cache too.
-const fn widest_for<T>(arithmetic: bool) -> SimdLevel {
+pub(super) const fn widest_for<T>(arithmetic: bool) -> SimdLevel {
     if arithmetic && matches!(widest::<T>(), SimdLevel::Avx512) { SimdLevel::Avx2 } else { widest::<T>() }
 }
 
@@ -113,6 +109,46 @@ impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
         } else {
             self.stretch::<FUSED, false>(&inputs, 0..count);
         }
+    }
+}
+
+/// The same for f32, past the caches: for what is bound by memory and not by its own arithmetic.
+struct ForwardPast<'a, T, P, const N: usize>(Forward<'a, T, P, N>);
+impl<T: Float, P: Formula<N>, const N: usize> Kernel for ForwardPast<'_, T, P, N> {
+    type Output = ();
+    const WIDEST: SimdLevel = SimdLevel::Avx2;
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let Forward { formula, inputs, out } = self.0;
+        #[cfg(target_arch = "x86_64")]
+        if const { FUSED && size_of::<T>() == 4 } && out.as_ptr().addr().is_multiple_of(past::LINE) {
+            let operands: [_; N] = operands(inputs, out.len());
+            let (lines, rest) = out.as_chunks_mut::<{ past::LINE / 4 }>();
+            let (places, done) = (lines.len(), lines.len() * past::LINE / 4);
+            let mut sources: [&[[T; past::LINE / 4]]; N] = [&[]; N];
+            for k in 0..N {
+                sources[k] = &operands[k].as_chunks().0[..places];
+            }
+            for (at, line) in lines.iter_mut().enumerate() {
+                let mut results = [T::default(); past::LINE / 4];
+                for (i, result) in results.iter_mut().enumerate() {
+                    let mut numbers = [F::<T, FUSED>(T::default()); N];
+                    for k in 0..N {
+                        numbers[k] = F(sources[k][at][i]);
+                    }
+                    *result = formula.value(numbers).0;
+                }
+                // SAFETY: numbers of four bytes, `out` begins with a line, and levels with fused products have AVX.
+                unsafe { past::write(line, &results) };
+            }
+            past::written();
+            let mut inputs: [&[T]; N] = [&[]; N];
+            for k in 0..N {
+                inputs[k] = &operands[k][done..];
+            }
+            return Forward { formula, inputs: &inputs, out: rest }.run::<FUSED>();
+        }
+        Forward { formula, inputs, out }.run::<FUSED>()
     }
 }
 
@@ -218,6 +254,10 @@ struct Forwards<'a, P, const N: usize>(&'a P);
 impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for Forwards<'_, P, N> {
     fn run(&self, inputs: &[&[T]], out: &mut [T]) {
         simd::run(Forward::<T, P, N> { formula: self.0, inputs, out });
+    }
+    fn run_past(&self, inputs: &[&[T]], out: &mut [T]) {
+        let forward = Forward::<T, P, N> { formula: self.0, inputs, out };
+        if const { P::WHOLE && !T::DOUBLE } { simd::run(ForwardPast(forward)) } else { simd::run(forward) }
     }
 }
 
@@ -342,166 +382,35 @@ impl Elementwise for Cpu {
         gradient: &Value,
         mut states: [&mut Value; STATES],
     ) -> Result<(), Fault> {
-        if let Some(flag) = guard::flag()
-            && guard::is_set(&flag)?
-        {
-            return Ok(());
-        }
-        let (step, states) = (Of::<&U, STATES>(step), &mut states[..]);
-        match parameter.dtype() {
-            DType::F64 => update_plain::<f64>(&step, parameter, gradient, states),
-            DType::F32 => update_plain::<f32>(&step, parameter, gradient, states),
-            DType::BF16 => update_half::<bf16>(&step, parameter, gradient, states),
-            DType::F16 => update_half::<f16>(&step, parameter, gradient, states),
-            dtype => Err(Fault::defect(format!("{dtype} numbers cannot be learnt"))),
-        }
+        update::update(step, parameter, gradient, &mut states)
     }
 }
 
-/// The gradient, dense; a fault where it or the states do not fit their parameter.
-fn fitting(parameter: &Value, gradient: &Value, states: &[&mut Value]) -> Result<Value, Fault> {
-    check_fit(parameter, gradient, states)?;
-    Cpu.contiguous(gradient)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The numbers of a value that nobody else holds, for writing.
-fn unshared<T: Element>(value: &mut Value) -> Result<&mut [T], Fault> {
-    value.unshared().ok_or_else(|| Fault::defect("an optimizer's parameter or state is shared"))
-}
+    crate::formula_struct!(@ [whole] Sum sum (x, y) (factor) { x + y * factor } {});
 
-struct Step<'a, 'b, T, U> {
-    step: &'a U,
-    parameter: &'a mut [T],
-    gradient: &'a [T],
-    states: &'a mut [&'b mut [T]],
-}
-
-/// As many numbers of each state, for loops without checks: only where the compiler sees their count does it see their lengths.
-#[inline(always)]
-fn cut<'a, T, const N: usize>(states: &mut [&'a mut [T]], count: usize) -> [&'a mut [T]; N] {
-    std::array::from_fn(|k| &mut std::mem::take(&mut states[k])[..count])
-}
-
-/// Element `i` of every state.
-#[inline(always)]
-fn held<T: Float, const FUSED: bool, const N: usize>(states: &[&mut [T]; N], i: usize) -> [F<T, FUSED>; N] {
-    let mut held = [F(T::default()); N];
-    for k in 0..N {
-        held[k] = F(states[k][i]);
-    }
-    held
-}
-
-impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, '_, T, Of<&U, STATES>> {
-    type Output = ();
-    const WIDEST: SimdLevel = widest_for::<T>(true);
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let count = self.parameter.len();
-        let gradient = &self.gradient[..count];
-        let states = cut::<T, STATES>(self.states, count);
-        // Found once: in the loop the compiler would have to fear that a write changes where it lies.
-        let step = self.step.0;
-        for i in 0..count {
-            let before = held::<T, FUSED, STATES>(&states, i);
-            let (parameter, after) = step.step(F(self.parameter[i]), F(gradient[i]), before);
-            self.parameter[i] = parameter.0;
-            for k in 0..STATES {
-                states[k][i] = after[k].0;
-            }
+    #[test]
+    fn what_goes_past_the_caches_is_the_same() {
+        let numbers: Vec<f32> = (0..3000).map(|i| (i as f32 * 0.37).sin()).collect();
+        let kernel = Forwards(&Sum { factor: 1.5 });
+        // Results that begin with a line, and that do not; with an end shorter than a line, or nothing else.
+        for (begin, count) in [(0, 1024), (0, 1037), (3, 1037), (0, 5), (5, 0)] {
+            let inputs = [&numbers[1..1 + count], &numbers[1500..1500 + count]];
+            let shape = crate::layout::Shape::new(&[begin + count]).expect("a size");
+            let filled = |past: bool| {
+                Value::build::<f32>(shape, |out| {
+                    let out = &mut out[begin..];
+                    if past { kernel.run_past(&inputs, out) } else { kernel.run(&inputs, out) }
+                })
+            };
+            let (plain, past) = (filled(false).expect("room"), filled(true).expect("room"));
+            let bits = |value: &Value| -> Vec<u32> {
+                value.dense::<f32>().expect("dense")[begin..].iter().map(|x| x.to_bits()).collect()
+            };
+            assert_eq!(bits(&plain), bits(&past), "{count} from {begin} on");
         }
     }
-}
-
-/// A step's loop, known by pointer: what goes through values, halves and threads is compiled once for all of them.
-trait Steps<T>: Sync {
-    /// As many states as the step has, each as long as the parameter; they are taken.
-    fn run(&self, parameter: &mut [T], gradient: &[T], states: &mut [&mut [T]]);
-}
-
-struct Of<U, const STATES: usize>(U);
-impl<T: Float, U: Update<STATES>, const STATES: usize> Steps<T> for Of<&U, STATES> {
-    fn run(&self, parameter: &mut [T], gradient: &[T], states: &mut [&mut [T]]) {
-        simd::run(Step { step: self, parameter, gradient, states });
-    }
-}
-
-/// Elements that one part of an update handles, and a block of half precision on its way to f32 and back.
-const PART: usize = 16 * 1024;
-const HALF_BLOCK: usize = 512;
-
-/// The states of a step: nearly always one or two.
-type States<T> = SmallVec<[T; 4]>;
-
-/// States cut as their parameter is.
-fn pieces<'a, T: Element>(states: &'a mut [&mut Value]) -> Result<States<Pieces<'a, T>>, Fault> {
-    let mut pieces = States::new();
-    for state in states {
-        pieces.push(Pieces::new(unshared(state)?, PART));
-    }
-    Ok(pieces)
-}
-
-/// Part `index` of each.
-///
-/// # Safety
-/// As [`Pieces::get`].
-unsafe fn part<'a, T>(pieces: &[Pieces<'a, T>], index: usize) -> States<&'a mut [T]> {
-    let mut parts = States::new();
-    for piece in pieces {
-        // SAFETY: passed on to the caller.
-        parts.push(unsafe { piece.get(index) });
-    }
-    parts
-}
-
-/// Steps on all cores: parameter and states are cut alike.
-fn update_plain<T: Float>(
-    step: &dyn Steps<T>,
-    parameter: &mut Value,
-    gradient: &Value,
-    states: &mut [&mut Value],
-) -> Result<(), Fault> {
-    let gradient = fitting(parameter, gradient, states)?;
-    let (parameter, gradient) = (unshared::<T>(parameter)?, gradient.dense::<T>()?);
-    let states = pieces::<T>(states)?;
-    parallel::chunks(parameter, PART, states.len() + 2, |index, parameter| {
-        let gradient = &gradient[index * PART..][..parameter.len()];
-        // SAFETY: each index is given out once, and no piece of a state is taken elsewhere.
-        step.run(parameter, gradient, &mut unsafe { part(&states, index) });
-    });
-    Ok(())
-}
-
-/// The same for a parameter in half precision: the step is taken in f32, in blocks that stay in the nearest cache, and the
-/// parameter is rounded once.
-fn update_half<H: Half>(
-    step: &dyn Steps<f32>,
-    parameter: &mut Value,
-    gradient: &Value,
-    states: &mut [&mut Value],
-) -> Result<(), Fault> {
-    let gradient = fitting(parameter, gradient, states)?;
-    let (parameter, gradient) = (unshared::<H>(parameter)?, gradient.dense::<H>()?);
-    let states = pieces::<f32>(states)?;
-    parallel::chunks(parameter, PART, states.len() + 2, |index, parameter| {
-        let gradient = &gradient[index * PART..][..parameter.len()];
-        // SAFETY: each index is given out once, and no piece of a state is taken elsewhere.
-        let mut states = unsafe { part(&states, index) };
-        let (mut wide, mut slope) = ([0.0f32; HALF_BLOCK], [0.0f32; HALF_BLOCK]);
-        let blocks = parameter.chunks_mut(HALF_BLOCK).zip(gradient.chunks(HALF_BLOCK));
-        for (block, (parameter, gradient)) in blocks.enumerate() {
-            let count = parameter.len();
-            let (wide, slope) = (&mut wide[..count], &mut slope[..count]);
-            H::widen(parameter, wide);
-            H::widen(gradient, slope);
-            let mut blocks = States::new();
-            for state in &mut states {
-                blocks.push(&mut state[block * HALF_BLOCK..][..count]);
-            }
-            step.run(wide, slope, &mut blocks);
-            H::narrow(wide, parameter);
-        }
-    });
-    Ok(())
 }

@@ -20,6 +20,7 @@ pub mod mapped;
 mod matmul;
 pub mod memory;
 pub mod parallel;
+mod past;
 mod poisson;
 mod random;
 mod real;
@@ -34,6 +35,7 @@ pub mod simd;
 pub(crate) mod sort;
 #[cfg(feature = "parallel")]
 mod team;
+mod update;
 mod window;
 
 /// Are the environment's settings (`CHAINRULE_SIMD`, `CHAINRULE_THREADS`) ones that we can follow? The first operation
