@@ -235,20 +235,22 @@ fn any_nan<T: Bounded>([a, b, c, d]: [&[T; STRIP]; 4]) -> bool {
 impl<T: Bounded, const GREATEST: bool> Columns<T> for Placed<T, GREATEST> {
     #[inline(always)]
     fn four(&mut self, rows: [&[T; STRIP]; 4], row: usize, from: usize) {
-        if any_nan(rows) {
-            for (x, row) in rows.into_iter().zip(row..) {
-                self.one(x, row, from);
-            }
-            return;
-        }
-        let farther = Loop::<T, GREATEST>::farther;
         let (held_best, held_at) = (strip(&mut self.best, from), strip(&mut self.at, from));
         let (mut best, mut at) = (*held_best, *held_at);
-        let [a, b, c, d] = rows;
-        for j in 0..STRIP {
-            let x = farther(farther(a[j], b[j]), farther(c[j], d[j]));
-            let better = Loop::<T, GREATEST>::beyond(best[j], x);
-            (best[j], at[j]) = (if better { x } else { best[j] }, if better { row as u32 } else { at[j] });
+        if any_nan(rows) {
+            for (x, row) in rows.iter().zip(row as u32..) {
+                for j in 0..STRIP {
+                    (best[j], at[j]) = Loop::<T, GREATEST>::place((best[j], at[j]), x[j], row);
+                }
+            }
+        } else {
+            let farther = Loop::<T, GREATEST>::farther;
+            let [a, b, c, d] = rows;
+            for j in 0..STRIP {
+                let x = farther(farther(a[j], b[j]), farther(c[j], d[j]));
+                let better = Loop::<T, GREATEST>::beyond(best[j], x);
+                (best[j], at[j]) = (if better { x } else { best[j] }, if better { row as u32 } else { at[j] });
+            }
         }
         (*held_best, *held_at) = (best, at);
     }
