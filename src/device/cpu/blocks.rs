@@ -24,7 +24,7 @@ const SMALL: usize = 64;
 /// compiled for each loop.)
 pub(super) trait Loop<T>: Sync {
     fn run(&self, inputs: &[&[T]], out: &mut [T]);
-    /// The same for a piece of a result that no cache can hold.
+    /// The same for a piece of a result that no cache can hold; [`past::written_if`] follows.
     fn run_past(&self, inputs: &[&[T]], out: &mut [T]) {
         self.run(inputs, out);
     }
@@ -115,6 +115,7 @@ fn plain<T: Compute>(operands: &[&Value], kernel: &dyn Loop<T>) -> Option<Result
                 *piece = &slice[first..first + out.len()];
             }
             start(kernel, far, &pieces[..slices.len()], out);
+            past::written_if(far);
         });
     }))
 }
@@ -277,6 +278,7 @@ impl<'a> Walk<'a> {
                     blocks.run(now, kernel, far);
                     rest = later;
                 }
+                past::written_if(far);
             });
         })
     }

@@ -141,7 +141,6 @@ impl<T: Float, P: Formula<N>, const N: usize> Kernel for ForwardPast<'_, T, P, N
                 // SAFETY: numbers of four bytes, `out` begins with a line, and levels with fused products have AVX.
                 unsafe { past::write(line, &results) };
             }
-            past::written();
             let mut inputs: [&[T]; N] = [&[]; N];
             for k in 0..N {
                 inputs[k] = &operands[k][done..];

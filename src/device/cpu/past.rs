@@ -59,7 +59,7 @@ fn last_cache() -> Option<usize> {
 /// Writes a line past the caches.
 ///
 /// # Safety
-/// The numbers have four bytes, the line is aligned, and the processor has AVX.
+/// The numbers have four bytes, the line is aligned, and the processor has AVX; [`written`] follows before others may read it.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(super) unsafe fn write<T: Float>(to: &mut [T; LINE / 4], numbers: &[T; LINE / 4]) {
@@ -79,6 +79,13 @@ pub(super) fn written() {
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::x86_64::_mm_sfence();
+    }
+}
+
+/// The same at the end of a thread's part, if it went that way.
+pub(super) fn written_if(far: bool) {
+    if far {
+        written();
     }
 }
 
