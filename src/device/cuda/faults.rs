@@ -3,6 +3,9 @@
 //! A kernel that checks them writes the first bad one into a word on the GPU. Whoever reads a tensor looks at that word: if it
 //! is set, everything made since that operation counts as failed, for reading and for further computing. A read that is taken later
 //! has the word brought along, as it was when it was asked for.
+//!
+//! Another thread may look before an operation that was checked has made its result. So what the thread that checked makes counts
+//! as failed up to its own next look.
 
 use super::driver::Address;
 use super::{Cuda, lock};
@@ -12,6 +15,7 @@ use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
 
 /// What is remembered of the operations that checked numbers and were not heard of since.
 #[derive(Default)]
@@ -32,6 +36,8 @@ struct Note {
     explain: Box<dyn Fn(i64, usize) -> Fault + Send>,
     /// Of a captured step: the first replay since the last look, if there was one.
     when: u64,
+    /// Who checked; of a captured step, who replayed it last.
+    thread: ThreadId,
     /// When it was launched, the last time. One that is still to be launched has not been heard of, whatever a look finds.
     launched: Option<u64>,
     /// What a look found meanwhile, of another check: the word, which was emptied then, may have held this one's find too.
@@ -51,17 +57,27 @@ impl Drop for Check {
         let mut faults = lock(&self.cuda.0.faults);
         let Some(note) = faults.notes.get_mut(&(self.number as u64)) else { return };
         note.launched = Some(now);
-        if let (from, Some(fault)) = (note.when, note.doubt.take()) {
-            faults.fail(Failure { from, to: now, fault });
+        if let (from, thread, Some(fault)) = (note.when, note.thread, note.doubt.take()) {
+            faults.fail(Failure { from, to: now, thread, until: NEVER, fault });
         }
     }
 }
 
-/// Values made from one moment to another are wrong.
+/// Values made from one moment to another are wrong, those of the thread that checked up to a later one.
 struct Failure {
     from: u64,
     to: u64,
+    thread: ThreadId,
+    /// Its next look, once it has come.
+    until: u64,
     fault: Fault,
+}
+
+/// When a value was made, and by which thread.
+#[derive(Clone, Copy)]
+pub(super) struct Made {
+    moment: u64,
+    thread: ThreadId,
 }
 
 /// Counts what is made on a GPU, and knows whether anything ever failed there.
@@ -76,6 +92,10 @@ impl Clock {
     pub(super) fn tick(&self) -> u64 {
         self.now.fetch_add(1, Ordering::Relaxed) + 1
     }
+    /// A value is made.
+    pub(super) fn made(&self) -> Made {
+        Made { moment: self.tick(), thread: thread::current().id() }
+    }
 }
 
 /// More notes than this are not kept before somebody hears of them.
@@ -86,7 +106,7 @@ const KEPT: usize = 64;
 const PLACE: u32 = 40;
 /// Operations of captured steps are counted from here.
 const CAPTURED: u64 = 1 << 23;
-/// No replay since the last look.
+/// No replay since the last look, or no look since a failure.
 const NEVER: u64 = u64::MAX;
 /// What stands in the word where nothing was found.
 const NOTHING: u64 = u64::MAX;
@@ -113,21 +133,22 @@ impl Cuda {
         };
         let check = |number: u64| Check { cuda: self, word, number: number as i64 };
         let (numbers, explain) = (numbers.clone(), Box::new(explain));
+        let note = |when| Note { numbers, explain, when, thread: thread::current().id(), launched: None, doubt: None };
         if let Some(step) = capture::recording() {
             let number = faults.captured.last_key_value().map_or(CAPTURED, |(last, _)| last + 1);
-            faults.captured.insert(number, (step, Note { numbers, explain, when: NEVER, launched: None, doubt: None }));
+            faults.captured.insert(number, (step, note(NEVER)));
             return Ok(check(number));
         }
         let number = if faults.next < CAPTURED { faults.next } else { 0 };
         faults.next = number + 1;
-        faults.notes.insert(number, Note { numbers, explain, when: self.0.clock.tick(), launched: None, doubt: None });
+        faults.notes.insert(number, note(self.0.clock.tick()));
         Ok(check(number))
     }
     /// A captured step is about to begin anew, with its checks.
     pub(super) fn checks_begin(self, step: u64) {
         let now = self.0.clock.tick();
         for (_, note) in lock(&self.0.faults).captured.values_mut().filter(|(of, _)| *of == step) {
-            (note.when, note.launched) = (note.when.min(now), None);
+            (note.when, note.thread, note.launched) = (note.when.min(now), thread::current().id(), None);
         }
     }
     /// It has been launched.
@@ -160,6 +181,11 @@ impl Cuda {
     /// Waits for the checks, and finds out what failed.
     pub(super) fn look(self) -> Result<(), Fault> {
         let mut faults = lock(&self.0.faults);
+        self.read_word(&mut faults)?;
+        faults.are_heard_of_by(thread::current().id(), self.0.clock.tick());
+        Ok(())
+    }
+    fn read_word(self, faults: &mut Faults) -> Result<(), Fault> {
         let Some(word) = faults.asked() else { return Ok(()) };
         let single = |value: &Value| -> Result<i64, Fault> {
             let here = self.fetch(value)?;
@@ -181,11 +207,20 @@ impl Cuda {
             let at = Layout::from_parts(Shape::new(&[])?, &[], note.numbers.layout().offset() + place);
             let number = single(&note.numbers.with_layout(at)?)?;
             let fault = (note.explain)(number, place);
-            let (from, to) = (note.when, self.0.clock.tick());
-            for note in faults.notes.values_mut().filter(|note| note.launched.is_none()) {
-                note.doubt = Some(fault.clone());
+            let (to, mut found) = (self.0.clock.tick(), vec![(note.thread, note.when)]);
+            // The word has room for one find: what others found at the same time is not known.
+            for note in faults.notes.values_mut() {
+                match note.launched {
+                    None => note.doubt = Some(fault.clone()),
+                    Some(_) if found.iter().all(|(thread, _)| *thread != note.thread) => {
+                        found.push((note.thread, note.when));
+                    }
+                    Some(_) => {}
+                }
             }
-            faults.fail(Failure { from, to, fault });
+            for (thread, from) in found {
+                faults.fail(Failure { from, to, thread, until: NEVER, fault: fault.clone() });
+            }
             self.0.clock.failed.store(true, Ordering::Relaxed);
         }
         faults.are_heard_of(u64::MAX);
@@ -212,7 +247,9 @@ impl Cuda {
         if word != NOTHING {
             return self.look();
         }
-        lock(&self.0.faults).are_heard_of(moment);
+        let mut faults = lock(&self.0.faults);
+        faults.are_heard_of(moment);
+        faults.are_heard_of_by(thread::current().id(), self.0.clock.tick());
         Ok(())
     }
     /// After it was waited for: a fault where the value was made when something had failed.
@@ -228,12 +265,19 @@ impl Cuda {
         self.was_sound(self.made(value.buffer().address()))
     }
     /// A fault where what was made at a moment is known to be wrong.
-    pub(super) fn was_sound(self, made: u64) -> Result<(), Fault> {
-        let faults = lock(&self.0.faults);
-        match faults.failures.iter().find(|failure| (failure.from..=failure.to).contains(&made)) {
+    pub(super) fn was_sound(self, made: Option<Made>) -> Result<(), Fault> {
+        let (Some(made), faults) = (made, lock(&self.0.faults)) else { return Ok(()) };
+        match faults.failures.iter().find(|failure| failure.holds(made)) {
             Some(failure) => Err(failure.fault.clone()),
             None => Ok(()),
         }
+    }
+}
+
+impl Failure {
+    fn holds(&self, made: Made) -> bool {
+        let end = if self.thread == made.thread { self.to.max(self.until) } else { self.to };
+        (self.from..=end).contains(&made.moment)
     }
 }
 
@@ -247,6 +291,12 @@ impl Faults {
         self.failures.push(failure);
         if self.failures.len() > KEPT {
             self.failures.remove(0);
+        }
+    }
+    /// A thread has looked: what it makes from now on is as right as what it makes it of.
+    fn are_heard_of_by(&mut self, thread: ThreadId, now: u64) {
+        for failure in self.failures.iter_mut().filter(|failure| failure.thread == thread) {
+            failure.until = failure.until.min(now);
         }
     }
     /// Of the checks that were launched up to a moment it is known what they found.

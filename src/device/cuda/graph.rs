@@ -131,7 +131,7 @@ impl Graph {
         let words: Vec<u8> = self.step.words().iter().flat_map(|word| word.to_ne_bytes()).collect();
         self.cuda.write_bytes(self.table.buffer().address(), &words)?;
         self.cuda.checks_begin(self.number);
-        lock(&self.cuda.0.pool).renew(self.number, self.cuda.0.clock.tick());
+        lock(&self.cuda.0.pool).renew(self.number, self.cuda.0.clock.made());
         self.launched = true;
         // SAFETY: the pool keeps what the graph allocates and uses until `drop`; the table and what is carried are held.
         unsafe { self.cuda.0.gpu.replay(recorded) }?;

@@ -4,6 +4,7 @@
 //! over them since. The word of the checks (`faults.rs`) goes along.
 
 use super::driver::{Gpu, Moment};
+use super::faults::Made;
 use super::transfer::{compact, moved};
 use super::{Cuda, lock, update};
 use crate::device::{Value, capture};
@@ -69,7 +70,7 @@ pub(crate) struct Later {
     layout: Layout,
     dtype: DType,
     /// When what is read was made, and up to when the word tells what was launched, if it comes along.
-    made: u64,
+    made: Option<Made>,
     word: Option<u64>,
 }
 

@@ -6,6 +6,7 @@
 //! A captured step has blocks of its own: its graph names their addresses, so nobody else gets them as long as it lives.
 
 use super::driver::{Address, Gpu};
+use super::faults::Made;
 use super::{Cuda, lock};
 use crate::device::capture;
 use crate::device::cpu::buffers::Foreign;
@@ -29,7 +30,7 @@ pub(super) struct Pool {
     steps: HashMap<u64, Step>,
     owners: HashMap<Address, u64>,
     /// When what stands in each block in use was made.
-    made: HashMap<Address, u64>,
+    made: HashMap<Address, Made>,
     counts: Memory,
 }
 
@@ -145,10 +146,10 @@ impl Pool {
         }
     }
     /// A replay changes what its step changes in place.
-    pub(super) fn renew(&mut self, step: u64, moment: u64) {
+    pub(super) fn renew(&mut self, step: u64, now: Made) {
         for address in self.steps.get(&step).iter().flat_map(|step| &step.touched) {
             if let Some(made) = self.made.get_mut(address) {
-                *made = moment;
+                *made = now;
             }
         }
     }
@@ -205,7 +206,7 @@ impl Cuda {
             // SAFETY: the block is as long, and nobody holds it.
             unsafe { gpu.set_bytes(address, 0xff, size) }?;
         }
-        pool.made.insert(address, self.0.clock.tick());
+        pool.made.insert(address, self.0.clock.made());
         if let Some(step) = step {
             pool.owners.insert(address, step);
         }
@@ -224,13 +225,13 @@ impl Cuda {
         )
     }
     /// When what stands in a block was made.
-    pub(super) fn made(self, block: Address) -> u64 {
-        lock(&self.0.pool).made.get(&block).copied().unwrap_or(0)
+    pub(super) fn made(self, block: Address) -> Option<Made> {
+        lock(&self.0.pool).made.get(&block).copied()
     }
     /// What stands in a value's block is made anew, in place.
     pub(super) fn touch(self, value: &Value) {
         let (address, mut pool) = (value.buffer().address(), lock(&self.0.pool));
-        pool.made.insert(address, self.0.clock.tick());
+        pool.made.insert(address, self.0.clock.made());
         if let Some(step) = capture::recording().and_then(|step| pool.steps.get_mut(&step)) {
             step.touched.insert(address);
         }
