@@ -6,12 +6,14 @@
 //! cargo bench --features cuda --bench gpu -- --only product_bf16,train_    # names that begin so
 //! cargo bench --features cuda --bench gpu -- --seconds 0.2 --device cuda:1
 //! cargo bench --features cuda --bench gpu -- --quick                       # small sizes: does everything run?
+//! cargo bench --features cuda --bench gpu -- --check FOLDER                # what the first steps of trainings give
 //! ```
 //!
 //! Each workload is a line of JSON: the median and the lowest time of a step in microseconds; TFLOP/s where arithmetic is the
 //! limit, GB/s where memory is; and the share of the roof. The roof of memory is a copy of the same card in the same run; that of
 //! arithmetic is what the card's maker states, where the card is known here (else there is no share). Without a GPU it says why there is none, and
-//! measures nothing.
+//! measures nothing. `--check` writes what each network starts from into a folder, for others to start from, and tells the first losses in place of how
+//! long steps take.
 //!
 //! - `kind`: the numbers; `measure`: how a time is taken on a device that works behind the program's back.
 //! - `products`, `moved` (whatever memory limits), `order` (sorts and what runs or adds up along an axis), `pictures` (convolutions), `attention`, `training` (whole steps).
@@ -24,6 +26,8 @@ mod moved;
 mod order;
 mod pictures;
 mod products;
+#[path = "../workloads/start.rs"]
+mod start;
 mod training;
 
 use chainrule::{DType, Device, Random, Result, Tensor};

@@ -2,8 +2,14 @@
 //! the last one's result can be read.
 
 use crate::kind::Unit;
+use crate::start;
+use chainrule::nn::Module;
 use chainrule::{DType, Device, Result, Tensor};
+use std::path::PathBuf;
 use std::time::Instant;
+
+/// How many steps show that two programs compute the same.
+const FIRST: usize = 3;
 
 /// What bounds a workload, and how much of it a step takes.
 pub(crate) enum Work {
@@ -29,6 +35,8 @@ const CARDS: [(&str, [f64; 3]); 6] = [
 pub(crate) struct Bench {
     pub(crate) device: Device,
     pub(crate) quick: bool,
+    /// The folder for what networks start from: then their first losses are told, and nothing is timed.
+    check: Option<PathBuf>,
     only: Vec<String>,
     seconds: f64,
     card: String,
@@ -54,16 +62,31 @@ impl Bench {
         let card = device.name();
         let arithmetic = CARDS.iter().find(|(name, _)| card.contains(name)).map(|&(_, roofs)| roofs);
         let only = only.split(',').filter(|name| !name.is_empty()).map(str::to_string).collect();
-        let mut bench = Bench { device, quick, only, seconds, card, arithmetic, memory: f64::NAN };
-        bench.memory = bench.copied()?;
+        let check = after("--check").map(PathBuf::from);
+        let mut bench = Bench { device, quick, check, only, seconds, card, arithmetic, memory: f64::NAN };
+        if !bench.is_check() {
+            bench.memory = bench.copied()?;
+        }
         Ok(Some(bench))
     }
     /// `full`, or `small` where only a quick look is wanted.
     pub(crate) fn size(&self, full: usize, small: usize) -> usize {
         if self.quick { small } else { full }
     }
+    /// Is it asked what the first steps give? Then nothing is left to chance, such as what a network drops out.
+    pub(crate) fn is_check(&self) -> bool {
+        self.check.is_some()
+    }
+    /// Writes what a network starts from, where that is asked for.
+    pub(crate) fn write(&self, name: &str, model: &impl Module, inputs: &[(&str, &Tensor)]) -> Result<()> {
+        self.check.as_ref().map_or(Ok(()), |folder| start::write(folder, name, model, inputs))
+    }
     /// Is any workload that begins so wanted? Else what it needs is not made.
     pub(crate) fn wants(&self, name: &str) -> bool {
+        // What has no loss has inputs by chance.
+        if self.is_check() && !name.starts_with("train_") {
+            return false;
+        }
         self.only.is_empty() || self.only.iter().any(|only| name.starts_with(only.as_str()) || only.starts_with(name))
     }
     /// One workload: steps until the time is over, then its line.
@@ -71,13 +94,17 @@ impl Bench {
         if !self.only.is_empty() && !self.only.iter().any(|only| name.starts_with(only.as_str())) {
             return Ok(());
         }
+        let head = format!("{{\"fw\":\"chainrule\",\"device\":\"{}\",\"work\":\"{name}\"", self.card);
+        if self.is_check() {
+            // Another form of a step goes on from where the step as it comes has brought its model.
+            if !name.contains('@') {
+                let sizes: Result<Vec<String>> = (0..FIRST).map(|_| Ok(format!("{:e}", step()?.item()?))).collect();
+                println!("{head},\"sizes\":[{}]}}", sizes?.join(","));
+            }
+            return Ok(());
+        }
         let [median, least] = self.times(&mut step)?;
-        let head = format!(
-            "{{\"fw\":\"chainrule\",\"device\":\"{}\",\"work\":\"{name}\",\"med_us\":{:.2},\"min_us\":{:.2}",
-            self.card,
-            median * 1e6,
-            least * 1e6
-        );
+        let head = format!("{head},\"med_us\":{:.2},\"min_us\":{:.2}", median * 1e6, least * 1e6);
         let share =
             |rate: f64, roof: Option<f64>| roof.map_or(String::new(), |roof| format!(",\"share\":{:.3}", rate / roof));
         let rate = match work {

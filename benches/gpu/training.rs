@@ -5,7 +5,8 @@ use crate::measure::{Bench, Work};
 use crate::{normal, numbers};
 use chainrule::loss::cross_entropy;
 use chainrule::nn::{
-    BatchNorm2d, Conv2d, Dropout, Embedding, Init, Initial, Layer, LayerNorm, Linear, Lstm, Module, Relu, Sequential,
+    AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Dropout, Embedding, Flatten, Init, Initial, Layer, LayerNorm, Linear, Lstm,
+    Module, Relu, Sequential,
 };
 use chainrule::optim::{Adam, AdamW, Optimizer};
 use chainrule::{Attention, DType, Result, Tensor, autocast, module};
@@ -37,12 +38,13 @@ fn perceptron(bench: &Bench) -> Result<()> {
         let mut model = Sequential::new()
             .then(Linear::new(784, width, &mut init))
             .then(Relu)
-            .then(Dropout::new(0.1, &mut init))
+            .then(Dropout::new(if bench.is_check() { 0.0 } else { 0.1 }, &mut init))
             .then(Linear::new(width, width, &mut init))
             .then(Relu)
             .then(Linear::new(width, 10, &mut init))
             .named();
         let (x, y) = (normal(bench, &[batch, 784], DType::F32)?, numbers(&[batch], 10, bench.device)?);
+        bench.write(&name, &model, &[("x", &x), ("y", &y)])?;
         let mut adam = Adam::new(1e-3);
         let mut step = || learn(&mut model, &mut adam, |model| cross_entropy(&model.forward(&x), &y));
         bench.run(&name, Work::Items(batch, "examples"), &mut step)?;
@@ -87,17 +89,13 @@ fn residual(bench: &Bench) -> Result<()> {
             norm2: BatchNorm2d::new(channels, &mut init),
         });
     }
-    let mut model = model.named();
-    let mut head = Linear::new(channels, 10, &mut init);
+    let model = model.then(AdaptiveAvgPool2d::new(1)).then(Flatten::new());
+    let mut model = model.then(Linear::new(channels, 10, &mut init)).named();
     let (x, y) = (normal(bench, &[batch, 3, size, size], DType::F32)?, numbers(&[batch], 10, bench.device)?);
-    let (mut adam, mut of_head) = (Adam::new(1e-3), Adam::new(1e-3));
+    bench.write("train_residual", &model, &[("x", &x), ("y", &y)])?;
+    let mut adam = Adam::new(1e-3);
     bench.run("train_residual", Work::Items(batch, "pictures"), || {
-        let seen = model.forward(&x).flatten_axes(2, -1).mean_over(-1);
-        let loss = cross_entropy(&head.forward(&seen), &y);
-        let gradients = loss.backward()?;
-        adam.step(&mut model, &gradients)?;
-        of_head.step(&mut head, &gradients)?;
-        Ok(loss)
+        learn(&mut model, &mut adam, |model| cross_entropy(&model.forward(&x), &y))
     })
 }
 
@@ -109,6 +107,7 @@ fn recurrent(bench: &Bench) -> Result<()> {
     let (time, batch, width) = (bench.size(128, 3), bench.size(64, 2), bench.size(512, 4));
     let mut model = Lstm::new(width, width, &mut Init::on(&bench.device).seed(1));
     let x = normal(bench, &[time, batch, width], DType::F32)?;
+    bench.write("train_lstm", &model, &[("x", &x)])?;
     let mut adam = Adam::new(1e-3);
     bench.run("train_lstm", Work::Items(time * batch, "tokens"), || {
         learn(&mut model, &mut adam, |model| model.forward(&x).output.square().mean())
@@ -210,6 +209,7 @@ fn language(bench: &Bench) -> Result<()> {
         let tokens = numbers(&[batch, sizes.context], sizes.tokens as i64, bench.device)?;
         let places = Tensor::arange(sizes.context).to(bench.device);
         let follow = numbers(&[batch * sizes.context], sizes.tokens as i64, bench.device)?;
+        bench.write("train_gpt2", &model, &[("x", &tokens), ("y", &follow)])?;
         let mut adamw = AdamW::new(6e-4);
         let scores = |model: &Gpt| model.forward(&tokens, &places).reshape([-1, sizes.tokens as isize]);
         let cast = if mixed { DType::BF16 } else { DType::F32 };

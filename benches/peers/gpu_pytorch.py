@@ -1,9 +1,10 @@
 """PyTorch on the workloads of benches/gpu, on the same GPU, under the same names. `gpu` starts this.
 
-    python benches/peers/gpu_pytorch.py [--only product_bf16,train_] [--seconds 1] [--device cuda] [--quick]
+    python benches/peers/gpu_pytorch.py [--only product_bf16,train_] [--seconds 1] [--device cuda] [--quick] [--check FOLDER]
 
 One line of JSON for each workload. What PyTorch offers beyond plain calls (torch.compile, captured graphs by its mode
-"reduce-overhead") has a line of its own, named with what it is after an @.
+"reduce-overhead") has a line of its own, named with what it is after an @. With --check trainings begin with the weights and inputs of that folder, and
+their first losses are told in place of times.
 """
 
 import argparse
@@ -14,11 +15,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from start import given, start
+
 parser = argparse.ArgumentParser()
 parser.add_argument("--only", default="")
 parser.add_argument("--seconds", type=float, default=1.0)
 parser.add_argument("--device", default="cuda")
 parser.add_argument("--quick", action="store_true")
+parser.add_argument("--check")
 ASKED = parser.parse_args()
 ONLY = [name for name in ASKED.only.split(",") if name]
 DEVICE = torch.device(ASKED.device)
@@ -38,15 +42,23 @@ def size(full, small):
 
 
 def wants(name):
+    if ASKED.check and not name.startswith("train_"):
+        return False
     return not ONLY or any(name.startswith(only) or only.startswith(name) for only in ONLY)
 
 
 def run(name, step, allow=False, bytes=0, work=0.0, items=(0, "")):
     if ONLY and not any(name.startswith(only) for only in ONLY):
         return
+    if ASKED.check and not (name.startswith("train_") and "@" not in name):
+        return
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allow
+    line = {"fw": "torch", "device": CARD, "work": name}
+    if ASKED.check:
+        print(json.dumps(line | {"sizes": [step().item() for _ in range(3)]}), flush=True)
+        return
     median, least = times(step)
-    line = {"fw": "torch", "device": CARD, "work": name, "med_us": round(median * 1e6, 2), "min_us": round(least * 1e6, 2)}
+    line |= {"med_us": round(median * 1e6, 2), "min_us": round(least * 1e6, 2)}
     if bytes:
         line["gb_s"] = round(bytes / median / 1e9, 1)
     if work:
@@ -82,6 +94,14 @@ def normal(*sizes, dtype=torch.float32):
 
 def numbers(count, bound):
     return ((torch.arange(count) * 7919 + 3) % bound).to(DEVICE)
+
+
+def begun(name, model, *inputs):
+    """The model on the device and its inputs; in a check both are what the other program started from."""
+    if ASKED.check:
+        tensors = start(ASKED.check, name)
+        model, inputs = given(model, tensors), [tensors[which].to(DEVICE) for which in "xy"[: len(inputs)]]
+    return model.to(DEVICE), *inputs
 
 
 # What memory limits.
@@ -223,7 +243,7 @@ def learn(model, loss, optimizer):
 def train(name, model, loss, make, items, allow=False):
     """As it comes, and compiled."""
     run(name, learn(model, loss, make(model.parameters())), allow, items=items)
-    if DEVICE.type == "cuda" and wants(f"{name}@compiled"):
+    if DEVICE.type == "cuda" and not ASKED.check and wants(f"{name}@compiled"):
         compiled = torch.compile(model)
         run(f"{name}@compiled", learn(compiled, loss, make(model.parameters())), allow, items=items)
 
@@ -238,9 +258,9 @@ def perceptron():
             continue
         batch, width = size(full, 4), size(512, 16)
         model = nn.Sequential(
-            nn.Linear(784, width), nn.ReLU(), nn.Dropout(0.1), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
-        ).to(DEVICE)
-        x, y = normal(batch, 784), numbers(batch, 10)
+            nn.Linear(784, width), nn.ReLU(), nn.Dropout(0.0 if ASKED.check else 0.1), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
+        )
+        model, x, y = begun(f"train_mlp_b{full}", model, normal(batch, 784), numbers(batch, 10))
         train(f"train_mlp_b{full}", model, lambda model: F.cross_entropy(model(x), y), adam, (batch, "examples"))
 
 
@@ -263,8 +283,8 @@ def residual():
     blocks = [Block(channels) for _ in range(size(4, 1))]
     model = nn.Sequential(
         nn.Conv2d(3, channels, 3, padding=1, bias=False), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)
-    ).to(DEVICE)
-    x, y = normal(batch, 3, side, side), numbers(batch, 10)
+    )
+    model, x, y = begun("train_residual", model, normal(batch, 3, side, side), numbers(batch, 10))
     train("train_residual", model, lambda model: F.cross_entropy(model(x), y), adam, (batch, "pictures"))
 
 
@@ -272,7 +292,7 @@ def recurrent():
     if not wants("train_lstm"):
         return
     span, batch, width = size(128, 3), size(64, 2), size(512, 4)
-    model, x = nn.LSTM(width, width).to(DEVICE), normal(span, batch, width)
+    model, x = begun("train_lstm", nn.LSTM(width, width), normal(span, batch, width))
     loss = lambda model: model(x)[0].square().mean()
     run("train_lstm", learn(model, loss, adam(model.parameters())), items=(span * batch, "tokens"))
 
@@ -316,9 +336,9 @@ def language():
         if not wants(name):
             continue
         batch = size(8, 2)
-        model = Gpt(tokens, context, width, heads, depth).to(DEVICE)
-        text = numbers(batch * context, tokens).view(batch, context)
-        places, follow = torch.arange(context, device=DEVICE), numbers(batch * context, tokens)
+        text, follow = numbers(batch * context, tokens).view(batch, context), numbers(batch * context, tokens)
+        model, text, follow = begun("train_gpt2", Gpt(tokens, context, width, heads, depth), text, follow)
+        places = torch.arange(context, device=DEVICE)
 
         def loss(model):
             with torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=kind == "autocast"):
@@ -364,5 +384,6 @@ def order():
 
 if __name__ == "__main__":
     torch.manual_seed(1)
-    for family in [pointwise, rows, optimizers, order, products, pictures, attention, perceptron, residual, recurrent, language]:
+    trainings = [perceptron, residual, recurrent, language]
+    for family in trainings if ASKED.check else [pointwise, rows, optimizers, order, products, pictures, attention] + trainings:
         family()

@@ -9,18 +9,18 @@ import argparse
 import json
 import math
 import resource
-import struct
 import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from start import given, start
+
 PRODUCTS = [
     (1, 64, 64, 64), (1, 128, 128, 128), (1, 256, 256, 256), (1, 512, 512, 512), (1, 1024, 1024, 1024),
     (1, 2048, 2048, 2048), (1, 1, 1024, 1024), (1, 32, 784, 512), (1, 64, 512, 2048), (8, 128, 64, 128),
 ]
-DTYPES = {"F32": torch.float32, "I64": torch.int64}
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--weights", required=True)
@@ -94,25 +94,6 @@ def busy():
     return (sum(ticks[:3]) + sum(ticks[5:8]) - float(own[11]) - float(own[12])) / 100
 
 
-def start(name):
-    """What a network starts from: its tensors and its inputs. (The format: a length, a table as JSON, the numbers.)"""
-    with open(f"{ASKED.weights}/{name}.safetensors", "rb") as file:
-        table = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        numbers = bytearray(file.read())
-    tensors = {}
-    for name, entry in table.items():
-        if name != "__metadata__":
-            begin, end = entry["data_offsets"]
-            tensors[name] = torch.frombuffer(numbers[begin:end], dtype=DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return tensors
-
-
-def given(model, tensors):
-    """The model with these weights. Its names are those of the file, as both follow PyTorch's habits."""
-    model.load_state_dict({name: tensor for name, tensor in tensors.items() if name not in ("x", "y")})
-    return model
-
-
 def training(model, optimizer, loss):
     def step():
         optimizer.zero_grad(set_to_none=True)
@@ -168,7 +149,7 @@ def perceptron():
         name = f"a_mlp_b{batch}"
         if not wants(name):
             continue
-        begin = start(name)
+        begin = start(ASKED.weights, name)
         x, y = begin["x"], begin["y"]
         for variant, options in (("", {}), ("_fused_adam", {"fused": True})):
             model = given(layers(784, 512, 512, 10), begin)
@@ -196,7 +177,7 @@ FORMATS = (("", torch.contiguous_format), ("_channels_last", torch.channels_last
 
 
 def digits():
-    begin = start("b_cnn")
+    begin = start(ASKED.weights, "b_cnn")
     y = begin["y"]
     for variant, form in FORMATS:
         x = begin["x"].to(memory_format=form)
@@ -228,7 +209,7 @@ class Residual(nn.Module):
 
 
 def residual():
-    begin = start("c_resnet3")
+    begin = start(ASKED.weights, "c_resnet3")
     for variant, form in FORMATS:
         x = begin["x"].to(memory_format=form)
         model = given(Residual(), begin).to(memory_format=form)
@@ -277,7 +258,7 @@ class Gpt(nn.Module):
 
 
 def language():
-    begin = start("d_gpt")
+    begin = start(ASKED.weights, "d_gpt")
     tokens, follow = begin["x"], begin["y"]
 
     def train(variant="", **options):
@@ -305,7 +286,7 @@ def language():
 
 
 def recurrent():
-    begin = start("e_lstm")
+    begin = start(ASKED.weights, "e_lstm")
     model = given(nn.LSTM(64, 256), begin)
     run("e_lstm_fwdbwd", gradients(model, lambda: model(begin["x"])[0].square().mean()), 4.0)
     run("e_lstm_infer", inference(lambda: model(begin["x"])[0]), 2.5)

@@ -11,15 +11,17 @@
 //! - `operations`: products and single operations.
 //! - `program`: what the command line asks for, and the lines that answer.
 //! - `measure`: how a time is taken.
+//! - `start`: what a network starts from, in a file.
 #![allow(missing_docs)] // a benchmark is no library
 
 mod measure;
 mod networks;
 mod operations;
 mod program;
+mod start;
 
 use chainrule::nn::Module;
-use chainrule::{DType, Result, Tensor, io, threads};
+use chainrule::{DType, Result, Tensor, threads};
 use program::Program;
 
 /// The program, as the workloads see it.
@@ -37,12 +39,7 @@ impl Workloads {
     }
     /// Writes what a network starts from, where that is asked for: its tensors under their names, and its inputs.
     pub(crate) fn write(&self, name: &str, model: &impl Module, inputs: &[(&str, &Tensor)]) -> Result<()> {
-        let Some(folder) = self.0.weights() else { return Ok(()) };
-        let inputs = inputs.iter().map(|&(name, tensor)| (name.to_string(), tensor.clone()));
-        io::safetensors::save(
-            folder.join(name).with_extension("safetensors"),
-            model.tensors()?.into_iter().chain(inputs),
-        )
+        self.0.weights().map_or(Ok(()), |folder| start::write(folder, name, model, inputs))
     }
 }
 
