@@ -9,7 +9,8 @@ use std::process::Command;
 /// The functions that the library looks for: the quoted names in the file that looks for them.
 fn functions() -> Vec<&'static str> {
     let text = include_str!("../src/device/cuda/driver/presence.rs");
-    let mut names: Vec<&str> = text.split('"').filter(|part| part.starts_with("cu") && !part.contains(' ')).collect();
+    let is_name = |part: &&str| part.strip_prefix("cu").is_some_and(|rest| rest.starts_with(char::is_uppercase));
+    let mut names: Vec<&str> = text.split('"').filter(is_name).collect();
     names.sort();
     names.dedup();
     assert!(names.len() > 20, "{names:?}");
@@ -115,11 +116,20 @@ fn an_old_driver() {
     check(&folder, &["too old: it knows CUDA 11.4, the kernels need 12.0", "525 or newer"]);
 }
 
+/// Whichever function of its list it lacks.
 #[test]
 fn a_broken_library() {
     let broken = folder("broken");
-    library(&broken, 0, &format!("{VERSION}{NAMES}"), "cuMemAllocAsync");
-    check(&broken, &["no driver that can be used", "it has no function cuMemAllocAsync"]);
+    for missing in functions() {
+        let defines = |line: &&str| !line.contains(&format!("int {missing}("));
+        let own: Vec<&str> = VERSION.lines().chain(NAMES.lines()).filter(defines).collect();
+        library(&broken, 0, &own.join("\n"), missing);
+        check(&broken, &["no driver that can be used", &format!("it has no function {missing}")]);
+    }
+}
+
+#[test]
+fn a_text_for_a_library() {
     let text = folder("text");
     std::fs::write(text.join("libcuda.so.1"), "no library").expect("a file");
     check(&text, &["there is no NVIDIA driver", "525 or newer"]);

@@ -37,6 +37,9 @@ const JUDGED: &[&str] =
 /// Nothing is reported, so nothing is known of what was written; only bounds are looked at.
 const UNJUDGED: &[&str] = &["-O2", "-DUNJUDGED"];
 
+/// Its own calls are found at once, so that what the loader is asked for is what the library asks for.
+const LINKED: &[&str] = &["-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,defs", "-Wl,-Bsymbolic"];
+
 /// Runs the calling test again in a process that finds the stand-in driver before any other. True in that process; the
 /// outer one asserts that the inner one passed, and gets false. `REQUIRE_CUDA=1` runs on the machine's own driver instead, where a GPU that
 /// is missing is a failure.
@@ -103,6 +106,7 @@ fn build(judged: bool) -> Result<PathBuf, String> {
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
 
     let mut all = common.clone();
+    LINKED.hash(&mut all);
     let mut units = Vec::new();
     let runtime: &[&str] = if judged { &["-O2"] } else { UNJUDGED };
     let runtime = files(&own, &["cpp"]).into_iter().map(|source| (source, runtime));
@@ -144,9 +148,7 @@ fn build(judged: bool) -> Result<PathBuf, String> {
 
     fs::create_dir_all(&place).map_err(|e| format!("{}: {e}", place.display()))?;
     let mut link = Command::new("g++");
-    link.args(["-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,defs"])
-        .args(units.iter().map(|(.., object)| object))
-        .arg("-ldl");
+    link.args(LINKED).args(units.iter().map(|(.., object)| object)).arg("-ldl");
     finish(link, &place.join("libcuda.so.1")).unwrap_or_else(|failure| panic!("{failure}"));
     Ok(place)
 }
