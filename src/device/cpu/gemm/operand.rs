@@ -155,9 +155,9 @@ fn copy_short<T: Copy>(from: &[T], to: &mut [T]) {
     to_rest.copy_from_slice(rest);
 }
 
-/// Lines of a tile of A, at most: fewer elements than a short copy moves.
+/// Elements that a short copy moves: no fewer than the lines of a tile of A at AVX2, and at AVX-512, where a narrow panel of B has as
+/// many as a cache line.
 const SHORT: usize = 8;
-/// Lines of a panel of B: a cache line of f32.
 const LONG: usize = 16;
 
 impl<S: Element> Lines<'_, S> {
@@ -197,10 +197,12 @@ impl<T: Real, S: Widen<T>> Operand<T> for Lines<'_, S> {
             let mut shared = shared;
             if let Some(data) = S::same(self.data) {
                 let first = [self.position(lines.start, shared.start), shared.len()];
-                let done = match count {
-                    ..=SHORT => self.pack_across::<T, SHORT>(data, first, width, panel),
-                    LONG => self.pack_across::<T, LONG>(data, first, width, panel),
-                    _ => 0,
+                let done = if count <= SHORT {
+                    self.pack_across::<T, SHORT>(data, first, width, panel)
+                } else if count <= LONG {
+                    self.pack_across::<T, LONG>(data, first, width, panel)
+                } else {
+                    0
                 };
                 shared.start += done;
                 panel = &mut panel[done * width..];

@@ -103,6 +103,29 @@ fn products_are_the_sums_of_their_definition() {
     }
 }
 
+/// Many rows and few columns that lie side by side are computed the other way round: the same bits as with rows that are dense.
+fn check_narrow<T: Real>() {
+    let mut dice = Dice(12);
+    for [m, n, k] in [[33, 16, 192], [300, 64, 785], [200, 96, 200]] {
+        let (a, b): (Vec<T>, Vec<T>) = (dice.numbers(m * k), dice.numbers(n * k));
+        let beside: Vec<T> = (0..k * m).map(|i| a[i % m * k + i / m]).collect();
+        let right = Lines::new(&b, 0, [1, n as isize], [n, k]).unwrap();
+        let run = |left: &Lines<T>| {
+            let mut out = vec![T::default(); m * n];
+            Product::new([m, n, k], left, &right).alpha(T::from_f64(0.5)).run(&mut out, n).unwrap();
+            out
+        };
+        let wanted = run(&Lines::new(&a, 0, [k as isize, 1], [m, k]).unwrap());
+        assert!(run(&Lines::new(&beside, 0, [1, m as isize], [m, k]).unwrap()) == wanted, "{m}×{k}×{n}");
+    }
+}
+
+#[test]
+fn few_columns_the_other_way_round_are_the_same_bits() {
+    check_narrow::<f32>();
+    check_narrow::<f64>();
+}
+
 /// Few rows and long columns are computed the other way round: the same bits as with the columns side by side.
 fn check_turned<T: Real>() {
     let mut dice = Dice(11);

@@ -50,7 +50,7 @@ macro_rules! turn {
             let last = (first as isize + (count as isize - 1) * line) as usize;
             $(
                 #[cfg(target_arch = "x86_64")]
-                if simd::level() >= SimdLevel::Avx512 && count > 0 && count.is_multiple_of(16) {
+                if simd::level() >= SimdLevel::Avx512 && count > 8 {
                     assert!(first.max(last) + depth <= data.len() && count <= width);
                     // SAFETY: the level says that AVX-512 is there; the lines and the panel were checked just now.
                     return unsafe { $wide(data.as_ptr().add(first), line, count, depth, panel.as_mut_ptr(), width) };

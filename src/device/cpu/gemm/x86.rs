@@ -26,8 +26,10 @@ const fn largest_within<const SIZES: usize, const LENGTH: usize>(sizes: [usize; 
     places
 }
 
-/// Positions of B that are asked for before they are needed.
+/// Positions of B that are asked for before they are needed: into the first-level cache, and into the one behind it, where rows
+/// that lie far apart come from a third one and nothing foresees them.
 const AHEAD: isize = 8;
+const FAR_AHEAD: isize = 32;
 
 /// The same pointer, of which the compiler no longer knows where it came from.
 #[inline(always)]
@@ -113,7 +115,7 @@ macro_rules! tile {
             for four in 1..4 {
                 a[four] = t.a.wrapping_offset(4 * four as isize * row);
             }
-            let (mut b, mut soon) = (t.b, t.b.wrapping_offset(AHEAD * t.b_step));
+            let [mut b, mut soon, mut later] = [0, AHEAD, FAR_AHEAD].map(|ahead| t.b.wrapping_offset(ahead * t.b_step));
             for _ in 0..t.depth {
                 let mut row_of_b = [$zero(); V];
                 for v in 0..V {
@@ -121,6 +123,7 @@ macro_rules! tile {
                     row_of_b[v] = unsafe { $load(b.add(v * $lanes)) };
                     if v * $lanes * size_of::<$T>() % 64 == 0 {
                         _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(v * $lanes).cast());
+                        _mm_prefetch::<_MM_HINT_T1>(later.wrapping_add(v * $lanes).cast());
                     }
                 }
                 for r in 0..R {
@@ -136,6 +139,7 @@ macro_rules! tile {
                 }
                 b = b.wrapping_offset(t.b_step);
                 soon = soon.wrapping_offset(t.b_step);
+                later = later.wrapping_offset(t.b_step);
             }
             sums
         }

@@ -3,7 +3,7 @@
 use super::super::gemm::{Lines, Product};
 use super::super::{Cpu, parallel, simd};
 use super::forward::{empty, rows};
-use super::{Block, Float, Problem, Rows, Sizes, Weight, step};
+use super::{Block, Float, Problem, Rows, Sizes, Uses, Weight, step};
 use crate::device::Value;
 use crate::device::recurrent::{Gates, RecurrentGradients, RecurrentWanted};
 use crate::device::reduce::Reduce;
@@ -59,7 +59,7 @@ pub(super) fn run<T: Float>(
         Some(_) => Some([empty::<T>(&[all, out])?, empty::<T>(&[all, hidden])?]),
         None => None,
     };
-    let uses = steps * p.sizes.blocks();
+    let uses = Uses { products: steps * p.sizes.blocks(), at_rest: false };
     let weight = Weight::new(p.weight_hidden, [out, gates], [1, out], uses)?;
     let projection = match p.projection {
         Some(projection) => Some(Weight::new(projection, [hidden, out], [1, hidden], uses)?),

@@ -2,7 +2,7 @@
 
 use super::super::gemm::{Epilogue, Lines, Nothing, PerColumn, Product};
 use super::super::{parallel, simd};
-use super::{Block, Float, Problem, Rows, Sizes, Weight, step};
+use super::{Block, Float, Problem, Rows, Sizes, Uses, Weight, step};
 use crate::device::Value;
 use crate::device::recurrent::{Gates, Recurred};
 use crate::error::Fault;
@@ -43,9 +43,10 @@ pub(super) fn run<T: Float>(p: &Problem<'_, T>, keep: bool) -> Result<Recurred, 
         _ => 0,
     };
     let mut more = (0..more).map(|_| empty::<T>(&[p.sizes.rows(), hidden])).collect::<Result<Vec<Value>, Fault>>()?;
-    let weight = Weight::new(p.weight_hidden, [gates, out], [out, 1], steps * p.sizes.blocks())?;
+    let uses = Uses { products: steps * p.sizes.blocks(), at_rest: !keep };
+    let weight = Weight::new(p.weight_hidden, [gates, out], [out, 1], uses)?;
     let projection = match p.projection {
-        Some(projection) => Some(Weight::new(projection, [out, hidden], [hidden, 1], steps * p.sizes.blocks())?),
+        Some(projection) => Some(Weight::new(projection, [out, hidden], [hidden, 1], uses)?),
         None => None,
     };
     let written = Written {

@@ -24,16 +24,18 @@ mod forward;
 mod step;
 
 use super::Cpu;
+use super::beside::{Beside, Key};
 use super::copy::Shared;
 use super::gemm::{self, Lines, Packed, Product};
 use super::real::Real;
+use super::simd;
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::recurrent::{
     Gates, Owned, Recur, Recurred, RecurrentGradients, RecurrentWanted, Recurring, Sizes, no_recurrence,
 };
 use crate::error::Fault;
-use crate::layout::DType;
+use crate::layout::{DType, Element};
 
 /// A float that recurrent layers compute in.
 trait Float: Real + gemm::Real + gemm::Widen<Self> {}
@@ -114,9 +116,9 @@ struct Problem<'a, T> {
     hidden: &'a [T],
     cell: Option<&'a [T]>,
     weight_input: &'a [T],
-    weight_hidden: &'a [T],
+    weight_hidden: Matrix<'a, T>,
     biases: Option<[&'a [T]; 2]>,
-    projection: Option<&'a [T]>,
+    projection: Option<Matrix<'a, T>>,
     reversed: bool,
     lengths: Option<&'a [usize]>,
 }
@@ -130,12 +132,12 @@ impl<'a, T: Float> Problem<'a, T> {
             hidden: from.hidden.dense()?,
             cell: from.cell.map(Value::dense).transpose()?,
             weight_input: from.weight_input.dense()?,
-            weight_hidden: from.weight_hidden.dense()?,
+            weight_hidden: Matrix::new(from.weight_hidden)?,
             biases: match from.biases {
                 Some([input, hidden]) => Some([input.dense()?, hidden.dense()?]),
                 None => None,
             },
-            projection: from.projection.map(Value::dense).transpose()?,
+            projection: from.projection.map(Matrix::new).transpose()?,
             reversed: from.reversed,
             lengths: from.lengths,
         })
@@ -187,18 +189,49 @@ impl Awake<'_> {
     }
 }
 
-/// A matrix that every step multiplies with: packed once, where there are several steps.
+/// Weights that every step multiplies with.
+#[derive(Clone, Copy)]
+struct Matrix<'a, T> {
+    data: &'a [T],
+    /// Where packed weights may be kept.
+    beside: &'a Beside,
+}
+
+impl<'a, T: Element> Matrix<'a, T> {
+    fn new(value: &'a Value) -> Result<Matrix<'a, T>, Fault> {
+        Ok(Matrix { data: value.dense()?, beside: value.buffer().beside() })
+    }
+}
+
+/// What weights are read for.
+#[derive(Clone, Copy)]
+struct Uses {
+    products: usize,
+    /// Nobody learns: what is packed may be kept for the next sequence.
+    at_rest: bool,
+}
+
+/// A matrix as every step reads it: packed once, where there are several steps.
 enum Weight<'a, T> {
-    Packed(Packed<T>),
+    Packed(Packed<'a, T>),
     /// Its lines, and how many columns and shared positions there are.
     Plain(Lines<'a, T>, [usize; 2]),
 }
 
 impl<'a, T: Float> Weight<'a, T> {
     /// `n` lines along the shared size `k`, `[line, shared]` apart.
-    fn new(data: &'a [T], [n, k]: [usize; 2], apart: [usize; 2], uses: usize) -> Result<Weight<'a, T>, Fault> {
-        let lines = Lines::new(data, 0, apart.map(|step| step as isize), [n, k])?;
-        if uses > 1 { Ok(Weight::Packed(Packed::new([n, k], &lines)?)) } else { Ok(Weight::Plain(lines, [n, k])) }
+    fn new(matrix: Matrix<'a, T>, sizes: [usize; 2], apart: [usize; 2], uses: Uses) -> Result<Weight<'a, T>, Fault> {
+        let [line, shared] = apart.map(|step| step as isize);
+        let lines = Lines::new(matrix.data, 0, [line, shared], sizes)?;
+        if uses.products <= 1 {
+            return Ok(Weight::Plain(lines, sizes));
+        }
+        if !uses.at_rest {
+            return Ok(Weight::Packed(Packed::new(sizes, &lines)?));
+        }
+        let (start, [n, k]) = (matrix.data.as_ptr().addr() as isize, sizes.map(|size| size as isize));
+        let numbers = [T::DTYPE as isize, simd::level() as isize, start, line, shared, n, k, 0];
+        Ok(Weight::Packed(Packed::at_rest(sizes, &lines, matrix.beside, Key { kind: "steps", numbers })?))
     }
     /// `out = left · weight`, or added to what `out` holds; rows of both are dense.
     fn multiply(&self, rows: usize, left: &[T], out: &mut [T], add: bool) -> Result<(), Fault> {
