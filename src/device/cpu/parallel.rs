@@ -14,12 +14,12 @@ const SHORT: usize = 1 << 15;
 /// From here on it pays to wake helpers that sleep.
 #[cfg(feature = "parallel")]
 const LONG: usize = 1 << 18;
-/// From here on the way to rayon's pool is short beside the work.
-#[cfg(feature = "parallel")]
-const LONGEST: usize = 1 << 22;
 /// For each helper there must be this much.
 #[cfg(feature = "parallel")]
 const SHARE: usize = 1 << 14;
+/// Work that is worth a turn: to take the next one costs nothing beside it, and who is done waits no longer for another's last.
+#[cfg(feature = "parallel")]
+const TURN: usize = 1 << 14;
 
 thread_local! {
     static SCOPE: Cell<Scope> = const { Cell::new(Scope { threads: None, together: false, surely: false }) };
@@ -143,21 +143,14 @@ fn share(parts: usize, total: usize, body: &dyn Body) {
         let shares = if scope.surely { parts } else { parts.min(total / SHARE) };
         let workers = shares.min(thread_count());
         if workers > 1 {
-            // A worker of a pool that waits takes up other jobs meanwhile, and they would run inside this thread's scopes:
-            // from inside of a pool our own helpers do it.
-            let pool = total >= LONGEST && !scope.together && !scope.surely && rayon::current_thread_index().is_none();
-            if pool {
-                within(1, || team::run_in_pool(parts, workers, body));
-                SPLITS.set(SPLITS.get() + 1);
-                return;
-            }
             let ask = match scope.surely {
                 true => Ask::Surely,
                 false if total >= LONG || scope.together => Ask::All,
                 false => Ask::Awake,
             };
+            let enough = (TURN.saturating_mul(parts) / total.max(1)).max(1);
             // Work inside a part is not cut again.
-            if within(1, || team::run(parts, workers, ask, body)) > 0 {
+            if within(1, || team::run([parts, enough], workers, ask, body)) > 0 {
                 SPLITS.set(SPLITS.get() + 1);
             }
             return;

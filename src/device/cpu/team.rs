@@ -4,9 +4,9 @@
 //! has begun when nothing is left to do. So it waits for parts that run, never for a thread that is still asleep, and
 //! any number of callers share the helpers.
 //!
-//! Measured (two cores): handing work to helpers that are awake costs 0.3 µs, waking them 5 to 50 µs, a rayon
-//! call from outside its pool 12 to 40 µs. And rayon's waiting threads take up any other task of theirs meanwhile,
-//! which would then run inside our caller's scopes.
+//! Measured (two cores): handing work to helpers that are awake costs 0.3 µs, waking them 5 to 50 µs. A pool of tasks that
+//! others use too would do less well: a call from outside takes 12 to 40 µs and waits for threads that have not begun yet, and
+//! one that waits takes up any other task meanwhile, which would then run inside our caller's scopes.
 
 use super::parallel::Body;
 use std::any::Any;
@@ -51,15 +51,15 @@ impl Parts<'_> {
 }
 
 impl Share {
-    fn new(parts: usize, workers: usize) -> Share {
+    /// A turn is `enough` parts at most, and there are some for each thread, so that a slow one does not keep the others waiting.
+    fn new(parts: usize, workers: usize, enough: usize) -> Share {
         let count = workers.clamp(1, STRETCHES);
         let edge = |index: usize| parts / count * index + (parts % count).min(index);
         let stretches = std::array::from_fn(|index| match index < count {
             true => Stretch { next: AtomicUsize::new(edge(index)), end: edge(index + 1) },
             false => Stretch { next: AtomicUsize::new(0), end: 0 },
         });
-        // Some turns for each, so that a slow thread does not keep the others waiting.
-        Share { stretches, count, batch: (parts / (8 * workers.max(1))).max(1) }
+        Share { stretches, count, batch: (parts / (8 * workers.max(1))).min(enough).max(1) }
     }
     fn take(&self, worker: usize) -> Parts<'_> {
         Parts { now: 0, end: 0, share: Some(self), stretch: worker % self.count, left: self.count }
@@ -147,14 +147,14 @@ pub(super) enum Ask {
     Surely,
 }
 
-/// Runs `body` on this thread and on up to `workers - 1` helpers, each with its own share of `parts`. The answer is how
-/// many helpers were asked.
-pub(super) fn run(parts: usize, workers: usize, ask: Ask, body: &dyn Body) -> usize {
+/// Runs `body` on this thread and on up to `workers - 1` helpers, each with its own share of `parts`, of which `enough` are
+/// worth a turn. The answer is how many helpers were asked.
+pub(super) fn run([parts, enough]: [usize; 2], workers: usize, ask: Ask, body: &dyn Body) -> usize {
     let wanted = workers.min(MOST) - 1;
     start(wanted, ask);
     let job = Job {
         body,
-        share: Share::new(parts, workers),
+        share: Share::new(parts, workers, enough),
         open: AtomicUsize::new(0),
         begun: AtomicUsize::new(0),
         caller: thread::current(),
@@ -187,17 +187,6 @@ pub(super) fn run(parts: usize, workers: usize, ask: Ask, body: &dyn Body) -> us
     }
     own.unwrap_or_else(|panic| resume_unwind(panic));
     asked.count_ones() as usize
-}
-
-/// As [`run`], by rayon's pool: for work so long that the way there (some 12 to 40 µs) does not count.
-pub(super) fn run_in_pool(parts: usize, workers: usize, body: &dyn Body) {
-    let share = &Share::new(parts, workers);
-    rayon::in_place_scope(|scope| {
-        for worker in 1..workers {
-            scope.spawn(move |_| super::parallel::within(1, || body.run(share.take(worker))));
-        }
-        body.run(share.take(0));
-    });
 }
 
 /// Takes back every offer that nobody has begun, and waits for the others.
