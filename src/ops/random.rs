@@ -213,7 +213,7 @@ impl Tensor {
     #[track_caller]
     #[doc(alias = "bernoulli")]
     pub fn flip_coins(&self, random: &mut Random) -> Tensor {
-        apply(FlipCoins { draw: random.draw() }, [self])
+        apply(Chance { drawn: Drawn::Coins, draw: random.draw() }, [self])
     }
     /// How often something happens whose rate, the mean count, stands at the place: counts of Poisson's distribution, in the
     /// rates' type. It has no gradient: the result is chance.
@@ -226,7 +226,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn poisson(&self, random: &mut Random) -> Tensor {
-        apply(Poisson { draw: random.draw() }, [self])
+        apply(Chance { drawn: Drawn::Counts, draw: random.draw() }, [self])
     }
     /// For each row of weights `count` different positions (i64), drawn one after the other, each as likely as its
     /// weight among those left. Weights need not add up to 1. It has no gradient: the result is a position.
@@ -241,7 +241,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn multinomial(&self, count: usize, random: &mut Random) -> Tensor {
-        apply(Multinomial { count, replacement: false, draw: random.draw() }, [self])
+        apply(Chance { drawn: Drawn::Choices { count, replacement: false }, draw: random.draw() }, [self])
     }
     /// As [`multinomial`](Tensor::multinomial), where a position may come again: `count` independent choices.
     ///
@@ -255,36 +255,7 @@ impl Tensor {
     #[doc(alias = "categorical")]
     #[doc(alias = "choice")]
     pub fn multinomial_repeated(&self, count: usize, random: &mut Random) -> Tensor {
-        apply(Multinomial { count, replacement: true, draw: random.draw() }, [self])
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct FlipCoins {
-    draw: Draw,
-}
-
-impl Op for FlipCoins {
-    fn name(&self) -> &'static str {
-        "flip_coins"
-    }
-    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
-        one(on!(inputs[0].device(), bernoulli_of(inputs[0], self.draw))?)
-    }
-    fn gradient(&self, _: usize, arriving: &[Tensor], _: &Call<'_>) -> Tensor {
-        arriving[0].zeros_like()
-    }
-    fn saves(&self, _: usize) -> Saves {
-        Saves::NONE
-    }
-    fn rule(&self, _: usize) -> &'static str {
-        "none: the result is chance"
-    }
-    fn differentiable(&self) -> Result<(), &'static str> {
-        Err("flip_coins has no gradient: its result is chance")
-    }
-    fn roles(&self) -> &'static [&'static str] {
-        &["chances"]
+        apply(Chance { drawn: Drawn::Choices { count, replacement: true }, draw: random.draw() }, [self])
     }
 }
 
@@ -302,17 +273,37 @@ fn waiting(uniform: &Tensor, dtype: DType, rate: f64) -> Tensor {
     (-(-uniform).log1p() / rate).to_dtype(dtype)
 }
 
+/// What is drawn for each place, or each row, of a tensor of likelihoods.
 #[derive(Clone, Copy, Debug)]
-struct Poisson {
+enum Drawn {
+    Coins,
+    Counts,
+    Choices { count: usize, replacement: bool },
+}
+
+/// An operation whose result is chance: its operand says how likely what is.
+#[derive(Clone, Copy, Debug)]
+struct Chance {
+    drawn: Drawn,
     draw: Draw,
 }
 
-impl Op for Poisson {
+impl Op for Chance {
     fn name(&self) -> &'static str {
-        "poisson"
+        match self.drawn {
+            Drawn::Coins => "flip_coins",
+            Drawn::Counts => "poisson",
+            Drawn::Choices { replacement: false, .. } => "multinomial",
+            Drawn::Choices { replacement: true, .. } => "multinomial_repeated",
+        }
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
-        one(on!(inputs[0].device(), poisson(inputs[0], self.draw))?)
+        let (x, draw) = (inputs[0], self.draw);
+        one(match self.drawn {
+            Drawn::Coins => on!(x.device(), bernoulli_of(x, draw)),
+            Drawn::Counts => on!(x.device(), poisson(x, draw)),
+            Drawn::Choices { count, replacement } => on!(x.device(), multinomial(x, count, replacement, draw)),
+        }?)
     }
     fn gradient(&self, _: usize, arriving: &[Tensor], _: &Call<'_>) -> Tensor {
         arriving[0].zeros_like()
@@ -321,43 +312,23 @@ impl Op for Poisson {
         Saves::NONE
     }
     fn rule(&self, _: usize) -> &'static str {
-        "none: the result is chance"
+        match self.drawn {
+            Drawn::Coins | Drawn::Counts => "none: the result is chance",
+            Drawn::Choices { .. } => "none: the result is a position",
+        }
     }
     fn differentiable(&self) -> Result<(), &'static str> {
-        Err("poisson has no gradient: its result is chance")
+        Err(match self.drawn {
+            Drawn::Coins => "flip_coins has no gradient: its result is chance",
+            Drawn::Counts => "poisson has no gradient: its result is chance",
+            Drawn::Choices { .. } => "multinomial has no gradient: its result is a position",
+        })
     }
     fn roles(&self) -> &'static [&'static str] {
-        &["rates"]
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Multinomial {
-    count: usize,
-    replacement: bool,
-    draw: Draw,
-}
-
-impl Op for Multinomial {
-    fn name(&self) -> &'static str {
-        if self.replacement { "multinomial_repeated" } else { "multinomial" }
-    }
-    fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
-        one(on!(inputs[0].device(), multinomial(inputs[0], self.count, self.replacement, self.draw))?)
-    }
-    fn gradient(&self, _: usize, arriving: &[Tensor], _: &Call<'_>) -> Tensor {
-        arriving[0].zeros_like()
-    }
-    fn saves(&self, _: usize) -> Saves {
-        Saves::NONE
-    }
-    fn rule(&self, _: usize) -> &'static str {
-        "none: the result is a position"
-    }
-    fn differentiable(&self) -> Result<(), &'static str> {
-        Err("multinomial has no gradient: its result is a position")
-    }
-    fn roles(&self) -> &'static [&'static str] {
-        &["weights"]
+        match self.drawn {
+            Drawn::Coins => &["chances"],
+            Drawn::Counts => &["rates"],
+            Drawn::Choices { .. } => &["weights"],
+        }
     }
 }
