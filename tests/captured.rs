@@ -6,7 +6,7 @@ mod emulator;
 
 use chainrule::nn::{BatchNorm1d, Dropout, Embedding, Init, Layer, Linear, Module};
 use chainrule::optim::schedule::{ByHand, Cosine, OneCycle, Schedule};
-use chainrule::optim::{Adam, AdamW, Ema, Group, Lamb, LossScaler, NAdam, Optimizer, RAdam, Sgd, Swa};
+use chainrule::optim::{Adafactor, Adam, AdamW, Ema, Group, Lamb, LossScaler, Muon, NAdam, Optimizer, RAdam, Sgd, Swa};
 use chainrule::{DType, Device, Input, Random, Result, State, Tensor, autocast, cross_entropy, module, no_grad};
 use emulator::call::launches;
 
@@ -122,6 +122,70 @@ fn optimizers_whose_steps_change_their_form_or_take_norms() -> Result<()> {
     same(device, 20, || (RAdam::new(0.05).with_weight_decay(0.1), Cosine::new(25)))?;
     let group = || Group::matching("*.bias").with_rate(0.01).with_weight_decay(0.0);
     same(device, 20, || (Lamb::new(0.05).with_group(group()), Cosine::new(25).after_warm_up(5)))
+}
+
+#[test]
+fn optimizers_that_compute_tensors_with_numbers_of_the_step() -> Result<()> {
+    let Some(device) = device("optimizers_that_compute_tensors_with_numbers_of_the_step") else { return Ok(()) };
+    let group = || Group::matching("*.bias").with_rate(0.01).with_weight_decay(0.1);
+    same(device, 20, || (Adafactor::new(0.05).with_group(group()), Cosine::new(25).after_warm_up(5)))?;
+    // The momentum goes up and down with the rate.
+    same(device, 20, || (Muon::new(0.05).with_adamw_on("second"), OneCycle::new(0.1, 25)))
+}
+
+/// Model and optimizer after steps of which some gradients are not finite. Without a scaler these are not taken.
+fn scaled<O: Optimizer>(device: Device, captured: Option<bool>, mut optimizer: O) -> Result<[State; 2]> {
+    let mut model = Linear::new(3, 2, &mut Init::on(&device).seed(1));
+    let mut scaler = LossScaler::new().with_scale(1024.0).with_growth(2.0, 4);
+    let x = Input::new(device, &Tensor::zeros([4, 3]));
+    let feed = |number: u64| -> Result<bool> {
+        let is_good = ![0, 3, 4, 11].contains(&number);
+        let numbers = Tensor::normal([4, 3], 0.0, 1.0, &mut Random::new(number));
+        x.set(&(numbers * if is_good { 1.0 } else { f64::INFINITY }))?;
+        Ok(is_good)
+    };
+    let mut step = |is_scaled: bool| -> Result<()> {
+        let loss = model.forward(&x.tensor()).square().mean();
+        if !is_scaled {
+            return optimizer.step(&mut model, &loss.backward()?);
+        }
+        let mut gradients = scaler.scale(&loss).backward()?;
+        scaler.unscale(&mut gradients)?;
+        scaler.step(&mut optimizer, &mut model, &gradients)
+    };
+    match captured {
+        None => {
+            for number in 0..20 {
+                if feed(number)? {
+                    step(false)?;
+                }
+            }
+        }
+        Some(false) => (0..20).try_for_each(|number| feed(number).and_then(|_| step(true)))?,
+        Some(true) => {
+            let mut step = device.capture(|| step(true));
+            (0..20).try_for_each(|number| feed(number).and_then(|_| step.replay()))?;
+        }
+    }
+    Ok([model.state()?, optimizer.state(&model)?])
+}
+
+#[test]
+fn a_step_that_is_left_out_does_not_count() -> Result<()> {
+    let Some(device) = device("a_step_that_is_left_out_does_not_count") else { return Ok(()) };
+    fn all_three<O: Optimizer>(device: Device, new: impl Fn() -> O) -> Result<()> {
+        let expected = format!("{:?}", scaled(device, None, new())?);
+        for captured in [false, true] {
+            assert_eq!(format!("{:?}", scaled(device, Some(captured), new())?), expected, "captured: {captured}");
+        }
+        Ok(())
+    }
+    all_three(device, || Adam::new(0.05))?;
+    // It keeps a product of all its steps.
+    all_three(device, || NAdam::new(0.05))?;
+    // Its first step is another one.
+    all_three(device, || Sgd::new(0.05).with_momentum(0.9))?;
+    all_three(device, || Adafactor::new(0.05))
 }
 
 /// Numbers of two averages that follow a model through plain or captured steps.

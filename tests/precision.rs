@@ -211,6 +211,17 @@ fn a_scale_that_is_too_large_leaves_the_step_out_and_falls() -> Result<()> {
     assert!(moved[0] < 1.0 && moved[1] < -2.0 && scale == 256.0);
     assert_eq!(step(1.0, &mut weight)?.1, 512.0);
     assert_eq!(step(1.0, &mut weight)?.1, 512.0);
+    // What was left out was not counted: three plain steps end at the same numbers.
+    let (mut plain, mut other) = (chainrule::Parameter::new(Tensor::from([1.0, -2.0])), Adam::new(0.1));
+    for _ in 0..3 {
+        let gradients = (&*plain * &x).sum().backward()?;
+        other.step(&mut plain, &gradients)?;
+    }
+    assert_eq!(weight.to_vec::<f32>()?, plain.to_vec::<f32>()?);
+    let steps = |optimizer: &Adam, weight: &chainrule::Parameter| -> Result<i64> {
+        optimizer.state(weight)?.get("parameters")?.get("")?.get("steps")?.integer()
+    };
+    assert_eq!((steps(&optimizer, &weight)?, steps(&other, &plain)?), (3, 3));
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 use super::Value;
 use super::random::Draw;
 use crate::error::Fault;
+use crate::layout::{DType, Layout, Shape};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -46,18 +47,27 @@ type Action = Box<dyn FnMut() -> Result<(), Fault> + Send>;
 #[cfg(feature = "cuda-unversioned")]
 pub(super) const WORDS: usize = 4096;
 
+/// As a program and as a number of its call: what a step is prepared with has neither.
+#[cfg(feature = "cuda-unversioned")]
+const NUMBERS: u64 = 0;
+#[cfg(feature = "cuda-unversioned")]
+const PREPARED: usize = usize::MAX;
+
 /// What is known of a step that is captured.
 #[derive(Default)]
 pub(crate) struct Step {
     number: u64,
-    /// Where the table begins on the device, and its words.
-    table: u64,
+    /// The table on the device, and its words.
+    table: Option<Value>,
     words: Vec<u64>,
     streams: Vec<Stream>,
     dials: Vec<Dial>,
-    /// What is done before each launch, the first too; and what before each but the first.
+    /// What is done before each launch, the first too; before each but the first; and behind each.
     before: Vec<Action>,
     again: Vec<Action>,
+    after: Vec<Action>,
+    /// What is looked at behind a launch: its memory is not used for anything else.
+    looked_at: Vec<Value>,
     rules: usize,
     carried: Vec<Carried>,
     refused: Option<Fault>,
@@ -155,6 +165,14 @@ pub(crate) fn before(action: impl FnMut() -> Result<(), Fault> + Send + 'static)
     with(|step| step.before.push(Box::new(action)));
 }
 
+/// What is done behind each launch of it, when a value that it computes has its new numbers.
+pub(crate) fn after(looked_at: &Value, action: impl FnMut() -> Result<(), Fault> + Send + 'static) {
+    with(|step| {
+        step.looked_at.push(looked_at.clone());
+        step.after.push(Box::new(action));
+    });
+}
+
 /// The step puts `new` in the place of `old`, where the next one will look for it: a replay reads `old`, so the numbers are
 /// copied there at its end. Does nothing where no step is being recorded.
 pub(crate) fn carry(old: &Value, new: &Value) {
@@ -180,6 +198,30 @@ pub(crate) fn allowed<R>(work: impl FnOnce() -> R) -> R {
     let result = work();
     ALLOWED.set(before);
     result
+}
+
+/// Numbers that the step of one parameter is prepared with, to be read by what is launched: single f64, of which each replay has its own.
+/// Nothing where no step is being recorded.
+#[cfg_attr(not(feature = "cuda-unversioned"), allow(unused_variables))]
+pub(crate) fn numbers(rule: usize, place: usize, family: u64, numbers: &[f64]) -> Result<Option<Vec<Value>>, Fault> {
+    #[cfg(feature = "cuda-unversioned")]
+    {
+        let (call, scalars) = (Calls { rule, place, family, count: PREPARED }, Scalars::from_slice(numbers));
+        if is_repeating() {
+            return set_scalars(call, NUMBERS, &scalars, f64::to_bits).map(|()| None);
+        }
+        if is_recording() && !numbers.is_empty() {
+            let view = |step: &mut Step| {
+                let (first, single) = (step.place_of_scalars(call, NUMBERS, &scalars, f64::to_bits)?, Shape::new(&[])?);
+                let table = step.table.as_ref().ok_or_else(|| Fault::defect("a recorded step without a table"))?;
+                let word = |at| Layout::from_parts(single, &[], first + at);
+                let view = |at| Value::within(table.buffer().clone(), word(at), DType::F64);
+                (0..numbers.len()).map(view).collect::<Result<Vec<Value>, Fault>>().map(Some)
+            };
+            return with(view).unwrap_or(Ok(None));
+        }
+    }
+    Ok(None)
 }
 
 /// May numbers of an optimizer be set here? They may where nothing is recorded, or where that is repeated.
@@ -222,6 +264,7 @@ pub(super) fn address_of_draw(draw: Draw) -> Result<Option<u64>, Fault> {
             ));
         }
         let ahead = draw.number.wrapping_sub(stream.first);
+        let table = step.table.as_ref().map_or(0, |table| table.buffer().address());
         let word = match stream.words.iter().find(|word| word.0 == ahead) {
             Some(word) => word.1,
             None => {
@@ -230,7 +273,7 @@ pub(super) fn address_of_draw(draw: Draw) -> Result<Option<u64>, Fault> {
                 word
             }
         };
-        Ok(Some(step.table + 8 * word as u64))
+        Ok(Some(table + 8 * word as u64))
     })
     .unwrap_or(Ok(None))
 }
@@ -301,21 +344,8 @@ pub(super) fn address_of_scalars(
     }
     let Some(call) = next_call() else { return Ok(None) };
     with(|step| {
-        let same = |dial: &&Dial| {
-            dial.program == program
-                && (dial.call.rule, dial.call.family) == (call.rule, call.family)
-                && dial.scalars == *scalars
-        };
-        let word = match step.dials.iter().find(same) {
-            Some(dial) => dial.word,
-            None => {
-                let words: Vec<u64> = scalars.iter().map(|&number| bits(number)).collect();
-                let word = reserve(&mut step.words, &words)?;
-                step.dials.push(Dial { call, program, scalars: scalars.clone(), word });
-                word
-            }
-        };
-        Ok(Some(step.table + 8 * word as u64))
+        let word = step.place_of_scalars(call, program, scalars, bits)?;
+        Ok(step.table.as_ref().map(|table| table.buffer().address() + 8 * word as u64))
     })
     .unwrap_or(Ok(None))
 }
@@ -323,7 +353,11 @@ pub(super) fn address_of_scalars(
 /// Puts the scalars of the next replay where launches read them.
 #[cfg(feature = "cuda-unversioned")]
 pub(super) fn repeat_scalars(program: u64, scalars: &Scalars, bits: impl Fn(f64) -> u64) -> Result<(), Fault> {
-    let Some(call) = next_call() else { return Ok(()) };
+    next_call().map_or(Ok(()), |call| set_scalars(call, program, scalars, bits))
+}
+
+#[cfg(feature = "cuda-unversioned")]
+fn set_scalars(call: Calls, program: u64, scalars: &Scalars, bits: impl Fn(f64) -> u64) -> Result<(), Fault> {
     with(|step| {
         let own = |dial: &&mut Dial| {
             (dial.call.rule, dial.call.place, dial.call.count) == (call.rule, call.place, call.count)
@@ -351,10 +385,31 @@ impl Step {
         in_phase(Phase::Rehearsing, work)
     }
     /// Runs a step while it is recorded, with a table of words at an address.
-    pub(super) fn record<R>(number: u64, table: u64, work: impl FnOnce() -> R) -> (R, Step) {
-        STEP.set(Some(Step { number, table, ..Step::default() }));
+    pub(super) fn record<R>(number: u64, table: &Value, work: impl FnOnce() -> R) -> (R, Step) {
+        STEP.set(Some(Step { number, table: Some(table.clone()), ..Step::default() }));
         let result = in_phase(Phase::Recording, work);
         (result, STEP.take().unwrap_or_default())
+    }
+    /// The first of the words that hold scalars: those of a call with the same ones, now and at every replay, or new ones.
+    fn place_of_scalars(
+        &mut self,
+        call: Calls,
+        program: u64,
+        scalars: &Scalars,
+        bits: impl Fn(f64) -> u64,
+    ) -> Result<usize, Fault> {
+        let same = |dial: &&Dial| {
+            dial.program == program
+                && (dial.call.rule, dial.call.family) == (call.rule, call.family)
+                && dial.scalars == *scalars
+        };
+        if let Some(dial) = self.dials.iter().find(same) {
+            return Ok(dial.word);
+        }
+        let words: Vec<u64> = scalars.iter().map(|&number| bits(number)).collect();
+        let word = reserve(&mut self.words, &words)?;
+        self.dials.push(Dial { call, program, scalars: scalars.clone(), word });
+        Ok(word)
     }
     /// Why it cannot be replayed, where that was found.
     pub(super) fn refused(&mut self) -> Option<Fault> {
@@ -384,6 +439,14 @@ impl Step {
     /// What is done before every launch.
     pub(super) fn begin(&mut self) -> Result<(), Fault> {
         self.before.iter_mut().try_for_each(|action| action())
+    }
+    /// What is done behind every launch.
+    pub(super) fn end(&mut self) -> Result<(), Fault> {
+        self.after.iter_mut().try_for_each(|action| action())
+    }
+    /// What is looked at then.
+    pub(super) fn looked_at(&self) -> &[Value] {
+        &self.looked_at
     }
     /// The words of the table.
     pub(super) fn words(&self) -> &[u64] {

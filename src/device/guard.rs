@@ -44,6 +44,11 @@ pub(crate) fn flag() -> Option<Value> {
     GUARD.with_borrow(|guard| guard.as_ref().map(|guard| guard.flag.clone()))
 }
 
+/// The flag of the step under way, where nobody else takes back what counts as done if it is set.
+pub(crate) fn unheard() -> Option<Value> {
+    GUARD.with_borrow(|guard| guard.as_ref().filter(|guard| !guard.is_gate).map(|guard| guard.flag.clone()))
+}
+
 /// Does the flag of the step under way know what checks have found?
 #[cfg(feature = "cuda-unversioned")]
 pub(super) fn is_gated() -> bool {

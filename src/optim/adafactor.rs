@@ -7,6 +7,7 @@ use crate::error::{Fault, Result};
 use crate::layout::{DType, Shape};
 use crate::tensor::Tensor;
 use crate::update_formula;
+use smallvec::{SmallVec, smallvec};
 
 /// Divides by mean squares as Adam does, but of a matrix it remembers only those of its rows and columns.
 ///
@@ -102,6 +103,12 @@ impl Rule for Adafactor {
         }
         Remember::default().and("rows", folded(shape, 1), 0.0).and("columns", folded(shape, 2), 0.0)
     }
+    /// The share of a new square in the means, and the rate.
+    fn numbers(&self, settings: &Settings, steps: u64) -> SmallVec<[f64; 2]> {
+        let steps = steps as f64;
+        let take = steps.powf(settings.number(Setting::SlowDown));
+        smallvec![take, settings.number(Setting::Rate).min(1.0 / steps.sqrt())]
+    }
     fn prepare(&self, settings: &Settings, target: &Target<'_>) -> Result<Prepared> {
         let number = |setting| settings.number(setting);
         let states: Vec<Tensor> = target.states.iter().cloned().map(Tensor::from_value).collect();
@@ -113,12 +120,10 @@ impl Rule for Adafactor {
             0.0 => precision(target.parameter.dtype()),
             given => given,
         };
-        let step = target.steps as f64;
-        let take = step.powf(number(Setting::SlowDown));
-        let rate = number(Setting::Rate).min(1.0 / step.sqrt());
-        let scale = root_mean_square(&parameter).clamp_min(number(Setting::LeastScale)) * rate;
+        let [take, rate] = target.numbers()?;
+        let scale = rate.times(&root_mean_square(&parameter).clamp_min(number(Setting::LeastScale)));
         let square = gradient.square();
-        let follow = |state: &Tensor, new: Tensor| state + (new - state) * take;
+        let follow = |state: &Tensor, new: Tensor| state + take.times(&(new - state));
         let (states, variance) = match &states[..] {
             [rows, columns] => {
                 let rows = follow(rows, square.mean_keep(-1));

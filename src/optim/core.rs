@@ -1,5 +1,6 @@
 //! What all optimizers share: settings, groups, and the memory that `slots` keeps and a `step` changes.
 
+use super::doubt::Doubt;
 use super::gate::Tally;
 use super::replay::{Dials, Twin, refuse_setting};
 use super::setting::{set_momentum_of, set_rates_of};
@@ -24,6 +25,8 @@ pub struct Core {
     pub(super) begun: bool,
     /// What a captured step counts.
     pub(super) twin: Option<Arc<Mutex<Twin>>>,
+    /// The last step, where it is not known yet whether it counts.
+    pub(super) doubt: Option<Doubt>,
 }
 
 impl Core {
@@ -106,7 +109,7 @@ impl<R: Rule> Optimizer for R {
         Some(self.core_mut().dials())
     }
     fn tally(&self) -> Option<Tally> {
-        Some(self.core().caught_up().tally())
+        Some(self.core().settled().tally())
     }
     fn recount(&mut self, tally: Tally) {
         self.core_mut().recount(tally);

@@ -94,7 +94,7 @@ impl Core {
         Tally { settings: self.settings, groups: self.groups.clone(), counts: self.counts() }
     }
     pub(super) fn recount(&mut self, tally: Tally) {
-        (self.settings, self.groups) = (tally.settings, tally.groups);
+        (self.settings, self.groups, self.doubt) = (tally.settings, tally.groups, None);
         // A parameter that was met since has taken no step.
         self.slots.begin_anew();
         self.count_from(&tally.counts);

@@ -7,6 +7,7 @@ use crate::error::{Fault, Result};
 use crate::nn::matches;
 use crate::tensor::Tensor;
 use crate::update_formula;
+use smallvec::{SmallVec, smallvec};
 
 /// Momentum whose step for a matrix is made orthogonal: all its directions move equally far.
 ///
@@ -104,13 +105,18 @@ impl Rule for Muon {
         }
         adam::states(false, parameter)
     }
+    /// The momentum, and the share of a new gradient.
+    fn numbers(&self, settings: &Settings, _: u64) -> SmallVec<[f64; 2]> {
+        let momentum = settings.number(Setting::Momentum);
+        smallvec![momentum, 1.0 - momentum]
+    }
     fn prepare(&self, settings: &Settings, target: &Target<'_>) -> Result<Prepared> {
         let [mean] = &*target.states else { return Ok(Prepared::default()) };
-        let momentum = settings.number(Setting::Momentum);
+        let [momentum, new] = target.numbers()?;
         let gradient = Tensor::from_value(target.gradient.clone()).to_dtype(mean.dtype());
-        let mean = Tensor::from_value(mean.clone()) * momentum + &gradient * (1.0 - momentum);
+        let mean = momentum.times(&Tensor::from_value(mean.clone())) + new.times(&gradient);
         let direction = match settings.is_on(Setting::Nesterov) {
-            true => gradient * (1.0 - momentum) + &mean * momentum,
+            true => new.times(&gradient) + momentum.times(&mean),
             false => mean.clone(),
         };
         let direction = orthogonal(&direction, self.rounds)?;

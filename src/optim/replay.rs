@@ -2,7 +2,10 @@
 //!
 //! The step's own optimizer is out of reach then, so a captured step counts in a [`Twin`]. The optimizer catches up with it when it
 //! is next asked.
+//!
+//! A step that looks at a flag may be left out, and then does not count (`doubt.rs`): each replay waits for the flag of the one before.
 
+use super::doubt::Doubt;
 use super::setting::{resolved, set_momentum_of, set_rates_of};
 use super::slots::Slot;
 use super::{Core, Group, Rule, Settings, Target};
@@ -22,6 +25,9 @@ pub(super) struct Twin {
     settings: Settings,
     groups: Vec<Group>,
     counts: Vec<Count>,
+    /// What was counted before the step, if that may be left out; and whether the last one was.
+    before: Option<Vec<Count>>,
+    doubt: Option<Doubt>,
 }
 
 /// How far one parameter is.
@@ -30,6 +36,14 @@ pub(super) struct Count {
     parameter: u64,
     steps: u64,
     number: f64,
+}
+
+impl Count {
+    /// How far this parameter was at another time.
+    pub(super) fn as_of(&self, counts: &[Count]) -> Count {
+        let found = counts.iter().find(|count| count.parameter == self.parameter);
+        found.copied().unwrap_or(Count { parameter: self.parameter, steps: 0, number: 1.0 })
+    }
 }
 
 /// What a captured step sets of an optimizer: for a [`Scheduler`](super::schedule::Scheduler), which has no other hold of it during a
@@ -79,8 +93,8 @@ impl Core {
     pub(super) fn catch_up(&mut self) {
         let is_over = |twin: &mut Arc<Mutex<Twin>>| lock(twin).step != capture::recording();
         let Some(twin) = self.twin.take_if(is_over) else { return };
-        let Twin { settings, groups, counts, .. } = &*lock(&twin);
-        (self.settings, self.groups) = (*settings, groups.clone());
+        let Twin { settings, groups, counts, doubt, .. } = &*lock(&twin);
+        (self.settings, self.groups, self.doubt) = (*settings, groups.clone(), doubt.clone());
         self.count_from(counts);
     }
     /// How far the parameters are.
@@ -106,24 +120,52 @@ impl Core {
     }
     /// While a step is recorded: the twin that counts as this does now.
     pub(super) fn twin(&mut self) -> Arc<Mutex<Twin>> {
+        self.settle();
         let twin = self.twin.get_or_insert_default().clone();
-        *lock(&twin) = Twin {
+        let now = &mut *lock(&twin);
+        // It may have been made for this step already.
+        let before = now.before.take();
+        *now = Twin {
             step: capture::recording(),
             settings: self.settings,
             groups: self.groups.clone(),
             counts: self.counts(),
+            before,
+            doubt: None,
         };
-        twin
+        twin.clone()
     }
     pub(super) fn dials(&mut self) -> Dials {
         Dials(self.twin())
     }
-    /// What each replay does in the place of the step that was just recorded.
-    pub(super) fn repeat<R: Rule>(&mut self, rule: R, number: usize, mut members: Vec<Member>) {
+    /// What each replay does in the place of the step that was just recorded, which may be left out by a flag: then with what was
+    /// counted before it.
+    pub(super) fn repeat<R: Rule>(
+        &mut self,
+        rule: R,
+        number: usize,
+        mut members: Vec<Member>,
+        unheard: Option<(Value, Vec<Count>)>,
+    ) {
         let twin = self.twin();
+        if let Some((flag, before)) = unheard {
+            lock(&twin).before = Some(before);
+            let twin = twin.clone();
+            capture::after(&flag.clone(), move || {
+                let twin = &mut *lock(&twin);
+                twin.doubt = twin.before.clone().map(|before| Doubt::new(&flag, before));
+                Ok(())
+            });
+        }
         capture::rule_is_done();
         capture::again(move || {
-            let Twin { settings, groups, counts, .. } = &mut *lock(&twin);
+            let Twin { settings, groups, counts, before, doubt, .. } = &mut *lock(&twin);
+            if let Some(before) = doubt.take().and_then(|doubt| doubt.before()) {
+                counts.iter_mut().for_each(|count| *count = count.as_of(&before));
+            }
+            if let Some(before) = before {
+                before.clone_from(counts);
+            }
             let settings = resolved(&rule, settings, groups)?;
             // what became of the number of each family
             let mut found: SmallVec<[(u64, f64); 8]> = SmallVec::new();
@@ -133,6 +175,9 @@ impl Core {
                 count.steps += 1;
                 match &mut member.operands {
                     Some(operands) => {
+                        let settings = &settings[member.group];
+                        let numbers = rule.numbers(settings, count.steps);
+                        capture::numbers(number, member.place, family, &numbers)?;
                         let gradient = operands.parameter.clone();
                         let mut target = Target {
                             parameter: &mut operands.parameter,
@@ -141,8 +186,9 @@ impl Core {
                             steps: count.steps,
                             number: &mut count.number,
                             scratch: operands.scratch.clone(),
+                            numbers: &[],
                         };
-                        let update = || rule.update(&settings[member.group], &mut target);
+                        let update = || rule.update(settings, &mut target);
                         capture::dialled(number, member.place, family, update)?;
                         found.push((family, count.number));
                     }

@@ -1,10 +1,11 @@
 //! What makes one optimizer different from another.
 
+use super::number::Number;
 use super::slots::state_type;
 use super::{Core, Settings};
 use crate::device::elementwise::Elementwise;
 use crate::device::{Value, on};
-use crate::error::{Fault, Result};
+use crate::error::{Error, Fault, Result};
 use crate::formula::Update;
 use crate::layout::Shape;
 use crate::tensor::Tensor;
@@ -66,6 +67,12 @@ pub trait Rule: Clone + Send + Sync + 'static {
         let _ = settings;
         Ok(())
     }
+    /// What [`prepare`](Rule::prepare) computes with, where it changes from step to step: [`Target::numbers`] gives it back. A captured
+    /// step has them anew at each replay.
+    fn numbers(&self, settings: &Settings, steps: u64) -> SmallVec<[f64; 2]> {
+        let _ = (settings, steps);
+        SmallVec::new()
+    }
     /// What takes memory or can fail otherwise: it is done for all parameters before the first is changed.
     fn prepare(&self, settings: &Settings, target: &Target<'_>) -> Result<Prepared> {
         let _ = (settings, target);
@@ -118,9 +125,18 @@ pub struct Target<'a> {
     pub number: &'a mut f64,
     /// The room that [`Rule::prepare`] made.
     pub scratch: Option<Value>,
+    pub(super) numbers: &'a [Number],
 }
 
 impl Target<'_> {
+    /// What [`Rule::numbers`] gave for this step.
+    pub fn numbers<const N: usize>(&self) -> Result<[Number; N]> {
+        let given = self.numbers.first_chunk().cloned();
+        given.ok_or_else(|| {
+            let what = format!("{N} numbers are wanted, the rule asked for {}", self.numbers.len());
+            Error::new("prepare", Fault::value(what, "give as many in Rule::numbers"))
+        })
+    }
     /// Runs a formula over parameter, gradient and the first states, in place.
     pub fn apply<U: Update<STATES>, const STATES: usize>(&mut self, formula: &U) -> Result<(), Fault> {
         let states: &mut [Value; STATES] = self

@@ -43,7 +43,7 @@ fn read(tree: &State, like: &Settings, at: Place) -> Result<Settings> {
 }
 
 pub(super) fn state<R: Rule>(rule: &R, model: &dyn Module) -> Result<State> {
-    let core = &*rule.core().caught_up();
+    let core = &*rule.core().settled();
     let mut parameters = State::tree();
     for (name, parameter) in model.parameters() {
         let Some(slot) = core.slots.get(parameter.id()).filter(|slot| slot.steps > 0) else { continue };
@@ -71,7 +71,7 @@ pub(super) fn state<R: Rule>(rule: &R, model: &dyn Module) -> Result<State> {
 }
 
 pub(super) fn load_state<R: Rule>(rule: &mut R, model: &dyn Module, state: &State, at: Place) -> Result<()> {
-    rule.core_mut().catch_up();
+    rule.core_mut().settle();
     let name = state.get("optimizer")?.text()?;
     if name != R::NAME {
         return Err(wrong(at, format!("the state is of {name}, this is {}", R::NAME)));

@@ -13,8 +13,9 @@ use crate::tensor::{Gradients, State, Tensor, no_grad};
 /// arrive at parameters of f32, are divided by it again. Where one of them is infinite or NaN the scale was too large: the
 /// step leaves everything as it is, and the scale becomes smaller; after many good steps it becomes larger.
 ///
-/// All of it stays on the device: nobody waits for it on a GPU, and a captured step may hold it. (So an optimizer counts the
-/// steps that were left out, too.) bf16 has the range of f32 and needs no scale.
+/// All of it stays on the device, and a captured step may hold it. A step that was left out does not count: the optimizer hears
+/// of it when it next has to know how many it has taken, at the next step, so a GPU that is asked for that already never stands
+/// still. (A captured step is launched as a whole: its next replay waits for this one.) bf16 has the range of f32 and needs no scale.
 ///
 /// ```
 /// use chainrule::nn::{Init, Layer, Linear};

@@ -1,13 +1,15 @@
 //! One step for all parameters of a model: first all that can fail, then the updates.
 
+use super::doubt::Doubt;
 use super::gate::chosen;
+use super::number;
 use super::replay::{Member, Operands, family};
 use super::setting::resolved;
 use super::slots::{Slot, put};
 use super::{Core, Prepared, Rule, Settings, Target};
 use crate::device::copy::Arrange;
 use crate::device::elementwise::Elementwise;
-use crate::device::{Value, capture, on};
+use crate::device::{Value, capture, guard, on};
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::nn::{Module, Path, VisitMut};
 use crate::tensor::{Gradients, Parameter};
@@ -24,7 +26,7 @@ impl Core {
         at: &'static Location<'static>,
     ) -> Result<()> {
         let fail = |fault| Error::with(R::NAME, fault, Vec::new(), at);
-        self.catch_up();
+        self.settle();
         let settings = resolved(rule, &self.settings, &self.groups).map_err(fail)?;
         let mut walk =
             Walk { core: self, gradients, found: SmallVec::new(), missing: Vec::new(), matched: 0, wrong: None };
@@ -45,6 +47,7 @@ impl Core {
 
         // First all that can fail: memory for states, for copies of what is shared, for what the rule prepares.
         let mut ready: SmallVec<[Ready<'_, '_>; 8]> = SmallVec::with_capacity(found.len());
+        let number = capture::next_rule();
         for Found { parameter, name, place, gradient } in found {
             let place = place.unwrap_or_else(|| {
                 let group = self.group_of(&name);
@@ -59,13 +62,17 @@ impl Core {
                 true => Gradient::Given(gradient),
                 false => Gradient::Made(on!(gradient.device(), contiguous(gradient)).map_err(fail)?),
             };
+            let (steps, device) = (slot.steps + 1, value.device());
+            let family = || family(slot.group, slot.steps, slot.number);
+            let numbers = number::of_step(rule, settings, steps, device, [number, place], family).map_err(fail)?;
             let target = Target {
                 parameter: value,
                 gradient: gradient.value(),
                 states: &mut slot.states,
-                steps: slot.steps + 1,
+                steps,
                 number: &mut slot.number,
                 scratch: None,
+                numbers: &numbers,
             };
             let mut prepared = rule.prepare(settings, &target)?;
             for (state, new) in target.states.iter().zip(&mut prepared.states) {
@@ -75,8 +82,11 @@ impl Core {
         }
         self.begun = true;
         let Some(device) = ready.first().map(|ready| ready.gradient.value().device()) else { return Ok(()) };
-        let (number, mut members) = (capture::next_rule(), Vec::new());
-        let mut outcome = Ok(());
+        let mut unheard = guard::unheard().map(|flag| (flag, self.counts()));
+        if !capture::is_recording() {
+            self.doubt = unheard.take().map(|(flag, before)| Doubt::new(&flag, before));
+        }
+        let (mut members, mut outcome) = (Vec::new(), Ok(()));
         let step = || {
             outcome = ready.into_iter().try_for_each(|ready| {
                 members.extend(self.take(rule, &settings, number, ready, at)?);
@@ -90,7 +100,7 @@ impl Core {
             for member in &mut members {
                 member.operands.take_if(|_| !speakers.contains(&member.place));
             }
-            self.repeat(rule.clone(), number, members);
+            self.repeat(rule.clone(), number, members, unheard);
         }
         Ok(())
     }
@@ -117,6 +127,7 @@ impl Core {
             steps: slot.steps,
             number: &mut slot.number,
             scratch: prepared.scratch,
+            numbers: &[],
         };
         let mut update = || rule.update(&settings[slot.group], &mut target);
         let done = if capture::is_plain() { update() } else { capture::dialled(number, place, family, update) };

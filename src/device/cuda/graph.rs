@@ -68,7 +68,7 @@ impl Cuda {
             carried.iter().try_for_each(|(old, new)| self.carry_back(old, new)).map_err(fail)?;
             Ok((results, carried))
         };
-        let (done, mut known) = Step::record(number, graph.table.buffer().address(), whole);
+        let (done, mut known) = Step::record(number, &graph.table, whole);
         let recorded = recording.end().map_err(fail);
         // Where this fails, the graph so far gives back what the step took.
         let (results, carried) = done?;
@@ -78,6 +78,7 @@ impl Cuda {
         let mut held: Vec<u64> = results.iter().map(|value| value.buffer().address()).collect();
         held.extend(carried.iter().map(|(_, new)| new.buffer().address()));
         held.extend(self.checked_in(number));
+        held.extend(known.looked_at().iter().map(|value| value.buffer().address()));
         (graph.recorded, graph.step, graph._carried) = (Some(recorded?), known, carried);
         lock(&self.0.pool).end(number, &held).map_err(fail)?;
         Ok(graph)
@@ -92,11 +93,11 @@ impl Cuda {
         }
         self.copy(old, &self.contiguous(new)?)
     }
-    /// Copies a value, of the CPU or of this GPU, over the elements of a dense one here.
+    /// Copies a value, of the CPU or of any GPU, over the elements of a dense one here.
     pub(crate) fn refill(self, to: &Value, from: &Value) -> Result<(), Fault> {
         match from.device() {
-            Device::Cuda(cuda) if cuda == self => self.copy(to, &self.contiguous(from)?),
-            _ => self.overwrite(to, &on!(Device::Cpu, contiguous(&from.to(Device::Cpu)?))?),
+            Device::Cuda(_) => self.copy(to, &self.contiguous(&from.to(to.device())?)?),
+            Device::Cpu => self.overwrite(to, &on!(Device::Cpu, contiguous(from))?),
         }
     }
 }
@@ -136,7 +137,7 @@ impl Graph {
         // SAFETY: the pool keeps what the graph allocates and uses until `drop`; the table and what is carried are held.
         unsafe { self.cuda.0.gpu.replay(recorded) }?;
         self.cuda.checks_launched(self.number);
-        Ok(())
+        self.step.end()
     }
 }
 
