@@ -4,6 +4,8 @@
 
 #[path = "cuda/attention.rs"]
 mod attention;
+#[path = "cuda/between.rs"]
+mod between;
 mod emulator;
 #[path = "cuda/later.rs"]
 mod later;

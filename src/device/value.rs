@@ -137,7 +137,7 @@ impl Value {
             #[cfg(feature = "cuda-unversioned")]
             (Device::Cuda(from), Device::Cuda(to)) if from == to => Ok(self.clone()),
             #[cfg(feature = "cuda-unversioned")]
-            (Device::Cuda(from), Device::Cuda(to)) => to.take_in(&from.bring_back(self)?),
+            (Device::Cuda(from), Device::Cuda(to)) => to.take_over(self, from),
         }
     }
     /// The buffer.

@@ -213,7 +213,13 @@ API cuMemcpyDtoHAsync_v2(void* to, const void* from, size_t bytes, void* handle)
     return failed || s.capture || is_pinned(to) ? failed : drain(s);
 }
 API cuMemcpyDtoDAsync_v2(void* to, const void* from, size_t bytes, void* handle) { ENTER; return put(stream_of(handle), [=] { return within_device(to, from, bytes); }); }
-API cuMemcpyPeerAsync(void* to, void*, const void* from, void*, size_t bytes, void* handle) { return cuMemcpyDtoDAsync_v2(to, from, bytes, handle); }
+API cuMemcpyPeerAsync(void* to, void* to_context, const void* from, void* from_context, size_t bytes, void* handle) {
+    ENTER; int device = static_cast<Context*>(to_context)->device, other = static_cast<Context*>(from_context)->device; Stream& s = stream_of(handle);
+    if (s.capture) return spoil(s);
+    return put(s, [=] {
+        if (emulator::device_of(to) != device || emulator::device_of(from) != other) return emulator::refuse(INVALID_VALUE, "a copy from device %d to device %d of memory that is not theirs", other, device);
+        return within_device(to, from, bytes); });
+}
 API cuMemcpyHtoD_v2(void* to, const void* from, size_t bytes) { ENTER; if (int failed = drain_all()) return failed; return to_device(to, from, bytes); }
 API cuMemcpyDtoH_v2(void* to, const void* from, size_t bytes) { ENTER; if (int failed = drain_all()) return failed; return to_host(to, from, bytes); }
 API cuMemcpyDtoD_v2(void* to, const void* from, size_t bytes) { ENTER; if (int failed = drain_all()) return failed; return within_device(to, from, bytes); }

@@ -121,6 +121,7 @@ bool holds(const void* at, size_t bytes) {
     auto a = find(at);
     return a != living.end() && static_cast<const unsigned char*>(at) + bytes <= a->first + a->second.bytes;
 }
+int device_of(const void* at) { auto a = find(at); return a == living.end() ? -1 : a->second.device; }
 bool readable(const void* at, size_t bytes) {
     size_t first = static_cast<const unsigned char*>(at) - arena;
     for (size_t i = 0; i < bytes; i++) if (!(marks[first + i] & WRITTEN)) return false;

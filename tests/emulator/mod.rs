@@ -95,13 +95,10 @@ fn build(judged: bool) -> Result<PathBuf, String> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (kernels, own) = (home.join("kernels"), home.join("tests/emulator"));
     let read = |path: &Path| fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    // What every unit includes, and what compiles it.
+    // What compiles every unit.
     let mut common = DefaultHasher::new();
     version.stdout.hash(&mut common);
     ALWAYS.hash(&mut common);
-    for header in files(&kernels, &["cuh"]).iter().chain(&files(&own, &["h"])) {
-        read(header).hash(&mut common);
-    }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulator");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
 
@@ -114,7 +111,10 @@ fn build(judged: bool) -> Result<PathBuf, String> {
     let compiled = files(&kernels, &["cu"]).into_iter().chain(files(&own, &["cu"])).map(|source| (source, flags));
     for (source, flags) in runtime.chain(compiled) {
         let mut hash = common.clone();
-        (read(&source), flags).hash(&mut hash);
+        flags.hash(&mut hash);
+        for part in with_headers(&source, &[&own, &kernels]) {
+            read(&part).hash(&mut hash);
+        }
         let name = format!("{}-{:016x}.o", source.file_stem().unwrap_or_default().to_string_lossy(), hash.finish());
         name.hash(&mut all);
         units.push((source, flags, folder.join(name)));
@@ -151,6 +151,23 @@ fn build(judged: bool) -> Result<PathBuf, String> {
     link.args(LINKED).args(units.iter().map(|(.., object)| object)).arg("-ldl");
     finish(link, &place.join("libcuda.so.1")).unwrap_or_else(|failure| panic!("{failure}"));
     Ok(place)
+}
+
+/// A file and those that it includes, of these folders.
+fn with_headers(source: &Path, folders: &[&Path]) -> Vec<PathBuf> {
+    let mut found = vec![source.to_path_buf()];
+    let mut next = 0;
+    while next < found.len() {
+        let text = fs::read_to_string(&found[next]).unwrap_or_else(|e| panic!("{}: {e}", found[next].display()));
+        let names = text.lines().filter_map(|line| line.trim().strip_prefix("#include \"")?.split('"').next());
+        for file in names.flat_map(|name| folders.iter().map(move |folder| folder.join(name))).filter(|f| f.exists()) {
+            if !found.contains(&file) {
+                found.push(file);
+            }
+        }
+        next += 1;
+    }
+    found
 }
 
 /// Runs a compiler whose result appears whole or not at all: several tests may build at once.

@@ -62,6 +62,7 @@ constexpr size_t PAGE = 4096;
 void* allocate(size_t bytes, int device);                 // null where the device is full
 int release(void* at);
 bool holds(const void* at, size_t bytes);                 // one living allocation covers it
+int device_of(const void* at);                            // whose memory it is; -1 where nothing is allocated
 bool readable(const void* at, size_t bytes);              // ... and every byte was written
 void mark_written(void* at, size_t bytes);
 void copy_marks(void* to, const void* from, size_t bytes);

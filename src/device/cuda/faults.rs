@@ -252,8 +252,17 @@ impl Cuda {
         faults.are_heard_of_by(thread::current().id(), self.0.clock.tick());
         Ok(())
     }
+    /// The thread that looks hears that what was made at a moment is wrong: so is what was made since.
+    pub(super) fn fails(self, Made { moment, thread }: Made, fault: Fault) {
+        let to = self.0.clock.tick();
+        let mut faults = lock(&self.0.faults);
+        faults.fail(Failure { from: moment, to, thread, until: NEVER, fault });
+        faults.are_heard_of_by(thread::current().id(), to);
+        self.0.clock.failed.store(true, Ordering::Relaxed);
+    }
     /// After it was waited for: a fault where the value was made when something had failed.
     pub(super) fn judge(self, value: &Value) -> Result<(), Fault> {
+        self.hear_of_others();
         self.look()?;
         self.sound(value)
     }

@@ -69,6 +69,8 @@ pub(crate) struct Later {
     span: usize,
     layout: Layout,
     dtype: DType,
+    /// It is read by the program, and not to hear of a value that was copied to another GPU.
+    is_read: bool,
     /// When what is read was made, and up to when the word tells what was launched, if it comes along.
     made: Option<Made>,
     word: Option<u64>,
@@ -82,6 +84,15 @@ impl Cuda {
         }
         update::launch_waiting()?;
         self.0.reads.fetch_add(1, Ordering::Relaxed);
+        self.send(value, true)
+    }
+    /// Asks whether a value is right; nothing where that is known.
+    pub(super) fn ask_of(self, value: &Value) -> Result<Option<Later>, Fault> {
+        let nothing = value.with_layout(Layout::contiguous(Shape::new(&[0])?))?;
+        let later = self.send(&nothing, false)?;
+        Ok(later.word.is_some().then_some(later))
+    }
+    fn send(self, value: &Value, is_read: bool) -> Result<Later, Fault> {
         let made = self.made(value.buffer().address());
         let (value, first, span) = compact(value)?;
         let (dtype, size) = (value.dtype(), value.dtype().size());
@@ -97,7 +108,7 @@ impl Cuda {
         }?;
         gpu.mark(&place.done)?;
         let layout = moved(value.layout(), first);
-        Ok(Later { cuda: self, place: Some(place), span, layout, dtype, made, word })
+        Ok(Later { cuda: self, place: Some(place), span, layout, dtype, is_read, made, word })
     }
 }
 
@@ -109,6 +120,9 @@ impl Later {
     /// The numbers, once the GPU has done what was called before they were asked for.
     pub(in crate::device) fn take(self) -> Result<Value, Fault> {
         let Some(place) = &self.place else { return Err(Fault::defect("a read has no place")) };
+        if self.is_read {
+            self.cuda.hear_of_others();
+        }
         let gpu = &self.cuda.0.gpu;
         if !gpu.has_come(&place.done)? {
             self.cuda.0.waits.fetch_add(1, Ordering::Relaxed);

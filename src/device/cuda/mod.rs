@@ -1,7 +1,7 @@
 //! NVIDIA's GPUs: the kernels of `kernels/*.cu` and those that formulas write, run through the driver.
 //!
 //! Reading order: `driver` (all that is asked of NVIDIA's library), `memory` (blocks), `transfer` (to and fro), `later` (reads that nobody
-//! waits for), `module` (kernels by name), `launch` (a call of one), `graph` (many as one), then a file for each noun. `lacking` is
+//! waits for), `between` (from one to another), `module` (kernels by name), `launch` (a call of one), `graph` (many as one), then a file for each noun. `lacking` is
 //! what is said where there is no kernel.
 //!
 //! Everything on one GPU is done on one stream, in the order in which it is called. So a block that nobody holds any more can
@@ -10,6 +10,7 @@ mod accumulate;
 mod attention;
 mod attention_gradient_hopper;
 mod attention_hopper;
+mod between;
 mod bits;
 mod convolve;
 mod copy;
@@ -68,6 +69,7 @@ struct Opened {
     pool: Mutex<memory::Pool>,
     staging: Mutex<Option<transfer::Staging>>,
     places: Mutex<later::Places>,
+    crossings: between::Crossings,
     kernels: module::Kernels,
     programs: traced::Programs,
     faults: Mutex<faults::Faults>,
@@ -92,6 +94,7 @@ const _: fn(&Opened) = |opened| {
         pool,
         staging,
         places,
+        crossings,
         kernels,
         programs,
         faults,
@@ -99,7 +102,7 @@ const _: fn(&Opened) = |opened| {
         reads,
         waits,
     } = opened;
-    let _: [&dyn Sync; 14] = [
+    let _: [&dyn Sync; 15] = [
         number,
         name,
         multiprocessors,
@@ -108,6 +111,7 @@ const _: fn(&Opened) = |opened| {
         pool,
         staging,
         places,
+        crossings,
         kernels,
         programs,
         faults,
@@ -145,6 +149,7 @@ impl Cuda {
             pool: Mutex::new(memory::Pool::new(gpu.memory()?)),
             staging: Mutex::new(None),
             places: Mutex::default(),
+            crossings: between::Crossings::default(),
             kernels: module::Kernels::default(),
             programs: traced::Programs::default(),
             faults: Mutex::default(),

@@ -89,6 +89,21 @@ impl Gpu {
         // SAFETY: as the caller vouches.
         unsafe { call!(cuMemcpyDtoDAsync_v2(to, from, bytes, self.way())) }
     }
+    /// Copies to the memory of another GPU when this one's stream comes to it: by a direct way where there is one.
+    ///
+    /// # Safety
+    /// `bytes` stand at both; what is called on the other GPU does not use them meanwhile.
+    pub(in crate::device::cuda) unsafe fn copy_to(
+        &self,
+        other: &Gpu,
+        to: Address,
+        from: Address,
+        bytes: usize,
+    ) -> Result<(), Fault> {
+        self.enter()?;
+        // SAFETY: as the caller vouches; both contexts live as long as the program.
+        unsafe { call!(cuMemcpyPeerAsync(to, other.context, from, self.context, bytes, self.stream)) }
+    }
     /// Writes one byte everywhere.
     ///
     /// # Safety
@@ -117,6 +132,12 @@ impl Gpu {
         self.enter()?;
         // SAFETY: both handles are this device's and live as long as the program.
         unsafe { call!(cuEventRecord(moment.0, self.stream)) }
+    }
+    /// What is called from now on waits on the GPU for a moment, which may be another GPU's.
+    pub(in crate::device::cuda) fn wait_on_the_way(&self, moment: &Moment) -> Result<(), Fault> {
+        self.enter()?;
+        // SAFETY: both handles live as long as the program.
+        unsafe { call!(cuStreamWaitEvent(self.stream, moment.0, 0)) }
     }
     /// Waits for the moment, if it was ever marked.
     pub(in crate::device::cuda) fn wait_for(&self, moment: &Moment) -> Result<(), Fault> {
