@@ -2,7 +2,10 @@
 //
 //   attend_hopper_64_bf16(...)     rows of at most 64 numbers
 //   attend_hopper_128_bf16(...)    of at most 128
+//   attend_masked_hopper_64_bf16(...), attend_masked_hopper_128_bf16(...)    with a mask of bytes
 #include "attention_hopper.cuh"
 
 HOPPER_ATTENTION(attend_hopper_64_bf16, bf16, 64)
 HOPPER_ATTENTION(attend_hopper_128_bf16, bf16, 128)
+HOPPER_MASKED_ATTENTION(attend_masked_hopper_64_bf16, bf16, 64)
+HOPPER_MASKED_ATTENTION(attend_masked_hopper_128_bf16, bf16, 128)

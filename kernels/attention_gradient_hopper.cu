@@ -1,11 +1,12 @@
 // attention_gradient_hopper.cu - the gradient of attention on compute capability 9.0, for bf16 and f16: wgmma fed by copies of whole boxes. Sums are
-// in f32, weights and slopes are rounded to T before they are multiplied, as in attention_tensor.cu, which has what is missing here: masks,
-// dropout, other widths.
+// in f32, weights and slopes are rounded to T before they are multiplied, as in attention_tensor.cu, which has what is missing here: dropout,
+// masks of numbers, other widths.
 //
 //   attend_query_hopper_W_T(maxima, shares, products, dq, Attention, int q_heads, int k_heads, int v_heads, int g_heads, TensorMap q, k, v, g)
 //   attend_key_hopper_W_T(maxima, shares, products, dk, dv, Attention, int q_heads, int k_heads, int v_heads, int g_heads, TensorMap q, k, v, g)
+//   attend_query_masked_hopper_W_T, attend_key_masked_hopper_W_T: the same with `const u8* mask` behind dq, dv and `View mask_batch` behind g_heads
 //        T of bf16 f16; W of 64 128: width and value_width are at most W and multiples of 8. maxima, shares, products, dq, dk, dv as in attention.cu.
-//        No mask, no dropout; at least one key. The maps describe [batches, heads, lines, columns] with columns dense, in boxes of 64 columns by LINES
+//        No dropout, at least one key, a scale above zero. The maps describe [batches, heads, lines, columns] with columns dense, in boxes of 64 columns by LINES
 //        that are stored with the 128-byte swizzle; LINES are 128, for q and g of attend_key 64. Matrix z is head z mod heads of batch z / heads.
 //
 // Launch: 384 threads, shared memory QUERY_BYTES<W>, KEY_BYTES<W>. attend_query: grid ceil(queries / 128) · matrices · groups; attend_key:
@@ -23,19 +24,22 @@
 //   5. Two passes do 7 products where one pass would do 5, but everything is added up by one thread in one order, in registers.
 #include "attention.cuh"
 #include "hopper.cuh"
+#include "mask_hopper.cuh"
 #include "tensor.cuh"
 
 constexpr int OWN = 128, GROUP = 128, THREADS = 3 * GROUP, MULTIPLYING_WARPS = 8;
-constexpr float LOG2_E = 1.44269504f;
+
+// An operand in memory, and how many of its matrices are one batch.
+struct Operand { const TensorMap& map; int heads; };
 
 // Lines of a matrix in shared memory, as boxes of 64 columns bring them.
 template <int LINES, int WIDE> struct Boxes {
     static constexpr int BOX = LINES * 128, BYTES = WIDE / 64 * BOX;
     unsigned char* at;
 
-    INLINE void bring(const TensorMap& map, int line, int z, int heads, u64* full) const {
+    INLINE void bring(const Operand& x, int line, int z, u64* full) const {
 #pragma unroll
-        for (int box = 0; box < WIDE / 64; box++) copy_box(at + box * BOX, map, 64 * box, line, z % heads, z / heads, full);
+        for (int box = 0; box < WIDE / 64; box++) copy_box(at + box * BOX, x.map, 64 * box, line, z % x.heads, z / x.heads, full);
     }
     // An operand that is shared along its columns, from a line (a multiple of 8) and a column (of 16) on.
     INLINE u64 along(int line, int column) const { return operand_at(at, 16, 1024) + ((column / 64 * BOX + line * 128 + column % 64 * 2) >> 4); }
@@ -59,19 +63,28 @@ template <int STAGES> struct Ring {
     INLINE void advance() { passed++; }
 };
 
+// Shared memory of a block: its own lines of two operands; stages for lines of the two others, which pass by; what stands beside and behind them.
+template <int WIDE, int LINES, int STAGES> struct Room {
+    using Own = Boxes<OWN, WIDE>;
+    using Passing = Boxes<LINES, WIDE>;
+    unsigned char* memory;
+
+    INLINE Own own(int which) const { return {memory + which * Own::BYTES}; }
+    INLINE Passing passing(int stage, int which) const { return {memory + 2 * Own::BYTES + (2 * stage + which) * Passing::BYTES}; }
+    INLINE unsigned char* behind() const { return passing(STAGES, 0).at; }
+};
+// Of a thread that multiplies: where the lines of its group begin among the block's, the first of its own two in the matrix, its first column.
+struct Mine {
+    int part, line, column;
+
+    INLINE Mine(int first) : part((threadIdx.x / GROUP - 1) * 64), line(first + part + threadIdx.x / WARP % 4 * 16 + threadIdx.x % WARP / 4), column(threadIdx.x % 4 * 2) {}
+};
+
 constexpr int KEYS = 128, QUERIES = 64, KEY_STAGES = 2, QUERY_STAGES = 4;
 template <int STAGES> constexpr int BARRIER_BYTES = (1 + 4 * STAGES) * 8;           // one, and those of two rings
 template <int WIDE> constexpr int QUERY_BYTES = 2 * Boxes<OWN, WIDE>::BYTES + KEY_STAGES * 2 * Boxes<KEYS, WIDE>::BYTES + BARRIER_BYTES<KEY_STAGES>;
-// Of a query: what its scores are less than by the logarithms of their weights, in powers of two, and its product.
-struct alignas(8) Row { float level, product; };
 template <int WIDE> constexpr int KEY_BYTES = 2 * Boxes<OWN, WIDE>::BYTES + QUERY_STAGES * (2 * Boxes<QUERIES, WIDE>::BYTES + QUERIES * int(sizeof(Row))) + BARRIER_BYTES<QUERY_STAGES>;
 static_assert(QUERY_BYTES<128> <= 227 << 10 && KEY_BYTES<128> <= 227 << 10, "they fit");
-
-INLINE Row row_of(const float* maxima, const float* shares, const float* products, i64 z, int i, const Attention& how) {
-    i64 at = z * how.queries + i;
-    if (i >= how.queries || shares[at] == 0) return {INFINITY, 0};
-    return {maxima[at] * LOG2_E - log2f(shares[at]), products[at]};
-}
 
 // sums = 64 lines of `left`, from `line` on, times lines of `right`.
 template <class T, int WIDE, int LEFT, int RIGHT> INLINE void multiply_lines(float (&sums)[RIGHT / 2], const Boxes<LEFT, WIDE>& left, int line, const Boxes<RIGHT, WIDE>& right) {
@@ -104,14 +117,13 @@ template <class T, int COUNT> INLINE void write_lines(const float (&sums)[COUNT]
     }
 }
 
-template <class T, int WIDE>
-INLINE void attend_query(const float* maxima, const float* shares, const float* products, T* dq, const Attention& how, int q_heads, int k_heads, int v_heads, int g_heads, const TensorMap& q, const TensorMap& k, const TensorMap& v, const TensorMap& g) {
+template <class T, int WIDE, class Mask>
+INLINE void attend_query(const float* maxima, const float* shares, const float* products, T* dq, const Attention& how, const Mask& mask, const Operand& q, const Operand& k, const Operand& v, const Operand& g) {
     PATTERNED_SHARED(memory);
-    using Own = Boxes<OWN, WIDE>;
-    using Passing = Boxes<KEYS, WIDE>;
-    Own queries{memory}, arriving{memory + Own::BYTES};
-    unsigned char* stages = memory + 2 * Own::BYTES;
-    u64* own = reinterpret_cast<u64*>(stages + KEY_STAGES * 2 * Passing::BYTES);
+    using Shared = Room<WIDE, KEYS, KEY_STAGES>;
+    Shared room{memory};
+    auto queries = room.own(0), arriving = room.own(1);
+    u64* own = reinterpret_cast<u64*>(room.behind());
     Ring<KEY_STAGES> ring{own + 1}, value_ring{own + 1 + 2 * KEY_STAGES};
     if (threadIdx.x == 0) { barrier_begin(own, 1); ring.begin(1); value_ring.begin(1); barriers_begun(); }
     __syncthreads();
@@ -120,32 +132,32 @@ INLINE void attend_query(const float* maxima, const float* shares, const float* 
     int end = how.causal ? min(int(how.keys), first + OWN) : int(how.keys);
     if (threadIdx.x < GROUP) {
         registers_less<24>();
-        auto bring = [&](Ring<KEY_STAGES> ring, unsigned char* stages, const TensorMap& map, int heads) {
+        auto bring = [&](Ring<KEY_STAGES> ring, int which, const Operand& x) {
             int matrix = z / int(how.groups);
 #pragma unroll 1
             for (int begin = 0; begin < end; begin += KEYS) {
                 ring.wait_free();
-                barrier_expect(ring.full(), Passing::BYTES);
-                Passing{stages + ring.stage() * 2 * Passing::BYTES}.bring(map, begin, matrix, heads, ring.full());
+                barrier_expect(ring.full(), Shared::Passing::BYTES);
+                room.passing(ring.stage(), which).bring(x, begin, matrix, ring.full());
                 ring.advance();
             }
         };
         // A warp for each of the two, since values are given back before keys.
         if (threadIdx.x == 0) {
-            barrier_expect(own, 2 * Own::BYTES);
-            queries.bring(q, first, z, q_heads, own);
-            arriving.bring(g, first, z, g_heads, own);
-            bring(ring, stages, k, k_heads);
-        } else if (threadIdx.x == WARP) bring(value_ring, stages + Passing::BYTES, v, v_heads);
+            barrier_expect(own, 2 * Shared::Own::BYTES);
+            queries.bring(q, first, z, own);
+            arriving.bring(g, first, z, own);
+            bring(ring, 0, k);
+        } else if (threadIdx.x == WARP) bring(value_ring, 1, v);
         return;
     }
     registers_more<240>();
-    int part = (threadIdx.x / GROUP - 1) * 64, line = first + part + threadIdx.x / WARP % 4 * 16 + threadIdx.x % WARP / 4, column = threadIdx.x % 4 * 2;
+    auto [part, line, column] = Mine(first);
     Row rows[2];
     int limits[2];                                           // keys that a query sees
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        rows[h] = row_of(maxima, shares, products, z, line + 8 * h, how);
+        rows[h] = row_of(how, maxima, shares, products, z, line + 8 * h);
         limits[h] = how.causal ? min(int(how.keys), line + 8 * h + 1) : int(how.keys);
     }
     float scale = float(how.scale) * LOG2_E, result[WIDE / 2], weights[KEYS / 2], slopes[KEYS / 2];
@@ -153,14 +165,16 @@ INLINE void attend_query(const float* maxima, const float* shares, const float* 
     barrier_wait(own, 0);
     for (int begin = 0; begin < end; begin += KEYS) {
         ring.wait_full();
-        Passing keys{stages + ring.stage() * 2 * Passing::BYTES}, values{keys.at + Passing::BYTES};
+        auto keys = room.passing(ring.stage(), 0), values = room.passing(ring.stage(), 1);
         multiply_lines<T>(weights, queries, part, keys);
         products_wait<1>();                                  // the last slopes are multiplied
         if (begin) ring.give_back(ring.passed - 1);
         value_ring.wait_full();
         multiply_lines<T>(slopes, arriving, part, values);
+        u64 seen = mask.template look<true, KEYS / 2>(z, line, begin + column);
         products_wait<1>();
         sums_there(weights);
+        mask.hide(weights, seen);
         if (begin + KEYS > (how.causal ? min(int(how.keys), first + part + 1) : int(how.keys))) {
 #pragma unroll
             for (int n = 0; n < KEYS / 2; n++) if (begin + column + n / 4 * 8 + n % 2 >= limits[n / 2 % 2]) weights[n] = -INFINITY;
@@ -193,14 +207,13 @@ template <class Bring> INLINE void bring_each(Ring<QUERY_STAGES> ring, int z, in
         }
 }
 
-template <class T, int WIDE>
-INLINE void attend_key(const float* maxima, const float* shares, const float* products, T* dk, T* dv, const Attention& how, int q_heads, int k_heads, int v_heads, int g_heads, const TensorMap& q, const TensorMap& k, const TensorMap& v, const TensorMap& g) {
+template <class T, int WIDE, class Mask>
+INLINE void attend_key(const float* maxima, const float* shares, const float* products, T* dk, T* dv, const Attention& how, const Mask& mask, const Operand& q, const Operand& k, const Operand& v, const Operand& g) {
     PATTERNED_SHARED(memory);
-    using Own = Boxes<OWN, WIDE>;
-    using Passing = Boxes<QUERIES, WIDE>;
-    Own keys{memory}, values{memory + Own::BYTES};
-    unsigned char* stages = memory + 2 * Own::BYTES;
-    Row* rows = reinterpret_cast<Row*>(stages + QUERY_STAGES * 2 * Passing::BYTES);
+    using Shared = Room<WIDE, QUERIES, QUERY_STAGES>;
+    Shared room{memory};
+    auto keys = room.own(0), values = room.own(1);
+    Row* rows = reinterpret_cast<Row*>(room.behind());
     u64* own = reinterpret_cast<u64*>(rows + QUERY_STAGES * QUERIES);
     Ring<QUERY_STAGES> ring{own + 1};
     if (threadIdx.x == 0) { barrier_begin(own, 1); ring.begin(2); barriers_begun(); }
@@ -213,24 +226,23 @@ INLINE void attend_key(const float* maxima, const float* shares, const float* pr
         int z = matrix * int(how.groups);
         // A thread brings boxes, another warp what rows have.
         if (threadIdx.x == 0) {
-            barrier_expect(own, 2 * Own::BYTES);
-            keys.bring(k, first, matrix, k_heads, own);
-            values.bring(v, first, matrix, v_heads, own);
+            barrier_expect(own, 2 * Shared::Own::BYTES);
+            keys.bring(k, first, matrix, own);
+            values.bring(v, first, matrix, own);
             bring_each(ring, z, groups, start, int(how.queries), [&](int z, int begin, int stage, u64* full) {
-                barrier_expect(full, 2 * Passing::BYTES);
-                Passing queries{stages + stage * 2 * Passing::BYTES}, arriving{queries.at + Passing::BYTES};
-                queries.bring(q, begin, z, q_heads, full);
-                arriving.bring(g, begin, z, g_heads, full);
+                barrier_expect(full, 2 * Shared::Passing::BYTES);
+                room.passing(stage, 0).bring(q, begin, z, full);
+                room.passing(stage, 1).bring(g, begin, z, full);
             });
         } else if (threadIdx.x / WARP == 1) bring_each(ring, z, groups, start, int(how.queries), [&](int z, int begin, int stage, u64* full) {
-            for (int i = threadIdx.x % WARP; i < QUERIES; i += WARP) rows[stage * QUERIES + i] = row_of(maxima, shares, products, z, begin + i, how);
+            for (int i = threadIdx.x % WARP; i < QUERIES; i += WARP) rows[stage * QUERIES + i] = row_of(how, maxima, shares, products, z, begin + i);
             __syncwarp();
             if (threadIdx.x == WARP) barrier_arrive(full);
         });
         return;
     }
     registers_more<240>();
-    int part = (threadIdx.x / GROUP - 1) * 64, line = first + part + threadIdx.x / WARP % 4 * 16 + threadIdx.x % WARP / 4, column = threadIdx.x % 4 * 2;
+    auto [part, line, column] = Mine(first);
     float scale = float(how.scale) * LOG2_E, key_sums[WIDE / 2], value_sums[WIDE / 2], weights[QUERIES / 2], slopes[QUERIES / 2];
     u32 packed[QUERIES / 16][4], packed_slopes[QUERIES / 16][4];
     barrier_wait(own, 0);
@@ -243,13 +255,15 @@ INLINE void attend_key(const float* maxima, const float* shares, const float* pr
                 ring.advance();
                 continue;
             }
-            Passing queries{stages + ring.stage() * 2 * Passing::BYTES}, arriving{queries.at + Passing::BYTES};
+            auto queries = room.passing(ring.stage(), 0), arriving = room.passing(ring.stage(), 1);
             multiply_lines<T>(weights, keys, part, queries);
             products_wait<1>();                              // the last weights and slopes are multiplied
             if (before >= 0) ring.give_back(before);
             multiply_lines<T>(slopes, values, part, arriving);
+            u64 seen = mask.template look<false, QUERIES / 2>(matrix * int(how.groups) + group, line, begin + column);
             products_wait<1>();
             sums_there(weights);
+            mask.hide(weights, seen);
             const float4* two = reinterpret_cast<const float4*>(rows + ring.stage() * QUERIES + column);
 #pragma unroll
             for (int j = 0; j < QUERIES / 8; j++) {
@@ -288,13 +302,22 @@ INLINE void attend_key(const float* maxima, const float* shares, const float* pr
 }
 
 #define STATISTICS const float *maxima, const float *shares, const float *products
-#define BROUGHT Attention how, int q_heads, int k_heads, int v_heads, int g_heads, TENSOR_MAP q, TENSOR_MAP k, TENSOR_MAP v, TENSOR_MAP g
-#define GRADIENT(w, t, T)                                                                                            \
-    KERNEL_OF((THREADS, 1), attend_query_hopper_##w##_##t, STATISTICS, T* dq, BROUGHT) {                             \
-        attend_query<T, w>(maxima, shares, products, dq, how, q_heads, k_heads, v_heads, g_heads, q, k, v, g);       \
-    }                                                                                                                \
-    KERNEL_OF((THREADS, 1), attend_key_hopper_##w##_##t, STATISTICS, T* dk, T* dv, BROUGHT) {                        \
-        attend_key<T, w>(maxima, shares, products, dk, dv, how, q_heads, k_heads, v_heads, g_heads, q, k, v, g);     \
+#define HEADS int q_heads, int k_heads, int v_heads, int g_heads
+#define MAPS TENSOR_MAP q, TENSOR_MAP k, TENSOR_MAP v, TENSOR_MAP g
+#define OPERANDS {q, q_heads}, {k, k_heads}, {v, v_heads}, {g, g_heads}
+#define GRADIENT(w, t, T)                                                                                                                        \
+    KERNEL_OF((THREADS, 1), attend_query_hopper_##w##_##t, STATISTICS, T* dq, Attention how, HEADS, MAPS) {                                      \
+        attend_query<T, w>(maxima, shares, products, dq, how, Unmasked{}, OPERANDS);                                                             \
+    }                                                                                                                                            \
+    KERNEL_OF((THREADS, 1), attend_key_hopper_##w##_##t, STATISTICS, T* dk, T* dv, Attention how, HEADS, MAPS) {                                 \
+        attend_key<T, w>(maxima, shares, products, dk, dv, how, Unmasked{}, OPERANDS);                                                           \
+    }                                                                                                                                            \
+    KERNEL_OF((THREADS, 1), attend_query_masked_hopper_##w##_##t, STATISTICS, T* dq, const void* mask, Attention how, HEADS, View batch, MAPS) { \
+        attend_query<T, w>(maxima, shares, products, dq, how, Masked{how, mask, batch}, OPERANDS);                                               \
+    }                                                                                                                                            \
+    KERNEL_OF((THREADS, 1), attend_key_masked_hopper_##w##_##t, STATISTICS, T* dk, T* dv, const void* mask, Attention how, HEADS, View batch,    \
+              MAPS) {                                                                                                                            \
+        attend_key<T, w>(maxima, shares, products, dk, dv, how, Masked{how, mask, batch}, OPERANDS);                                             \
     }
 GRADIENT(64, bf16, bf16)
 GRADIENT(128, bf16, bf16)

@@ -3,8 +3,9 @@
 //
 // Kernels of numbers T (bf16, f16) are
 //   attend_hopper_W_T(out, maxima, shares, Attention, int q_heads, int k_heads, int v_heads, int each, i64 parts, TensorMap q, TensorMap k, TensorMap v)
-//        W of 64 128: width and value_width are at most W, value_width is a multiple of 8, scale is above zero. No mask but the causal one, no dropout. q, k, v
-//        describe [batches, heads, lines, numbers] with numbers dense, in boxes of 64 x 128 lines that are stored with the 128-byte swizzle: matrix
+//   attend_masked_hopper_W_T(out, maxima, shares, mask, Attention, int q_heads, int k_heads, int v_heads, int each, i64 parts, View mask_batch, the three maps)
+//        W of 64 128: width and value_width are at most W, value_width is a multiple of 8, scale is above zero. No dropout; no mask but the causal one, or
+//        one of bytes beside it (mask_hopper.cuh). q, k, v describe [batches, heads, lines, numbers] with numbers dense, in boxes of 64 x 128 lines that are stored with the 128-byte swizzle: matrix
 //        z of the queries is batch z / q_heads, head z % q_heads.
 //        each: how many tiles of queries are a part, 1 or 2; parts: matrices · groups · ceil(ceil(queries / 128) / each).
 // Launch: 384 threads, grid (blocks, 1, 1) with as many blocks as multiprocessors, or parts; shared memory ATTENTION_BYTES<W>.
@@ -18,15 +19,16 @@
 //   4. The last keys come first: only they may be hidden from a query (by the causal mask or because there are none), and the loop asks nothing.
 //   5. A block stays. Where queries see different numbers of keys, it takes a long tile and a short one in turn, so that all parts are alike. The next
 //      tile's boxes are brought while results are written.
-//   6. A result is scaled only where a maximum of the warp has grown; rows are written by way of shared memory of the warp's own, in lines of 16 bytes a thread.
+//   6. What a mask hides is asked while scores are computed, and kept as 64 bits.
+//   7. A result is scaled only where a maximum of the warp has grown; rows are written by way of shared memory of the warp's own, in lines of 16 bytes a thread.
 #pragma once
 #include "attention.cuh"
 #include "hopper.cuh"
+#include "mask_hopper.cuh"
 #include "tensor.cuh"
 
 constexpr int QUERIES = 128, KEYS = 128, GROUP = 128, HOPPER_BLOCK = 3 * GROUP, BOX = 128 * 128;
 constexpr int KEY_STAGES = 2, VALUE_STAGES = 3, HELD = 1 + KEY_STAGES + VALUE_STAGES, BARRIERS = 2 * HELD + 2;
-constexpr float LOG2_E = 1.44269504f;
 template <int WIDE> constexpr int OPERAND = WIDE / 64 * BOX;
 template <int WIDE> constexpr int ATTENTION_BYTES = HELD * OPERAND<WIDE> + 8 * 16 * WIDE * 2 + 8 * BARRIERS;
 static_assert(ATTENTION_BYTES<128> <= 227 << 10, "it fits");
@@ -143,8 +145,8 @@ template <class T> INLINE void round_weights(u32 (&weights)[KEYS / 16][4], const
 }
 
 // Computes what is brought and writes the results.
-template <class T, int WIDE>
-INLINE void attend_brought(const Room<WIDE>& room, T* out, float* maxima, float* shares, const Attention& how, int each, i64 parts) {
+template <class T, int WIDE, class Mask>
+INLINE void attend_brought(const Room<WIDE>& room, T* out, float* maxima, float* shares, const Attention& how, const Mask& mask, int each, i64 parts) {
     int group = threadIdx.x / GROUP - 1, warp = threadIdx.x / WARP % 4, lane = threadIdx.x % WARP, g = lane / 4, q = lane % 4;
     int queries = int(how.queries), keys = int(how.keys), width = int(how.value_width);
     float scale = float(how.scale) * LOG2_E;
@@ -163,14 +165,16 @@ INLINE void attend_brought(const Room<WIDE>& room, T* out, float* maxima, float*
         barrier_wait(&room.keys_full[key.stage], key.parity);
         products_begin();
         ask_scores<T, WIDE>(scores, own, room.keys(key.stage));
+        u64 seen = mask.template look<true, KEYS / 2>(z, line + g, last * KEYS + 2 * q);
         products_wait<0>();
         sums_there(scores);
+        mask.hide(scores, seen);
         give_back(&room.keys_free[key.stage]);
         key.advance();
 #pragma unroll
         for (int i = 0; i < KEYS / 2; i++) {
-            int row = line + g + i / 2 % 2 * 8, seen = (how.causal ? min(keys, row + 1) : keys) - last * KEYS - 2 * q;
-            if (i / 4 * 8 + i % 2 >= seen) scores[i] = -INFINITY;
+            int row = line + g + i / 2 % 2 * 8, end = (how.causal ? min(keys, row + 1) : keys) - last * KEYS - 2 * q;
+            if (i / 4 * 8 + i % 2 >= end) scores[i] = -INFINITY;
         }
         bool grown = weigh(scores, scale, rows, factor);
         // Each round ends with weights, and the next begins by waiting for the products before them: an assembler moves a wait ahead of what does
@@ -202,8 +206,10 @@ INLINE void attend_brought(const Room<WIDE>& room, T* out, float* maxima, float*
             ask_scores<T, WIDE>(scores, own, room.keys(key.stage));
             ask_result<T, WIDE>(result, weights, values);
             give_back(&room.turns[group ^ 1]);
+            seen = mask.template look<true, KEYS / 2>(z, line + g, (at - 1) * KEYS + 2 * q);
             products_wait<1>();
             sums_there(scores);
+            mask.hide(scores, seen);
             give_back(&room.keys_free[key.stage]);
             key.advance();
             grown = weigh(scores, scale, rows, factor);
@@ -237,8 +243,8 @@ INLINE void attend_brought(const Room<WIDE>& room, T* out, float* maxima, float*
     });
 }
 
-template <class T, int WIDE>
-INLINE void attend(T* out, float* maxima, float* shares, const Attention& how, int q_heads, int k_heads, int v_heads, int each, i64 parts, const TensorMap& q, const TensorMap& k, const TensorMap& v) {
+template <class T, int WIDE, class Mask>
+INLINE void attend(T* out, float* maxima, float* shares, const Attention& how, const Mask& mask, int q_heads, int k_heads, int v_heads, int each, i64 parts, const TensorMap& q, const TensorMap& k, const TensorMap& v) {
     PATTERNED_SHARED(memory);
     Room<WIDE> room(memory);
     if (threadIdx.x == 0) room.begin();
@@ -249,10 +255,15 @@ INLINE void attend(T* out, float* maxima, float* shares, const Attention& how, i
         return;
     }
     registers_more<232>();
-    attend_brought<T, WIDE>(room, out, maxima, shares, how, each, parts);
+    attend_brought<T, WIDE>(room, out, maxima, shares, how, mask, each, parts);
 }
 #define HOPPER_ATTENTION(name, T, WIDE)                                                                                                        \
     KERNEL_OF((HOPPER_BLOCK, 1), name, T* out, float* maxima, float* shares, Attention how, int q_heads, int k_heads, int v_heads, int each,   \
               i64 parts, TENSOR_MAP q, TENSOR_MAP k, TENSOR_MAP v) {                                                                           \
-        attend<T, WIDE>(out, maxima, shares, how, q_heads, k_heads, v_heads, each, parts, q, k, v);                                            \
+        attend<T, WIDE>(out, maxima, shares, how, Unmasked{}, q_heads, k_heads, v_heads, each, parts, q, k, v);                                \
+    }
+#define HOPPER_MASKED_ATTENTION(name, T, WIDE)                                                                                                 \
+    KERNEL_OF((HOPPER_BLOCK, 1), name, T* out, float* maxima, float* shares, const void* mask, Attention how, int q_heads, int k_heads,        \
+              int v_heads, int each, i64 parts, View mask_batch, TENSOR_MAP q, TENSOR_MAP k, TENSOR_MAP v) {                                   \
+        attend<T, WIDE>(out, maxima, shares, how, Masked{how, mask, mask_batch}, q_heads, k_heads, v_heads, each, parts, q, k, v);             \
     }

@@ -47,7 +47,6 @@ INLINE void read_columns(float, u32 (&b)[4][2], const u32* columns, int first) {
 #pragma unroll
         for (int half = 0; half < 2; half++) b[j][half] = columns[(lane % 4 + 4 * half) * WIDE + first + 8 * j + lane / 4];
 }
-INLINE void multiply(float, float (&sum)[4], const u32 (&a)[4], const u32 (&b)[2]) { mma_16_8_8_tf32(sum, a, b); }
 
 template <int ROWS, class T, class O, class D> INLINE void product(const D& d, const T* left, const T* right, const T* bias, O* out, i64 from, i64 to) {
     using Word = typename Stored<T>::Word;

@@ -2,7 +2,7 @@
 //! lie. Sequences fill the tiles of tensor cores, so weights and slopes are rounded to 16 bits before they are multiplied.
 
 use super::emulator;
-use chainrule::{Attention, DType, Device, Random, Result, Tensor};
+use chainrule::{Attention, DType, Device, MatmulPrecision, Random, Result, Tensor, with_matmul_precision};
 
 /// Result and gradients at a place, of dense operands or of heads as a projection leaves them: `[batch, positions, heads, numbers]`.
 fn both_ways(operands: &[Tensor; 4], place: Device, how: &Attention, by_positions: bool) -> Result<Vec<Tensor>> {
@@ -20,7 +20,16 @@ fn attention_of_a_device(device: Device) -> Result<()> {
     let grouped = Attention::new().causal(true).grouped(true);
     let dense = |heads: usize| vec![heads, 70, 40];
     let by_positions = |heads: usize| vec![2, 66, heads, 32];
+    // Seven of ten positions are seen, in both heads of each of two batches.
+    let mask = Tensor::bernoulli([70, 70], 0.7, &mut random).to_dtype(DType::Bool);
+    let masked = |place: Device| Attention::new().causal(true).mask(&mask.to(place));
     for (dtype, close) in [(DType::BF16, 1.0 / 64.0), (DType::F16, 1.0 / 512.0)] {
+        let operands = [(); 4].map(|()| Tensor::normal_of(dtype, [2, 2, 70, 40], 0.0, 1.0, &mut random));
+        let found = both_ways(&operands, device, &masked(device), false)?;
+        for (found, expected) in found.iter().zip(&both_ways(&operands, Device::Cpu, &masked(Device::Cpu), false)?) {
+            let apart = (found - expected).abs().max().item()? / expected.abs().max().item()?;
+            assert!(apart < close, "{dtype}, with a mask: {apart}");
+        }
         let shapes: [(&dyn Fn(usize) -> Vec<usize>, _, _); 2] =
             [(&dense, &grouped, false), (&by_positions, &Attention::new().grouped(true), true)];
         for (shape, how, by_positions) in shapes {
@@ -31,6 +40,30 @@ fn attention_of_a_device(device: Device) -> Result<()> {
                 assert!(apart < close, "{dtype}, by positions: {by_positions}: {apart}");
             }
         }
+    }
+    Ok(())
+}
+
+/// Factors of 11 bits are off by at most 2^-11; a score is a sum of 40 products whose roundings are independent, and a result one of 70 weights.
+#[test]
+fn attention_of_f32_is_rounded_where_that_is_allowed() -> Result<()> {
+    if !emulator::inside("attention::attention_of_f32_is_rounded_where_that_is_allowed") {
+        return Ok(());
+    }
+    let (device, mut random) = (Device::cuda(0)?, Random::new(4));
+    let how = Attention::new().causal(true).grouped(true);
+    let operands = [4, 2, 2, 4].map(|heads| Tensor::normal([heads, 70, 40], 0.0, 1.0, &mut random));
+    let expected = both_ways(&operands, Device::Cpu, &how, false)?;
+    let apart = |precision| -> Result<f64> {
+        let found = with_matmul_precision(precision, || both_ways(&operands, device, &how, false))?;
+        found.iter().zip(&expected).try_fold(0.0, |most: f64, (found, expected)| {
+            Ok(most.max((found - expected).abs().max().item()? / expected.abs().max().item()?))
+        })
+    };
+    assert!(apart(MatmulPrecision::Exact)? < 1e-5);
+    for precision in [MatmulPrecision::Tf32, MatmulPrecision::Bf16] {
+        let apart = apart(precision)?;
+        assert!((1e-5..4.0 / 2048.0).contains(&apart), "{precision:?}: {apart}");
     }
     Ok(())
 }

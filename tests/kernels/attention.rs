@@ -166,22 +166,23 @@ pub(crate) fn reference(case: Case, [q, k, v, added, g]: [&[f64]; 5], scale: f64
 enum Path {
     /// `attention.cu`.
     Plain,
-    /// `attention_tensor.cu`, for rows of so many numbers.
+    /// `attention_tensor.cu`, and `attention_tf32.cu` for f32, for rows of so many numbers.
     Tensor(usize),
     /// `attention_hopper.cuh` forward, for rows of so many numbers; the gradients follow by `attention_tensor.cu`.
     Hopper(usize),
 }
 
 impl Path {
-    fn name(self, kernel: &str, t: &str) -> String {
+    fn name(self, kernel: &str, t: &str, case: Case) -> String {
+        let masked = if case.mask_kind == 0 { "" } else { "_masked" };
         match self {
             Path::Plain => format!("{kernel}_{t}"),
-            Path::Hopper(wide) if kernel == "attend" => format!("attend_hopper_{wide}_{t}"),
+            Path::Hopper(wide) if kernel == "attend" => format!("attend{masked}_hopper_{wide}_{t}"),
             Path::Tensor(wide) | Path::Hopper(wide) => format!("{kernel}_tensor_{wide}_{t}"),
         }
     }
     /// Grid, threads and shared memory of one of the three kernels.
-    fn launch(self, kernel: &str, case: Case, number: usize) -> ([usize; 3], usize, usize) {
+    fn launch<T: Number, R>(self, kernel: &str, case: Case) -> ([usize; 3], usize, usize) {
         let Case { matrices, groups, queries, keys, width, value_width, .. } = case;
         let (count, of) = if kernel == "attend_key" { (keys, matrices) } else { (queries, matrices * groups) };
         match self {
@@ -194,12 +195,14 @@ impl Path {
                     "attend_query" => slabs(width),
                     _ => slabs(width).max(slabs(value_width)),
                 };
-                ([count.div_ceil(32) * of, written, 1], 256, number * 32 * (2 * (width.min(128) + 1) + more))
+                ([count.div_ceil(32) * of, written, 1], 256, size_of::<R>() * 32 * (2 * (width.min(128) + 1) + more))
             }
             // Two blocks, which go from tile to tile.
             Path::Hopper(wide) if kernel == "attend" => ([2, 1, 1], 384, (6 * 128 + 8 * 16) * 2 * wide + 112),
             Path::Tensor(wide) | Path::Hopper(wide) => {
                 let (lines, passing) = match (kernel, wide) {
+                    ("attend", 128) if T::NAME == "f32" => (128, 16),
+                    (_, 128) if T::NAME == "f32" => (64, 16),
                     ("attend", 256) => (64, 32),
                     ("attend", 128) => (128, 32),
                     ("attend", _) => (128, 64),
@@ -208,10 +211,11 @@ impl Path {
                     ("attend_key", _) | (_, 128) => (128, 16),
                     _ => (128, 32),
                 };
+                let line = size_of::<T>() * wide;
                 let shared = match kernel {
-                    "attend" => 2 * wide * (lines + 2 * passing),
-                    "attend_query" => 2 * wide * (2 * lines + 4 * passing) + 8 * lines,
-                    _ => 2 * wide * (2 * lines + 4 * passing) + 16 * passing,
+                    "attend" => line * (lines + 2 * passing),
+                    "attend_query" => line * (2 * lines + 4 * passing) + 8 * lines,
+                    _ => line * (2 * lines + 4 * passing) + 16 * passing,
                 };
                 let parts = if kernel == "attend_key" && wide == 256 { 2 } else { 1 };
                 ([count.div_ceil(lines) * of, parts, 1], 128, shared)
@@ -272,9 +276,9 @@ fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
                 arguments.extend(pointers.iter().map(|buffer| buffer.argument()));
                 arguments.push(bytes(how));
                 arguments.extend(views.clone());
-                let (grid, threads, shared) = path.launch(kernel, case, size_of::<R>());
+                let (grid, threads, shared) = path.launch::<T, R>(kernel, case);
                 emulator
-                    .launch(&path.name(kernel, t), grid, threads, shared, &arguments)
+                    .launch(&path.name(kernel, t, case), grid, threads, shared, &arguments)
                     .unwrap_or_else(|said| panic!("{said}"));
             };
             let [out, dq, dk, dv, dmask] = &outputs;
@@ -287,7 +291,7 @@ fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
                     emulator.boxes(buffer, of, sizes, [width, matrix, heads * matrix], 128)
                 };
                 let [of_q, of_k, of_v] = inputs.each_ref();
-                let arguments = [
+                let mut arguments = vec![
                     out.argument(),
                     maxima.argument(),
                     shares.argument(),
@@ -297,12 +301,18 @@ fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
                     bytes(matrices as i32),
                     bytes(each as i32),
                     bytes(parts as i64),
+                ];
+                if case.mask_kind != 0 {
+                    arguments.insert(3, mask.clone());
+                    arguments.push(views[3].clone());
+                }
+                arguments.extend([
                     map(of_q, [width, queries, groups, matrices]),
                     map(of_k, [width, keys, matrices, 1]),
                     map(of_v, [value_width, keys, matrices, 1]),
-                ];
-                let (grid, threads, shared) = path.launch("attend", case, 4);
-                let name = path.name("attend", t);
+                ]);
+                let (grid, threads, shared) = path.launch::<T, R>("attend", case);
+                let name = path.name("attend", t, case);
                 emulator.launch(&name, grid, threads, shared, &arguments).unwrap_or_else(|said| panic!("{said}"));
             } else {
                 launch("attend", &[out, &maxima, &shares]);
@@ -371,6 +381,33 @@ fn attention_on_tensor_cores() {
     attention::<f16, f32>(Path::Tensor(256), &[case(20, 40, [200, 256], false, 1, true)], 2.0 * f16::CLOSE);
 }
 
+/// What tf32 keeps of a number is what f16 keeps, 11 bits, but operands are f32 here: each of them, weights and slopes are rounded, by at most
+/// 2^-11 of themselves. A score of up to 128 products of numbers around a half is then off by some 2^-11 (its roundings are independent), and so are
+/// weights, by that of themselves; results and gradients are sums of weights or slopes with another rounding or two for each term.
+#[test]
+fn attention_of_f32_on_tensor_cores() {
+    let case = |[queries, keys]: [usize; 2], [width, value_width]: [usize; 2], causal, mask_kind, dropout| Case {
+        matrices: 2 - causal as usize,
+        groups: 1 + causal as usize,
+        queries,
+        keys,
+        width,
+        value_width,
+        causal,
+        mask_kind,
+        dropout,
+    };
+    let narrow = [
+        case([5, 7], [4, 3], false, 0, false),
+        case([150, 140], [16, 64], true, 0, false),
+        case([33, 70], [9, 24], false, 1, false),
+        case([35, 33], [64, 8], true, 2, true),
+    ];
+    attention::<f32, f32>(Path::Tensor(64), &narrow, 2.0 * f16::CLOSE);
+    let wide = [case([40, 70], [128, 72], true, 0, false), case([70, 40], [100, 128], false, 1, true)];
+    attention::<f32, f32>(Path::Tensor(128), &wide, 2.0 * f16::CLOSE);
+}
+
 #[test]
 fn attention_of_what_is_brought_in_boxes() {
     let case =
@@ -391,4 +428,8 @@ fn attention_of_what_is_brought_in_boxes() {
     attention::<f16, f32>(Path::Hopper(64), &[case([1, 2], [200, 100], [64, 8], true)], 2.0 * f16::CLOSE);
     attention::<bf16, f32>(Path::Hopper(128), &[case([1, 2], [140, 300], [128, 72], true)], 2.0 * bf16::CLOSE);
     attention::<f16, f32>(Path::Hopper(128), &[case([1, 1], [65, 129], [96, 128], false)], 2.0 * f16::CLOSE);
+    // What a mask hides: an odd number of keys, and an even one, whose neighbours are asked together.
+    let masked = |case: Case| Case { mask_kind: 1, ..case };
+    attention::<bf16, f32>(Path::Hopper(64), &[masked(case([1, 2], [140, 261], [64, 40], true))], 2.0 * bf16::CLOSE);
+    attention::<f16, f32>(Path::Hopper(128), &[masked(case([2, 1], [70, 150], [96, 128], false))], 2.0 * f16::CLOSE);
 }

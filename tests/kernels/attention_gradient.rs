@@ -2,13 +2,13 @@
 
 use super::attention::{Attention, Case, reference};
 use super::support::{Number, Random, given, in_every_order};
-use crate::emulator::call::{Argument, Boxed, Buffer, Emulator, bytes};
+use crate::emulator::call::{Argument, Boxed, Buffer, Emulator, View, bytes};
 use half::{bf16, f16};
 
 const SCALE: f64 = 0.7;
 
 /// For each query the greatest score, one over the sum of `exp(score - greatest)`, and the product of what arrived and the result.
-fn statistics(case: Case, [q, k, out, g]: [&[f64]; 4]) -> [Vec<f32>; 3] {
+fn statistics(case: Case, [q, k, mask, out, g]: [&[f64]; 5]) -> [Vec<f32>; 3] {
     let Case { matrices, groups, queries, keys, width, value_width, .. } = case;
     let mut found = [const { Vec::new() }; 3];
     for at in 0..matrices * groups * queries {
@@ -16,12 +16,14 @@ fn statistics(case: Case, [q, k, out, g]: [&[f64]; 4]) -> [Vec<f32>; 3] {
         let first = z / groups * keys;
         let seen = if case.causal { keys.min(i + 1) } else { keys };
         let product = |j: usize| (0..width).map(|e| q[at * width + e] * k[(first + j) * width + e]).sum::<f64>();
-        let scores: Vec<f64> = (0..seen).map(|j| product(j) * SCALE).collect();
+        let is_seen = |j: &usize| case.mask_kind == 0 || mask[at * keys + j] != 0.0;
+        let scores: Vec<f64> = (0..seen).filter(is_seen).map(|j| product(j) * SCALE).collect();
         let greatest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = scores.iter().map(|score| (score - greatest).exp()).sum();
         let place = at * value_width..(at + 1) * value_width;
         let arrived: f64 = out[place.clone()].iter().zip(&g[place]).map(|(x, y)| x * y).sum();
-        for (list, number) in found.iter_mut().zip([greatest, 1.0 / sum, arrived]) {
+        let of_row = if scores.is_empty() { [0.0; 3] } else { [greatest, 1.0 / sum, arrived] };
+        for (list, number) in found.iter_mut().zip(of_row) {
             list.push(number as f32);
         }
     }
@@ -47,14 +49,20 @@ fn gradient<T: Number>(wide: usize, beside: bool, case: Case) {
         [Random(83).list(matrices * keys * value_width), Random(84).list(z * queries * value_width)];
     let wider = |list: &[T]| list.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
     let [wide_q, wide_k, wide_v, wide_g] = [&q, &k, &v, &g].map(|list| wider(list));
-    let [out, dq, dk, dv, _] = reference(case, [&wide_q, &wide_k, &wide_v, &[], &wide_g], SCALE);
-    let [maxima, shares, products] = statistics(case, [&wide_q, &wide_k, &out, &wide_g]);
+    let mut random = Random(85);
+    // The third query of the first matrix sees nothing.
+    let seen: Vec<u8> =
+        (0..z * queries * keys).map(|at| (at / keys != 2 && !random.word().is_multiple_of(3)) as u8).collect();
+    let wide_mask: Vec<f64> = seen.iter().map(|&x| x as f64).collect();
+    let [out, dq, dk, dv, _] = reference(case, [&wide_q, &wide_k, &wide_v, &wide_mask, &wide_g], SCALE);
+    let [maxima, shares, products] = statistics(case, [&wide_q, &wide_k, &wide_mask, &out, &wide_g]);
     let lay = |list: &[T], lines: usize, width: usize| match beside {
         true => given(&beside_each_other(list, lines, width)),
         false => given(list),
     };
     let operands = [lay(&q, queries, width), lay(&k, keys, width), lay(&v, keys, value_width), given(&g)];
     let [Some(q), Some(k), Some(v), Some(g)] = operands else { return };
+    let mask = given(&seen).expect("as the others");
     let statistics = [given(&maxima), given(&shares), given(&products)].map(|list| list.expect("as the others"));
     let how = Attention::new(case, SCALE);
     let of = if t == "bf16" { Boxed::Bf16 } else { Boxed::F16 };
@@ -68,13 +76,20 @@ fn gradient<T: Number>(wide: usize, beside: bool, case: Case) {
             .map(|count| emulator.unwritten::<T>(count));
         let launch = |pass: &str, results: &[Buffer], lines: usize, [of_queries, of_keys]: [usize; 2], shared| {
             let mut arguments: Vec<Argument> = statistics.iter().chain(results).map(|x| x.argument()).collect();
+            let masked = if case.mask_kind == 0 { "" } else { "_masked" };
+            if case.mask_kind != 0 {
+                arguments.push(mask.argument());
+            }
             arguments.push(bytes(how));
             arguments.extend([z, matrices, matrices, z].map(|heads| bytes(heads as i32)));
+            if case.mask_kind != 0 {
+                arguments.push(bytes(View::new(&[z], &[(queries * keys) as i64])));
+            }
             arguments.push(boxes(emulator, &q, [queries, width, z], beside, of_queries));
             arguments.push(boxes(emulator, &k, [keys, width, matrices], beside, of_keys));
             arguments.push(boxes(emulator, &v, [keys, value_width, matrices], beside, of_keys));
             arguments.push(boxes(emulator, &g, [queries, value_width, z], false, of_queries));
-            let name = format!("attend_{pass}_hopper_{wide}_{t}");
+            let name = format!("attend_{pass}{masked}_hopper_{wide}_{t}");
             let said = emulator.launch(&name, [lines, 1, 1], 384, shared, &arguments);
             said.unwrap_or_else(|said| panic!("{said}"));
         };
@@ -112,4 +127,8 @@ fn gradient_of_attention_by_boxes() {
     gradient::<bf16>(64, false, case([1, 1], [70, 300], [64, 32], true));
     gradient::<f16>(128, false, case([1, 1], [140, 150], [72, 128], true));
     gradient::<bf16>(128, true, case([2, 1], [130, 70], [128, 128], false));
+    // What a mask hides, of an odd number of keys and of an even one.
+    let masked = |case: Case| Case { mask_kind: 1, ..case };
+    gradient::<bf16>(64, false, masked(case([1, 2], [140, 131], [64, 40], true)));
+    gradient::<f16>(128, false, masked(case([2, 1], [70, 150], [96, 128], false)));
 }

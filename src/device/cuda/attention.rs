@@ -1,5 +1,5 @@
-//! Attention in tiles: `kernels/attention.cu`, and for floats of 16 bits `kernels/attention_tensor.cu` or, on compute capability 9.0, what
-//! `attention_hopper.rs` (forward) and `attention_gradient_hopper.rs` take.
+//! Attention in tiles: `kernels/attention.cu`; for floats of 16 bits, and f32 that may be rounded, `kernels/attention_tensor.cuh`; and on compute
+//! capability 9.0 what `attention_hopper.rs` (forward) and `attention_gradient_hopper.rs` take.
 
 use super::Cuda;
 use super::attention_gradient_hopper;
@@ -8,10 +8,10 @@ use super::lacking::lacks;
 use super::launch::{Launch, THREADS};
 use super::module::{Source, source};
 use super::rows::beside;
-use crate::device::Value;
 use crate::device::attention::{Attend, Attended, Attending, AttentionGradients};
 use crate::device::copy::Arrange;
 use crate::device::random::threshold;
+use crate::device::{MatmulPrecision, Value, matmul_precision};
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
@@ -19,6 +19,9 @@ const ATTENTION: Source = source!("attention");
 
 /// On tensor cores: 16-bit floats, sums in f32.
 const TENSOR: Source = source!("attention_tensor");
+
+/// The same of f32, rounded to 11 bits.
+const ROUNDED: Source = source!("attention_tf32");
 
 /// Queries, and keys, of a tile of the ordinary kernels.
 const TILE: usize = 32;
@@ -46,21 +49,26 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// Tensor cores take weights and slopes that are rounded to 16 bits. A few scores, or short rows, would not fill their tiles: those
-    /// are not rounded.
+    /// Tensor cores take weights and slopes that are rounded, to 16 bits or to the 11 of tf32, which f32 has to be allowed. A few scores, or
+    /// short rows, would not fill their tiles: those are not rounded.
     fn of(dtype: DType, [queries, keys, width, value_width]: [usize; 4]) -> Way {
         let widest = width.max(value_width);
         let filled = queries.min(keys) >= FILLED && width.min(value_width) >= FILLED / 2;
-        match [64, 128, 256].into_iter().find(|&wide| widest <= wide) {
-            Some(wide) if dtype.is_half() && filled => Way::Tensor(wide),
-            _ => Way::Plain,
-        }
+        let widths: &[usize] = match dtype {
+            _ if !filled => &[],
+            DType::BF16 | DType::F16 => &[64, 128, 256],
+            DType::F32 if matmul_precision() != MatmulPrecision::Exact => &[64, 128],
+            _ => &[],
+        };
+        widths.iter().find(|&&wide| widest <= wide).map_or(Way::Plain, |&wide| Way::Tensor(wide))
     }
     /// Lines that a block has for itself, and how many of the others pass by at a time, on tensor cores.
-    fn lines(wide: usize, pass: Pass) -> (usize, usize) {
+    fn lines(dtype: DType, wide: usize, pass: Pass) -> (usize, usize) {
         match (pass, wide) {
             (Pass::Forward, 64) => (128, 64),
+            (Pass::Forward, 128) if dtype == DType::F32 => (128, 16),
             (Pass::Forward, 128) => (128, 32),
+            (Pass::Query | Pass::Key, 128) if dtype == DType::F32 => (64, 16),
             (Pass::Forward, _) => (64, 32),
             (Pass::Query, 64) => (128, 32),
             (Pass::Query, 128) | (Pass::Key, 64) => (128, 16),
@@ -145,7 +153,10 @@ impl<'a> Problem<'a> {
         let dtype = self.query.dtype();
         let kernel = match self.way {
             Way::Plain => cuda.kernel(&ATTENTION, &format!("{name}_{dtype}"))?,
-            Way::Tensor(wide) => cuda.kernel(&TENSOR, &format!("{name}_tensor_{wide}_{dtype}"))?,
+            Way::Tensor(wide) => {
+                let source = if dtype == DType::F32 { &ROUNDED } else { &TENSOR };
+                cuda.kernel(source, &format!("{name}_tensor_{wide}_{dtype}"))?
+            }
         };
         Ok(cuda.call(kernel))
     }
@@ -179,11 +190,12 @@ impl<'a> Problem<'a> {
                 call.grid([lines.div_ceil(TILE) * matrices, written, 1], THREADS, shared)
             }
             Way::Tensor(wide) => {
-                let (own, passing) = Way::lines(wide, pass);
+                let (dtype, line) = (self.query.dtype(), wide * self.query.dtype().size());
+                let (own, passing) = Way::lines(dtype, wide, pass);
                 let shared = match pass {
-                    Pass::Forward => 2 * wide * (own + 2 * passing),
-                    Pass::Query => 2 * wide * (2 * own + 4 * passing) + 8 * own,
-                    Pass::Key => 2 * wide * (2 * own + 4 * passing) + 16 * passing,
+                    Pass::Forward => line * (own + 2 * passing),
+                    Pass::Query => line * (2 * own + 4 * passing) + 8 * own,
+                    Pass::Key => line * (2 * own + 4 * passing) + 16 * passing,
                 };
                 let parts = if matches!(pass, Pass::Key) && wide == 256 { 2 } else { 1 };
                 call.grid([lines.div_ceil(own) * matrices, parts, 1], THREADS / 2, shared)

@@ -2,8 +2,8 @@
 //! whole boxes; what does not lie for them is copied first.
 
 use super::Cuda;
-use super::attention::{Problem, Way};
-use super::attention_hopper::Lying;
+use super::attention::{Problem, Way, matrices as matrices_of};
+use super::attention_hopper::{Lying, hides_at_most};
 use super::launch::Launch;
 use super::matmul_hopper::GENERATION;
 use super::module::{Source, source};
@@ -57,7 +57,7 @@ impl Brought {
 /// The width that these kernels take a problem's rows for, if the problem is one for them.
 pub(super) fn width(cuda: Cuda, problem: &Problem<'_>, how: Attending, mask_too: bool) -> Option<usize> {
     let Way::Tensor(wide @ (64 | 128)) = problem.way else { return None };
-    let plain = problem.mask.is_none() && how.dropout.is_none() && !mask_too;
+    let plain = problem.query.dtype().is_half() && hides_at_most(problem, how) && !mask_too;
     let whole = problem.width.is_multiple_of(8) && problem.value_width.is_multiple_of(8);
     // The kernels count lines and matrices in 32 bits.
     let matrices = problem.matrices.saturating_mul(problem.groups);
@@ -78,11 +78,17 @@ pub(super) fn gradients(
     let [q, k, v, g] = operands.map(|x| Brought::new(cuda, x));
     let [q, k, v, g] = [q?, k?, v?, g?];
     let launch = |pass: Pass, results: &[&Value]| {
-        let name = format!("attend_{}_hopper_{wide}_{}", pass.name, problem.query.dtype());
+        let masked = if problem.mask.is_some() { "_masked" } else { "" };
+        let name = format!("attend_{}{masked}_hopper_{wide}_{}", pass.name, problem.query.dtype());
         let call = cuda.call(cuda.kernel(&SOURCE, &name)?);
         let call = call.read(&attended.maxima).read(&attended.shares).read(products);
-        let call = results.iter().fold(call, |call, result| call.write(result)).block(&problem.words);
+        let call = results.iter().fold(call, |call, result| call.write(result));
+        let call = problem.mask.iter().fold(call, |call, mask| call.read(mask)).block(&problem.words);
         let call = [&q, &k, &v, &g].iter().fold(call, |call, x| call.int(x.lying.heads()));
+        let call = match &problem.mask {
+            Some(mask) => call.view(&matrices_of(mask)?.0),
+            None => call,
+        };
         let [of_queries, of_keys] = pass.boxes;
         let call = g.give(v.give(k.give(q.give(call, of_queries), of_keys), of_keys), of_queries);
         // Two matrices of lines of its own and two of those that pass, in numbers of two bytes; barriers.

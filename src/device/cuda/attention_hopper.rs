@@ -2,7 +2,7 @@
 //! want dense rows, everything else in steps of 16 bytes.
 
 use super::Cuda;
-use super::attention::{Problem, matrices};
+use super::attention::{Problem, matrices as matrices_of};
 use super::driver::Boxes;
 use super::launch::joined;
 use super::matmul_hopper::GENERATION;
@@ -32,7 +32,7 @@ pub(super) struct Lying {
 impl Lying {
     /// None where they do not lie so.
     pub(super) fn of(x: &Value) -> Option<Lying> {
-        let (batch, [row, column]) = matrices(x).ok()?;
+        let (batch, [row, column]) = matrices_of(x).ok()?;
         let &[.., rows, width] = x.dims() else { return None };
         // A step along one axis that is not there is never taken.
         let [mut heads, mut batches] = [(1, row as i64); 2];
@@ -78,8 +78,7 @@ impl Boxed {
         if cuda.0.generation != GENERATION || !query.dtype().is_half() || !filled || !value_width.is_multiple_of(8) {
             return None;
         }
-        // The scale is taken behind the greatest score.
-        if problem.mask.is_some() || how.dropout.is_some() || how.scale as f32 <= f32::MIN_POSITIVE {
+        if !hides_at_most(problem, how) {
             return None;
         }
         let wide = [64, 128].into_iter().find(|&wide| widest <= wide)?;
@@ -87,6 +86,12 @@ impl Boxed {
         let matrices = problem.matrices.saturating_mul(problem.groups);
         (1..=i32::MAX as usize).contains(&matrices).then_some(Boxed { wide, lying: [q, k, v] })
     }
+}
+
+/// Is there no dropout, no mask but one that hides (by booleans), and a scale that can be taken behind the greatest score?
+pub(super) fn hides_at_most(problem: &Problem<'_>, how: Attending) -> bool {
+    let hides = problem.mask.as_ref().is_none_or(|mask| mask.dtype() == DType::Bool);
+    hides && how.dropout.is_none() && how.scale as f32 > f32::MIN_POSITIVE
 }
 
 impl Cuda {
@@ -99,18 +104,25 @@ impl Cuda {
         how: Attending,
     ) -> Result<(), Fault> {
         let source = if problem.query.dtype() == DType::BF16 { &BF16 } else { &F16 };
-        let kernel = self.kernel(source, &format!("attend_hopper_{}_{}", boxed.wide, problem.query.dtype()))?;
+        let name = if problem.mask.is_some() { "attend_masked_hopper" } else { "attend_hopper" };
+        let kernel = self.kernel(source, &format!("{name}_{}_{}", boxed.wide, problem.query.dtype()))?;
         let tiles = problem.queries.div_ceil(TILE);
         let matrices = problem.matrices * problem.groups;
         // Where there is more than one tile for each block, a long one and a short one in turn.
         let each = if how.causal && tiles * matrices > self.0.multiprocessors { 2 } else { 1 };
         let parts = matrices * tiles.div_ceil(each);
         let mut call = self.call(kernel).write(&into.out).write(&into.maxima).write(&into.shares);
+        if let Some(mask) = &problem.mask {
+            call = call.read(mask);
+        }
         call = call.block(&problem.words);
         for lying in &boxed.lying {
             call = call.int(lying.heads());
         }
         call = call.int(each as i32).long(parts as i64);
+        if let Some(mask) = &problem.mask {
+            call = call.view(&matrices_of(mask)?.0);
+        }
         for (lying, operand) in boxed.lying.iter().zip([problem.query, problem.key, problem.value]) {
             call = call.boxes(operand, &lying.boxes(operand, TILE));
         }
