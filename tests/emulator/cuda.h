@@ -69,7 +69,7 @@ struct Kernel {
     virtual std::unique_ptr<Launch> bind(void** arguments) const = 0;
 };
 // Kernels compiled from .cu files name themselves when the library is loaded.
-void enter(const char* name, const Kernel* kernel, const unsigned* sizes, unsigned count, bool checked);
+void enter(const char* name, const Kernel* kernel, const unsigned* sizes, unsigned count);
 
 template <class... A> struct Compiled : Kernel {
     void (*function)(A...);
@@ -84,15 +84,10 @@ template <class... A> struct Compiled : Kernel {
     }
     std::unique_ptr<Launch> bind(void** p) const override { return bind(p, std::index_sequence_for<A...>{}); }
 };
-#ifdef __SANITIZE_THREAD__
-constexpr bool CHECKED = true;       // the compiler reports accesses
-#else
-constexpr bool CHECKED = false;
-#endif
 struct Entry {
     template <class... A> Entry(const char* name, void (*f)(A...)) {
         static const unsigned sizes[] = {unsigned(sizeof(A))..., 0};
-        enter(name, new Compiled<A...>(f), sizes, sizeof...(A), CHECKED);
+        enter(name, new Compiled<A...>(f), sizes, sizeof...(A));
     }
 };
 } // namespace emulator

@@ -3,6 +3,7 @@
 // Streams are lazy: work runs where somebody waits for it and not before, so a host that forgets to wait reads stale bytes
 // here too. A kernel's failure stays, as on a GPU: every later call gives it back, until a test calls `emulator_reset`.
 //
+// EMULATOR: fast judges nothing but what faults.
 // EMULATOR_DEVICES, EMULATOR_MEMORY: how many devices (1; 0 is a driver without one), bytes of each.
 // EMULATOR_CAPABILITY: what the devices say they are, 90 for 9.0 (the default), 80 for 8.0.
 // EMULATOR_ORDER: forward, reverse, or a number that shuffles threads. EMULATOR_EAGER: work runs at once.
@@ -85,7 +86,7 @@ int to_device(void* to, const void* from, size_t n) {
 }
 int to_host(void* to, const void* from, size_t n) {
     if (int failed = check(from, n, "a copy to the host")) return failed;
-    if (emulator::judging() && !emulator::readable(from, n)) return emulator::refuse(ILLEGAL_ADDRESS, "a copy of %zu bytes to the host reads bytes that nothing wrote", n);
+    if (emulator::judging && !emulator::readable(from, n)) return emulator::refuse(ILLEGAL_ADDRESS, "a copy of %zu bytes to the host reads bytes that nothing wrote", n);
     memcpy(to, from, n); return OK;
 }
 int within_device(void* to, const void* from, size_t n) {

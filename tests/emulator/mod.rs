@@ -30,12 +30,11 @@ const ALWAYS: &[&str] = &[
     "-Wno-unused-variable",
     "-Werror",
 ];
+/// Of the driver itself.
+const DRIVER: &[&str] = &["-O2"];
 /// Accesses are reported to the driver's own hooks: it is linked without the compiler's libraries.
-const JUDGED: &[&str] =
+const KERNELS: &[&str] =
     &["-O1", "-fsanitize=thread,alignment,bounds-strict,shift,integer-divide-by-zero,signed-integer-overflow"];
-
-/// Nothing is reported, so nothing is known of what was written; only bounds are looked at.
-const UNJUDGED: &[&str] = &["-O2", "-DUNJUDGED"];
 
 /// Its own calls are found at once, so that what the loader is asked for is what the library asks for.
 const LINKED: &[&str] = &["-shared", "-Wl,-soname,libcuda.so.1", "-Wl,-z,defs", "-Wl,-Bsymbolic"];
@@ -79,15 +78,14 @@ pub fn is_real() -> bool {
     env::var_os("REQUIRE_CUDA").is_some()
 }
 
-/// The folder with `libcuda.so.1`, or why there is none. `EMULATOR=fast` gives one that judges nothing but what faults.
+/// The folder with `libcuda.so.1`, or why there is none. Run with `EMULATOR=fast` it judges nothing but what faults.
 pub fn library() -> Result<PathBuf, String> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let judged = env::var("EMULATOR").map_or(true, |kind| kind != "fast");
-    build(judged)
+    build()
 }
 
-fn build(judged: bool) -> Result<PathBuf, String> {
+fn build() -> Result<PathBuf, String> {
     let version = Command::new("g++")
         .arg("--version")
         .output()
@@ -105,11 +103,9 @@ fn build(judged: bool) -> Result<PathBuf, String> {
     let mut all = common.clone();
     LINKED.hash(&mut all);
     let mut units = Vec::new();
-    let runtime: &[&str] = if judged { &["-O2"] } else { UNJUDGED };
-    let runtime = files(&own, &["cpp"]).into_iter().map(|source| (source, runtime));
-    let flags = if judged { JUDGED } else { UNJUDGED };
-    let compiled = files(&kernels, &["cu"]).into_iter().chain(files(&own, &["cu"])).map(|source| (source, flags));
-    for (source, flags) in runtime.chain(compiled) {
+    let driver = files(&own, &["cpp"]).into_iter().map(|source| (source, DRIVER));
+    let compiled = files(&kernels, &["cu"]).into_iter().chain(files(&own, &["cu"])).map(|source| (source, KERNELS));
+    for (source, flags) in driver.chain(compiled) {
         let mut hash = common.clone();
         flags.hash(&mut hash);
         for part in with_headers(&source, &[&own, &kernels]) {

@@ -39,7 +39,6 @@ unsigned char* shared_memory();                           // of the block
 
 struct Entered { const Kernel* kernel; std::vector<unsigned> sizes; };
 std::map<std::string, Entered>& entered();
-bool judging();                                           // are all accesses of kernels reported?
 
 // ---- hopper.cpp
 // A tensor and the box of it that a copy brings, as cuTensorMapEncodeTiled writes it down.
@@ -59,6 +58,7 @@ void touch(const void* at, unsigned bytes, Kind kind, const void* caller);   // 
 
 // ---- memory.cpp
 constexpr size_t PAGE = 4096;
+extern const bool judging;                                // not where EMULATOR=fast: what kernels report is not looked at
 void* allocate(size_t bytes, int device);                 // null where the device is full
 int release(void* at);
 bool holds(const void* at, size_t bytes);                 // one living allocation covers it
