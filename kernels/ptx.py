@@ -17,6 +17,7 @@ import argparse
 import concurrent.futures
 import ctypes
 import hashlib
+import os
 import pathlib
 import re
 import subprocess
@@ -213,8 +214,9 @@ def main():
             print(f"{error}: only hashes were compared")
             has_compilers = False
     if has_compilers and asked.what != "fetch":
-        # What is fresh by its hash is not built again.
+        # What is fresh by its hash is not built again. The longest come first, so that none is waited for alone.
         chosen = [s for s in chosen if asked.what != "build" or not is_fresh(s, known[s])]
+        chosen.sort(key=lambda source: -len(known[source]))
 
         def text_of(source):
             try:
@@ -222,23 +224,27 @@ def main():
             except ValueError as error:
                 wrong.append(str(error))
 
-        work = []
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            texts = list(pool.map(text_of, chosen))
-        for source, text in zip(chosen, texts):
-            if text is None:
-                continue
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            texts = {source: pool.submit(text_of, source) for source in chosen}
             if asked.what == "build":
-                place(source).write_bytes(packed(text))
-            elif sorted(known[source].splitlines()) != sorted(text.splitlines()):  # where it puts a move depends on addresses
-                wrong.append(f"ptx/{place(source).name} is not what {source.name} compiles to: run kernels/ptx.py build")
-            work += [(release, architecture, source) for release, architecture in PROOFS[target(source)] + MORE[target(source)] * asked.every]
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            for counts, objections in pool.map(lambda one: assemble(asked.cache, *one), work):
-                wrong += objections
-                if asked.table:
-                    for architecture, name, registers, stack, shared in counts:
-                        print(f"{architecture:7} {name:32} {registers:4} registers {stack:5} bytes of stack {shared:6} bytes shared")
+                chosen = [source for source in chosen if texts[source].result() is not None]
+                for source in chosen:
+                    place(source).write_bytes(packed(texts[source].result()))
+            proofs = {
+                source: [pool.submit(assemble, asked.cache, *how, source) for how in PROOFS[target(source)] + MORE[target(source)] * asked.every]
+                for source in chosen
+            }
+            for source in sorted(chosen):
+                text = texts[source].result()
+                # Where it puts a move depends on addresses.
+                if asked.what == "check" and text is not None and sorted(known[source].splitlines()) != sorted(text.splitlines()):
+                    wrong.append(f"ptx/{place(source).name} is not what {source.name} compiles to: run kernels/ptx.py build")
+                for proof in proofs[source]:
+                    counts, objections = proof.result()
+                    wrong += objections
+                    if asked.table:
+                        for architecture, name, registers, stack, shared in counts:
+                            print(f"{architecture:7} {name:32} {registers:4} registers {stack:5} bytes of stack {shared:6} bytes shared")
     for one in dict.fromkeys(wrong):
         print(one, file=sys.stderr)
     sys.exit(bool(wrong))
