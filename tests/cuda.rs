@@ -15,7 +15,7 @@ mod products;
 mod training;
 
 use chainrule::nn::{Dropout, Embedding, Init, Layer, Linear};
-use chainrule::optim::{Adafactor, Adam, AdamW, Lamb, Muon, Optimizer, Sgd};
+use chainrule::optim::{Adafactor, Adam, AdamW, Lamb, Muon, NAdam, Optimizer, Sgd};
 use chainrule::{
     Combine, DType, Device, ErrorKind, Random, Recurrence, Result, Tensor, cross_entropy, module, mse_loss,
 };
@@ -23,6 +23,18 @@ use chainrule::{
 /// The device, in the process that runs on the stand-in driver; nothing in the one that starts it.
 fn device(test: &str) -> Option<Device> {
     emulator::inside(test).then(|| Device::cuda(0).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The optimizer of this name.
+fn optimizer(name: &str, rate: f64) -> Box<dyn Optimizer> {
+    match name {
+        "adafactor" => Box::new(Adafactor::new(rate)),
+        "lamb" => Box::new(Lamb::new(rate)),
+        "muon" => Box::new(Muon::new(rate)),
+        "nadam" => Box::new(NAdam::new(rate)),
+        "sgd" => Box::new(Sgd::new(rate)),
+        _ => panic!("there is no {name} here"),
+    }
 }
 
 #[test]
@@ -356,18 +368,11 @@ fn a_step_of_training_reads_nothing() -> Result<()> {
 #[test]
 fn no_optimizer_reads() -> Result<()> {
     let Some(device) = device("no_optimizer_reads") else { return Ok(()) };
-    type Make = fn() -> Box<dyn Optimizer>;
-    let optimizers: [(&str, Make); 4] = [
-        ("lamb", || Box::new(Lamb::new(0.1))),
-        ("muon", || Box::new(Muon::new(0.1))),
-        ("adafactor", || Box::new(Adafactor::new(0.1))),
-        ("sgd", || Box::new(Sgd::new(0.1))),
-    ];
-    for (name, make) in optimizers {
+    for name in ["lamb", "muon", "adafactor", "sgd"] {
         let run = |device: Device| -> Result<Vec<f64>> {
             let mut layer = Linear::new(5, 3, &mut Init::on(&device).seed(4));
             let x = Tensor::arange(10).to_dtype(DType::F32).reshape([2, 5]).sin().to(device);
-            let mut optimizer = make();
+            let mut optimizer = optimizer(name, 0.1);
             let reads = device.reads();
             for _ in 0..3 {
                 let loss = layer.forward(&x).square().mean();
