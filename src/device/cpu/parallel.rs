@@ -14,6 +14,9 @@ const SHORT: usize = 1 << 15;
 /// From here on it pays to wake helpers that sleep.
 #[cfg(feature = "parallel")]
 const LONG: usize = 1 << 18;
+/// From here on the way to rayon's pool is short beside the work.
+#[cfg(feature = "parallel")]
+const LONGEST: usize = 1 << 22;
 /// For each helper there must be this much.
 #[cfg(feature = "parallel")]
 const SHARE: usize = 1 << 14;
@@ -143,14 +146,22 @@ fn share(parts: usize, total: usize, body: &dyn Body) {
         let shares = if scope.surely { parts } else { parts.min(total / SHARE) };
         let workers = shares.min(thread_count());
         if workers > 1 {
+            let parts = [parts, (TURN.saturating_mul(parts) / total.max(1)).max(1)];
+            // The pool only where ours sleep: work that went now to them, now to the pool would find those asleep whose turn it is.
+            let ours =
+                scope.together || scope.surely || team::awake(workers) || rayon::current_thread_index().is_some();
+            if total >= LONGEST && !ours {
+                within(1, || team::run_in_pool(parts, workers, body));
+                SPLITS.set(SPLITS.get() + 1);
+                return;
+            }
             let ask = match scope.surely {
                 true => Ask::Surely,
                 false if total >= LONG || scope.together => Ask::All,
                 false => Ask::Awake,
             };
-            let enough = (TURN.saturating_mul(parts) / total.max(1)).max(1);
             // Work inside a part is not cut again.
-            if within(1, || team::run([parts, enough], workers, ask, body)) > 0 {
+            if within(1, || team::run(parts, workers, ask, body)) > 0 {
                 SPLITS.set(SPLITS.get() + 1);
             }
             return;
@@ -394,6 +405,46 @@ mod tests {
             assert_eq!(SCOPE.get().threads, None);
         }
         assert_eq!(collect(100, 1 << 20, |part| part).len(), 100);
+    }
+
+    #[test]
+    #[cfg(feature = "parallel")]
+    fn the_pool_helps_too_and_is_not_waited_for() {
+        use std::sync::{Barrier, mpsc};
+        let mine = std::thread::current().id();
+        let others = AtomicUsize::new(0);
+        let shared = || {
+            team::run_in_pool(
+                [64, 1],
+                3,
+                &Each(|_| {
+                    // Who is too fast leaves nothing for the others.
+                    std::thread::sleep(std::time::Duration::from_micros(100));
+                    others.fetch_add((std::thread::current().id() != mine) as usize, Relaxed);
+                }),
+            )
+        };
+        (0..1000).take_while(|_| others.load(Relaxed) == 0).for_each(|_| shared());
+        assert!(others.load(Relaxed) > 0);
+        // Every thread of the pool is busy until this work is done: if that waited for them it would never be.
+        let workers = rayon::current_num_threads();
+        let (release, busy) = (std::sync::Arc::new(Barrier::new(workers + 1)), mpsc::channel());
+        for _ in 0..workers {
+            let (release, here) = (release.clone(), busy.0.clone());
+            rayon::spawn(move || {
+                here.send(()).expect("somebody counts");
+                release.wait();
+            });
+        }
+        busy.1.iter().take(workers).count();
+        let done: Vec<AtomicUsize> = (0..100).map(|_| AtomicUsize::new(0)).collect();
+        team::run_in_pool([100, 1], 3, &Each(|part: usize| _ = done[part].fetch_add(1, Relaxed)));
+        release.wait();
+        assert!(done.iter().all(|times| times.load(Relaxed) == 1));
+        let caught = std::panic::catch_unwind(|| {
+            team::run_in_pool([50, 1], 3, &Each(|part| assert!(part != 30, "part {part}")))
+        });
+        assert_eq!(*caught.expect_err("a panic").downcast::<String>().expect("its text"), "part 30");
     }
 
     #[test]

@@ -4,16 +4,17 @@
 //! has begun when nothing is left to do. So it waits for parts that run, never for a thread that is still asleep, and
 //! any number of callers share the helpers.
 //!
-//! Measured (two cores): handing work to helpers that are awake costs 0.3 µs, waking them 5 to 50 µs. A pool of tasks that
-//! others use too would do less well: a call from outside takes 12 to 40 µs and waits for threads that have not begun yet, and
-//! one that waits takes up any other task meanwhile, which would then run inside our caller's scopes.
+//! Measured (two cores): handing work to helpers that are awake costs 0.3 µs, waking them 5 to 50 µs, a call from outside of
+//! rayon's pool 12 to 40 µs. So that pool, which a program shares with everything else in it, helps with long work that finds
+//! our helpers asleep; its offers are taken back like all others. (A scope of rayon's would wait for threads that have not
+//! begun, and a thread of the pool that waits takes up any other task meanwhile, inside our caller's scopes.)
 
 use super::parallel::Body;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{dangling_mut, null_mut};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 
 /// How work is shared out: each thread has a stretch of its own, which is much the same at every call, so that it finds
@@ -103,6 +104,67 @@ struct Job<'a> {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
+impl<'a> Job<'a> {
+    fn new([parts, enough]: [usize; 2], workers: usize, body: &'a dyn Body) -> Job<'a> {
+        Job {
+            body,
+            share: Share::new(parts, workers, enough),
+            open: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            caller: thread::current(),
+            panic: Mutex::new(None),
+        }
+    }
+    /// What is put into the slots of helpers. Not a lifetime that the compiler can check: `complete` keeps the frame of the
+    /// job until nobody holds the pointer.
+    fn offer(&self) -> *mut Job<'static> {
+        (&raw const *self).cast_mut().cast()
+    }
+    /// The caller's own share, and then the end: takes back every offer that nobody has begun, waits for the others, and goes
+    /// on with a panic if there was one.
+    fn complete<'s>(&self, slots: impl Iterator<Item = &'s AtomicPtr<Job<'static>>>) {
+        let own = catch_unwind(AssertUnwindSafe(|| self.body.run(self.share.take(0))));
+        if own.is_err() {
+            self.share.stop();
+        }
+        let mut asked = 0;
+        for slot in slots {
+            asked += 1;
+            if slot.compare_exchange(self.offer(), null_mut(), AcqRel, Relaxed).is_ok() {
+                self.open.fetch_sub(1, Relaxed);
+            }
+        }
+        let mut looks = 0;
+        while self.open.load(Acquire) > 0 {
+            looks += 1;
+            if looks < LOOKS && asked <= cores() {
+                std::hint::spin_loop();
+            } else {
+                // Whoever ends last wakes us; a wake-up that was meant for something else does no harm.
+                thread::park();
+            }
+        }
+        if let Some(panic) = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            resume_unwind(panic);
+        }
+        own.unwrap_or_else(|panic| resume_unwind(panic));
+    }
+    /// A helper's share; `leave` runs between the work and the word to the caller that it is done, after which nobody may
+    /// touch the job.
+    fn help(&self, worker: usize, leave: impl FnOnce()) {
+        self.begun.fetch_add(1, Release);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.body.run(self.share.take(worker)))) {
+            self.share.stop();
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+        }
+        let caller = self.caller.clone();
+        leave();
+        if self.open.fetch_sub(1, AcqRel) == 1 {
+            caller.unpark();
+        }
+    }
+}
+
 /// One helper: the job on offer to it (none: free; `working()`: at work), and whether it sleeps.
 #[repr(align(128))]
 struct Helper {
@@ -149,26 +211,17 @@ pub(super) enum Ask {
 
 /// Runs `body` on this thread and on up to `workers - 1` helpers, each with its own share of `parts`, of which `enough` are
 /// worth a turn. The answer is how many helpers were asked.
-pub(super) fn run([parts, enough]: [usize; 2], workers: usize, ask: Ask, body: &dyn Body) -> usize {
+pub(super) fn run(parts: [usize; 2], workers: usize, ask: Ask, body: &dyn Body) -> usize {
     let wanted = workers.min(MOST) - 1;
     start(wanted, ask);
-    let job = Job {
-        body,
-        share: Share::new(parts, workers, enough),
-        open: AtomicUsize::new(0),
-        begun: AtomicUsize::new(0),
-        caller: thread::current(),
-        panic: Mutex::new(None),
-    };
-    // Not a lifetime that the compiler can check: `finish` below keeps this frame until nobody holds the pointer.
-    let offer = (&raw const job).cast_mut().cast::<Job<'static>>();
+    let job = Job::new(parts, workers, body);
     let mut asked = 0u128;
     for (index, helper) in HELPERS.iter().enumerate().take(STARTED.load(Acquire)) {
         if asked.count_ones() as usize == wanted {
             break;
         }
         let free = helper.job.load(Relaxed).is_null() && (ask != Ask::Awake || !helper.asleep.load(Relaxed));
-        if free && helper.offer(&job, offer) {
+        if free && helper.take_up(&job) {
             asked |= 1 << index;
         }
     }
@@ -177,44 +230,42 @@ pub(super) fn run([parts, enough]: [usize; 2], workers: usize, ask: Ask, body: &
             thread::yield_now();
         }
     }
-    let own = catch_unwind(AssertUnwindSafe(|| body.run(job.share.take(0))));
-    if own.is_err() {
-        job.share.stop();
-    }
-    finish(&job, offer, asked);
-    if let Some(panic) = job.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        resume_unwind(panic);
-    }
-    own.unwrap_or_else(|panic| resume_unwind(panic));
+    job.complete((0..MOST - 1).filter(|index| asked >> index & 1 == 1).map(|index| &HELPERS[index].job));
     asked.count_ones() as usize
 }
 
-/// Takes back every offer that nobody has begun, and waits for the others.
-fn finish(job: &Job<'_>, offer: *mut Job<'static>, asked: u128) {
-    for (index, helper) in HELPERS.iter().enumerate() {
-        if asked >> index == 0 {
-            break;
+/// As [`run`], with helpers from rayon's pool: for work so long that the way there does not count.
+pub(super) fn run_in_pool(parts: [usize; 2], workers: usize, body: &dyn Body) {
+    let job = Job::new(parts, workers, body);
+    let slots: Vec<_> = (1..workers).map(|_| Arc::new(AtomicPtr::new(job.offer()))).collect();
+    job.open.store(slots.len(), Relaxed);
+    // Where the system gives rayon no threads it panics: nobody begins then, and the caller does it all.
+    let _ = catch_unwind(|| {
+        for (worker, slot) in (1..).zip(slots.iter().map(Arc::clone)) {
+            rayon::spawn(move || {
+                let offer = slot.swap(null_mut(), AcqRel);
+                if !offer.is_null() {
+                    // SAFETY: the offer was not taken back, so its caller counts us in `open` and keeps the job alive until
+                    // we count ourselves out.
+                    super::parallel::within(1, || unsafe { &*offer }.help(worker, || ()));
+                }
+            });
         }
-        if asked >> index & 1 == 1 && helper.job.compare_exchange(offer, null_mut(), AcqRel, Relaxed).is_ok() {
-            job.open.fetch_sub(1, Relaxed);
-        }
-    }
-    let mut looks = 0;
-    while job.open.load(Acquire) > 0 {
-        looks += 1;
-        if looks < LOOKS && asked.count_ones() as usize <= cores() {
-            std::hint::spin_loop();
-        } else {
-            // Whoever ends last wakes us; a wake-up that was meant for something else does no harm.
-            thread::park();
-        }
-    }
+    });
+    job.complete(slots.iter().map(|slot| &**slot));
+}
+
+/// Are there helpers for so many workers that wait for work without sleeping?
+pub(super) fn awake(workers: usize) -> bool {
+    let started = HELPERS.iter().take(STARTED.load(Acquire));
+    let free = started.filter(|helper| helper.job.load(Relaxed).is_null() && !helper.asleep.load(Relaxed));
+    free.take(workers - 1).count() == workers - 1
 }
 
 impl Helper {
-    fn offer(&self, job: &Job<'_>, offer: *mut Job<'static>) -> bool {
+    fn take_up(&self, job: &Job<'_>) -> bool {
         job.open.fetch_add(1, Relaxed);
-        if self.job.compare_exchange(null_mut(), offer, SeqCst, Relaxed).is_err() {
+        if self.job.compare_exchange(null_mut(), job.offer(), SeqCst, Relaxed).is_err() {
             job.open.fetch_sub(1, Relaxed);
             return false;
         }
@@ -234,18 +285,8 @@ impl Helper {
                 continue; // taken back
             }
             // SAFETY: the offer was there when we marked it ours, so its caller counts us in `open` and keeps the job
-            // alive until we count ourselves out, below; after that we do not touch it.
-            let job = unsafe { &*offer };
-            job.begun.fetch_add(1, Release);
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.body.run(job.share.take(worker)))) {
-                job.share.stop();
-                job.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
-            }
-            let caller = job.caller.clone();
-            self.job.store(null_mut(), Release);
-            if job.open.fetch_sub(1, AcqRel) == 1 {
-                caller.unpark();
-            }
+            // alive until we count ourselves out; after that we do not touch it.
+            unsafe { &*offer }.help(worker, || self.job.store(null_mut(), Release));
         }
     }
 
