@@ -203,7 +203,9 @@ macro_rules! dual {
                 let (b, a) = (self.value, x.value);
                 let square = a * a + b * b;
                 let change = sum(self.tangent.map(|d| d * a), x.tangent.map(|d| -(d * b)));
-                Dual { value: b.atan2(a), tangent: change.map(|d| d / square) }
+                // 0 at the origin, where every direction is possible
+                let still = square.equal(R::from(0.0));
+                Dual { value: b.atan2(a), tangent: change.map(|d| R::choose(still, R::from(0.0), d / square)) }
             }
             #[inline(always)]
             fn polygamma(self, order: u32) -> Self {

@@ -222,6 +222,12 @@ fn whole(pair: Pair, x: &Tensor, number: Number, swapped: bool) -> Tensor {
 
 formula_struct!([whole rare] RemainderFormula remainder(x, y)() { remainder(x, y) });
 formula_struct!([whole rare] FmodFormula fmod(x, y)() { fmod(x, y) });
+formula_struct!([flat rare] FloorDivideFormula floor_divide(x, y)() {
+    let rest = fmod(x, y);
+    let below = (lt(rest, 0.0) & gt(y, 0.0)) | (gt(rest, 0.0) & lt(y, 0.0));
+    // whole but for rounding
+    select(eq(y, 0.0), x / y, round((x - rest) / y) - indicator(below))
+});
 
 /// A remainder, which whole numbers do not have for a divisor of zero.
 #[derive(Clone, Copy, Debug)]
@@ -246,8 +252,8 @@ impl Op for Remainder {
         let gradient = match which {
             0 => arriving[0].clone(),
             _ => {
-                let quotient = call.input(0) / call.input(1);
-                -&arriving[0] * if self.floored { quotient.floor() } else { quotient.trunc() }
+                let (a, b) = (call.input(0), call.input(1));
+                -&arriving[0] * if self.floored { a.floor_divide(&b) } else { (a / b).trunc() }
             }
         };
         gradient.to_dtype(call.dtype(which))
@@ -404,7 +410,7 @@ impl Tensor {
     pub fn fmod<'a>(&self, divisor: impl Into<Operand<'a>>) -> Tensor {
         apply(Remainder { floored: false }, [self, &divisor.into().beside(self)])
     }
-    /// The quotient rounded down, as `//` in Python.
+    /// The quotient rounded down, as `//` in Python: of floats too it is whole. Its gradient is 0.
     ///
     /// ```
     /// # use chainrule::Tensor;
@@ -414,7 +420,11 @@ impl Tensor {
     #[track_caller]
     pub fn floor_divide<'a>(&self, divisor: impl Into<Operand<'a>>) -> Tensor {
         let divisor = divisor.into().beside(self);
-        (self - self.remainder(&*divisor)) / &*divisor
+        let whole = |x: &Tensor| x.dtype().is_ok_and(|dtype| !dtype.is_float());
+        match whole(self) && whole(&divisor) {
+            true => (self - self.remainder(&*divisor)) / &*divisor,
+            false => pointwise(FloorDivideFormula {}, [self, &*divisor]),
+        }
     }
     /// `self + scale · other`
     ///

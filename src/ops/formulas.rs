@@ -1,10 +1,11 @@
 //! The table of formulas: each a row with its text, its gradient where that is cheaper than the computed one, an example.
 
 use super::pointwise::formulas;
+use crate::error::Fault;
 use crate::formula::{Formula, Left, Number};
 use crate::formula_struct;
 use crate::op::pointwise;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, refused};
 
 formulas! {
     /// `e^x`
@@ -90,7 +91,9 @@ formulas! {
     /// The derivative of [`lgamma`](Tensor::lgamma).
     [rare] fn digamma(x) 1.0 => -0.577216, { digamma(x) }
     /// `ln(x / (1 - x))`, the inverse of [`sigmoid`](Tensor::sigmoid).
-    [rare] fn logit(x) 0.75 => 1.098612, { ln(x / (1.0 - x)) } gradient { 1.0 / (x * (1.0 - x)) }
+    [rare] fn logit(x) 0.75 => 1.098612, { ln(x / (1.0 - x)) } gradient {
+        select(lt(x, 0.0) | gt(x, 1.0), f64::NAN, 1.0 / (x * (1.0 - x)))
+    }
 
     /// The greatest whole number that is not greater. Its gradient is 0.
     [flat rounding rare] fn floor(x) -1.5 => -2.0, { floor(x) }
@@ -182,20 +185,7 @@ formulas! {
         let ratio = small / select(eq(large, 0.0), 1.0, large);
         let length = large * sqrt(1.0 + ratio * ratio);
         select(eq(a, f64::INFINITY) | eq(b, f64::INFINITY), f64::INFINITY, select(is_nan(x) | is_nan(y), f64::NAN, length))
-    } gradient {
-        {
-            let (a, b) = (abs(x), abs(y));
-            let large = select(lt(a, b), b, a);
-            let (u, v) = (x / select(eq(large, 0.0), 1.0, large), y / select(eq(large, 0.0), 1.0, large));
-            u / sqrt(select(eq(large, 0.0), 1.0, u * u + v * v))
-        },
-        {
-            let (a, b) = (abs(x), abs(y));
-            let large = select(lt(a, b), b, a);
-            let (u, v) = (x / select(eq(large, 0.0), 1.0, large), y / select(eq(large, 0.0), 1.0, large));
-            v / sqrt(select(eq(large, 0.0), 1.0, u * u + v * v))
-        }
-    }
+    } gradient { part(x, y), part(y, x) }
     /// The angle of the point (`other`, `self`), from -π to π.
     #[doc(alias = "arctan2")]
     [rare] fn atan2(y, x = 1.0) 1.0 => 0.785398, { atan2(y, x) }
@@ -225,6 +215,22 @@ formulas! {
     } gradient { 1.0 - weight, weight, end - x }
     /// `√((x - y)²)`, squared: `(x - y)²`.
     fn squared_difference(x, y = 1.0) 4.0 => 9.0, { (x - y) * (x - y) } gradient { 2.0 * (x - y), 2.0 * (y - x) }
+}
+
+/// `x / √(x² + y²)`, without overflow; 0 at the origin.
+#[inline(always)]
+fn part<R: Number>(x: R, y: R) -> R
+where
+    f64: Left<R> + Left<f64> + Left<R::Scalar>,
+{
+    use crate::formula::*;
+    let (a, b) = (abs(x), abs(y));
+    let large = select(le(b, a), a, b);
+    let unit = select(eq(large, 0.0), 1.0, large);
+    let (u, v) = (x / unit, y / unit);
+    // beside an infinite one nothing is left of the other
+    let length = select(eq(a + b, 0.0) | eq(large, f64::INFINITY), 1.0, sqrt(u * u + v * v));
+    u / length
 }
 
 /// The derivative number `order` of digamma.
@@ -277,6 +283,12 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn polygamma(&self, order: u32) -> Tensor {
+        // the largest factorial that f64 holds
+        const MOST: u32 = 170;
+        if order > MOST {
+            let help = format!("f64 holds factorials up to {MOST}!, and so orders up to {MOST}");
+            return refused("polygamma", Fault::value(format!("a derivative of order {order}"), help), &[self]);
+        }
         pointwise(Polygamma { order }, [self])
     }
 }

@@ -106,7 +106,7 @@ impl<L> RecurrentOptions<L> {
 
     fn parameters(&self, gates: usize, init: &mut Init) -> RecurrentLayers {
         let directions = 1 + self.bidirectional as usize;
-        let below = self.projection.unwrap_or(self.hidden) * directions;
+        let below = self.projection.unwrap_or(self.hidden).saturating_mul(directions);
         let layer = |layer: usize| {
             let inputs = if layer == 0 { self.inputs } else { below };
             let Self { hidden, biases, projection, .. } = *self;

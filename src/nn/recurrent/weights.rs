@@ -34,7 +34,7 @@ impl RecurrentWeights {
     pub(super) fn new(sizes: Sizes, init: &mut Init) -> RecurrentWeights {
         let Sizes { gates, inputs, hidden, biases, projection } = sizes;
         let law = Initial::Within { size: hidden };
-        let rows = gates * hidden;
+        let rows = gates.saturating_mul(hidden);
         let weight_ih = init.parameter([rows, inputs], law);
         let weight_hh = init.parameter([rows, projection.unwrap_or(hidden)], law);
         let mut bias = || biases.then(|| init.parameter([rows], law));

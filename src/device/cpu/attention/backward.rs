@@ -207,12 +207,7 @@ impl<T: Float> Back<'_, T> {
         } else {
             add_value(weights, for_value)?;
         }
-        if self.scores.sizes.keys == 1 {
-            // One key has all the weight whatever its score: two sums in different orders would leave rounding here.
-            slopes.fill(T::ZERO);
-        } else {
-            simd::run(Slopes { slopes, weights, columns, sums: &self.sums[at..at + rows] });
-        }
+        simd::run(Slopes { slopes, weights, columns, sums: &self.sums[at..at + rows] });
         Ok(())
     }
 

@@ -211,6 +211,9 @@ impl<T: Float> simd::Kernel for Reweigh<'_, T> {
 }
 
 /// The gradient of a softmax: `slope = weight · (slope - Σ weight · slope)`, the sums given.
+///
+/// A key that has all the weight, the only one that a query sees, keeps it whatever its score: the sum, which was added in
+/// another order, would leave rounding there.
 pub(super) struct Slopes<'a, T> {
     pub(super) slopes: &'a mut [T],
     pub(super) weights: &'a [T],
@@ -223,10 +226,11 @@ impl<T: Float> simd::Kernel for Slopes<'_, T> {
     const WIDEST: SimdLevel = T::WIDEST;
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
+        let all = T::narrow(1.0);
         for (i, &sum) in self.sums.iter().enumerate() {
             let weights = &self.weights[i * KEYS..][..self.columns];
             for (slope, &weight) in self.slopes[i * KEYS..][..self.columns].iter_mut().zip(weights) {
-                *slope = weight * (*slope - sum);
+                *slope = if weight == all { T::ZERO } else { weight * (*slope - sum) };
             }
         }
     }

@@ -130,7 +130,8 @@ pub(super) fn gradient<T: Real>(
     }
     let input = if wanted[0] {
         let count = (examples * inner) as f64;
-        let terms: Vec<[T; 4]> = (0..channels)
+        // there may be no channel at all
+        let terms: Vec<[T; 4]> = (0..mean.len())
             .map(|channel| {
                 let (plain, with) = if batch { sums[channel] } else { (0.0, 0.0) };
                 let factor = scale[channel] * weight.map_or(T::ONE, |weight| weight[channel]);
