@@ -27,6 +27,7 @@ pub(super) struct Tile<T> {
     pub(super) bias: *const T,
 }
 
+#[cfg(not(target_arch = "x86_64"))]
 impl<T: Real> Tile<T> {
     /// Adds the bias, for a way to compute that does not.
     ///
@@ -134,7 +135,7 @@ pub(crate) trait Real: Element + Add<Output = Self> + Sub<Output = Self> + Mul<O
 }
 
 macro_rules! real {
-    ($T:ident, $avx512:ident, $avx2:ident, $portable:ident, $multiply:path, $turn:path, $turn_at:path $(, $pairs:ident $dots_512:ident $dots_256:ident)?) => {
+    ($T:ident, $avx512:ident, $avx2:ident, $sse2:ident, $portable:ident, $multiply:path, $turn:path, $turn_at:path $(, $pairs:ident $dots_512:ident $dots_256:ident)?) => {
         impl Real for $T {
             $(
                 #[cfg(target_arch = "x86_64")]
@@ -159,6 +160,9 @@ macro_rules! real {
                     SimdLevel::Avx512 => super::x86::$avx512,
                     #[cfg(target_arch = "x86_64")]
                     SimdLevel::Avx2 => super::x86::$avx2,
+                    #[cfg(target_arch = "x86_64")]
+                    SimdLevel::Portable => super::x86::$sse2,
+                    #[cfg(not(target_arch = "x86_64"))]
                     _ => $portable,
                 }
             }
@@ -176,6 +180,7 @@ macro_rules! real {
         }
 
         /// Targets without a tile of ours: a block at a time through `matrixmultiply`, which packs once more.
+        #[cfg(not(target_arch = "x86_64"))]
         const $portable: Kernel<$T> = Kernel {
             rows: 96,
             columns: 256,
@@ -217,7 +222,16 @@ macro_rules! real {
 }
 
 real!(
-    f32, AVX512_F32, AVX2_F32, PORTABLE_F32, matrixmultiply::sgemm, transpose::turn_f32, transpose::turn_f32_at,
+    f32, AVX512_F32, AVX2_F32, SSE2_F32, PORTABLE_F32, matrixmultiply::sgemm, transpose::turn_f32, transpose::turn_f32_at,
     PAIRS_512 dots_512 dots_256
 );
-real!(f64, AVX512_F64, AVX2_F64, PORTABLE_F64, matrixmultiply::dgemm, transpose::turn_f64, transpose::turn_f64_at);
+real!(
+    f64,
+    AVX512_F64,
+    AVX2_F64,
+    SSE2_F64,
+    PORTABLE_F64,
+    matrixmultiply::dgemm,
+    transpose::turn_f64,
+    transpose::turn_f64_at
+);

@@ -1,7 +1,7 @@
-//! Register tiles for AVX-512 and AVX2: R rows by V vectors of sums, which never leave their registers.
+//! Register tiles for AVX-512, AVX2 and what every x86-64 has: R rows by V vectors of sums, which never leave their registers.
 //!
 //! For each shared position: V loads of B, R broadcasts of A, R·V fused multiply-adds. AVX-512 has 32 registers
-//! (14 · 2 sums, 2 of B, 1 of A), AVX2 has 16 (6 · 2, 2, 1). A tile of few rows is still faster than a padded one,
+//! (14 · 2 sums, 2 of B, 1 of A), AVX2 has 16 (6 · 2, 2, 1), as has SSE2 (4 · 2, 2, 1, and one for a product). A tile of few rows is still faster than a padded one,
 //! so every number of rows has its own code in f32. In f64 some have, of which others are put together: each is compiled by
 //! everybody, eight times over (two widths, packed or not, two instruction sets).
 
@@ -227,6 +227,44 @@ tile! {
         if there >= 4 { _mm256_loadu_pd(from) } else { _mm256_maskload_pd(from, lanes_f64(there)) }
     },
     sizes 1 2 4 6
+}
+
+#[target_feature(enable = "sse2")]
+#[inline]
+fn add_products_f32(a: __m128, b: __m128, sum: __m128) -> __m128 {
+    _mm_add_ps(sum, _mm_mul_ps(a, b))
+}
+
+#[target_feature(enable = "sse2")]
+#[inline]
+fn add_products_f64(a: __m128d, b: __m128d, sum: __m128d) -> __m128d {
+    _mm_add_pd(sum, _mm_mul_pd(a, b))
+}
+
+tile! {
+    /// 4 × 8 sums of f32.
+    tile_128_f32, sum_128_f32, SSE2_F32: f32 in __m128 of 4, "sse2", rows 4,
+    depth 256, block 1024, group 12, short 1024 512, _mm_setzero_ps _mm_loadu_ps _mm_set1_ps add_products_f32 _mm_mul_ps _mm_add_ps,
+    store(pointer, value, left, t) { std::ptr::copy_nonoverlapping((&raw const value).cast(), pointer, left.min(4)) },
+    load_c(from, there) {
+        let mut some = _mm_setzero_ps();
+        std::ptr::copy_nonoverlapping(from, (&raw mut some).cast(), there.min(4));
+        some
+    },
+    sizes 1 4
+}
+
+tile! {
+    /// 4 × 4 sums of f64.
+    tile_128_f64, sum_128_f64, SSE2_F64: f64 in __m128d of 2, "sse2", rows 4,
+    depth 256, block 512, group 12, short 1024 512, _mm_setzero_pd _mm_loadu_pd _mm_set1_pd add_products_f64 _mm_mul_pd _mm_add_pd,
+    store(pointer, value, left, t) { std::ptr::copy_nonoverlapping((&raw const value).cast(), pointer, left.min(2)) },
+    load_c(from, there) {
+        let mut some = _mm_setzero_pd();
+        std::ptr::copy_nonoverlapping(from, (&raw mut some).cast(), there.min(2));
+        some
+    },
+    sizes 1 4
 }
 
 /// Pairs of bf16: both products of each are added to the sum of its lane.
