@@ -160,8 +160,7 @@ fn general<T: Compute>(operands: &[&Value], result: DType, kernel: &dyn Loop<T>)
                 *out = x.to_f64() as f32;
             }
         }),
-        _ if shape.count() <= SMALL => walk.fill_directly::<T, SMALL>(shape, kernel),
-        _ => walk.fill_directly::<T, BLOCK>(shape, kernel),
+        _ => walk.fill_directly::<T>(shape, kernel),
     }
 }
 
@@ -182,6 +181,7 @@ enum Source<'a, T> {
 }
 
 /// One operand of the walk.
+#[derive(Clone, Copy)]
 struct Operand<'a, T> {
     source: Source<'a, T>,
     offset: usize,
@@ -220,12 +220,20 @@ impl<T: Compute> Operand<'_, T> {
     }
 }
 
+/// The operands of the walk.
+struct Operands<'a, T> {
+    all: [Operand<'a, T>; MOST],
+    count: usize,
+}
+
 /// The way through the result: its axes, joined where all operands allow it.
 struct Walk<'a> {
     values: &'a [Value],
     sizes: SmallVec<[usize; MAX_RANK]>,
     strides: SmallVec<[[isize; MAX_RANK]; MOST]>,
     chunk: usize,
+    /// Elements of a block.
+    block: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -234,17 +242,19 @@ impl<'a> Walk<'a> {
         let row = sizes[sizes.len() - 1].max(1);
         // short rows are never cut
         let chunk = if row < CHUNK { CHUNK / row * row } else { CHUNK };
-        Ok(Walk { values, sizes, strides, chunk })
+        let block = if shape.count() <= SMALL { SMALL } else { BLOCK };
+        Ok(Walk { values, sizes, strides, chunk, block })
     }
-    /// Are rows so short that a block of this size holds several?
-    fn has_short_rows<const SIZE: usize>(&self) -> bool {
-        self.sizes[self.sizes.len() - 1] <= SIZE / 4
+    /// Are rows so short that a block holds several?
+    fn has_short_rows(&self) -> bool {
+        self.sizes[self.sizes.len() - 1] <= self.block / 4
     }
 
-    fn operands<T: Compute>(&self) -> Result<SmallVec<[Operand<'a, T>; MOST]>, Fault> {
+    fn operands<T: Compute>(&self) -> Result<Operands<'a, T>, Fault> {
         let inner = self.sizes.len() - 1;
-        let mut operands = SmallVec::new();
-        for (value, strides) in self.values.iter().zip(&self.strides) {
+        let none = Operand { source: Source::Same(&[]), offset: 0, strides: [0; MAX_RANK], dense: true, one_row: true };
+        let (mut all, count) = ([none; MOST], self.values.len());
+        for (k, (value, strides)) in self.values.iter().zip(&self.strides).enumerate() {
             let source = match value.dtype() {
                 DType::Bool if T::DTYPE != DType::Bool => Source::Bool(value.strided()?.data),
                 DType::F32 if T::DTYPE != DType::F32 => Source::Single(value.strided()?.data),
@@ -259,25 +269,25 @@ impl<'a> Walk<'a> {
                 expected *= self.sizes[axis] as isize;
             }
             let one_row = strides[..inner].iter().all(|&stride| stride == 0);
-            operands.push(Operand { source, offset: value.layout().offset(), strides: *strides, dense, one_row });
+            all[k] = Operand { source, offset: value.layout().offset(), strides: *strides, dense, one_row };
         }
-        Ok(operands)
+        Ok(Operands { all, count })
     }
 
     /// Computes a result of the loop's own type.
-    fn fill_directly<T: Compute, const SIZE: usize>(&self, shape: Shape, kernel: &dyn Loop<T>) -> Result<Value, Fault> {
+    fn fill_directly<T: Compute>(&self, shape: Shape, kernel: &dyn Loop<T>) -> Result<Value, Fault> {
         let operands = self.operands::<T>()?;
         Value::build::<T>(shape, |out| {
             let far = past::is_far(size_of_val(out));
-            parallel::chunks(out, self.chunk, operands.len() + 1, |index, out| {
-                let mut blocks = Blocks::<T, SIZE>::new(self, &operands, index * self.chunk);
-                let mut rest = out;
-                while !rest.is_empty() {
-                    let count = blocks.next(rest.len());
-                    let (now, later) = rest.split_at_mut(count);
-                    blocks.run(now, kernel, far);
-                    rest = later;
-                }
+            parallel::chunks(out, self.chunk, operands.count + 1, |index, out| {
+                self.with_blocks(&operands, index * self.chunk, &mut |blocks| {
+                    let mut done = 0;
+                    while done < out.len() {
+                        let count = blocks.next(out.len() - done);
+                        blocks.run(&mut out[done..done + count], kernel, far);
+                        done += count;
+                    }
+                });
                 past::written_if(far);
             });
         })
@@ -292,28 +302,56 @@ impl<'a> Walk<'a> {
     ) -> Result<Value, Fault> {
         let operands = self.operands::<T>()?;
         Value::build::<O>(shape, |out| {
-            parallel::chunks(out, self.chunk, operands.len() + 1, |index, out| {
-                let mut blocks = Blocks::<T, BLOCK>::new(self, &operands, index * self.chunk);
-                let mut block = [T::from_bool(false); BLOCK];
-                let mut rest = out;
-                while !rest.is_empty() {
-                    let count = blocks.next(rest.len().min(BLOCK));
-                    blocks.run(&mut block[..count], kernel, false);
-                    let (now, later) = rest.split_at_mut(count);
-                    store(&block[..count], now);
-                    rest = later;
-                }
+            parallel::chunks(out, self.chunk, operands.count + 1, |index, out| {
+                let mut room = [T::from_bool(false); BLOCK];
+                self.with_blocks(&operands, index * self.chunk, &mut |blocks| {
+                    let mut done = 0;
+                    while done < out.len() {
+                        let count = blocks.next((out.len() - done).min(BLOCK));
+                        blocks.run(&mut room[..count], kernel, false);
+                        store(&room[..count], &mut out[done..done + count]);
+                        done += count;
+                    }
+                });
             });
         })
+    }
+
+    /// Blocks from `position` of the result on, with room for those operands that are laid out.
+    #[inline(never)]
+    fn with_blocks<T: Compute>(
+        &self,
+        operands: &Operands<'_, T>,
+        position: usize,
+        work: &mut dyn FnMut(&mut Blocks<'_, T>),
+    ) {
+        let operands = &operands.all[..operands.count];
+        let zero = T::from_bool(false);
+        let laid_out = operands.iter().filter(|operand| self.lays_out(operand)).count();
+        // Large blocks' room takes longer to clear than to get.
+        let (mut few, mut many);
+        let room: &mut [T] = if self.block == SMALL {
+            few = [zero; SMALL * MOST];
+            &mut few
+        } else {
+            many = vec![zero; laid_out * self.block];
+            &mut many
+        };
+        work(&mut Blocks::new(self, operands, position, room));
+    }
+    /// Is an operand laid out in a buffer? Most are read where they lie.
+    fn lays_out<T>(&self, operand: &Operand<'_, T>) -> bool {
+        let steps = operand.strides[self.sizes.len() - 1] != 0 && !self.has_short_rows();
+        !(matches!(operand.source, Source::Same(_)) && (operand.dense || steps))
     }
 }
 
 /// The operands of one block after another.
-struct Blocks<'a, T, const SIZE: usize> {
+struct Blocks<'a, T> {
     walk: &'a Walk<'a>,
     operands: &'a [Operand<'a, T>],
-    /// Rooms for those operands that are laid out, in their order: most are read where they lie.
-    buffers: SmallVec<[[T; SIZE]; MOST]>,
+    /// Rooms of a block's size for those operands that are laid out, in their order.
+    buffers: &'a mut [T],
     /// What a buffer holds: the position of its first element and how many there are, where it is worth keeping.
     held: [Option<(usize, usize)>; MOST],
     /// Where each operand's slice of this block comes from.
@@ -332,10 +370,9 @@ enum From {
     Buffer(usize),
 }
 
-impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
+impl<'a, T: Compute> Blocks<'a, T> {
     /// From `position` of the result on.
-    #[inline(always)]
-    fn new(walk: &'a Walk<'a>, operands: &'a [Operand<'a, T>], position: usize) -> Self {
+    fn new(walk: &'a Walk<'a>, operands: &'a [Operand<'a, T>], position: usize, buffers: &'a mut [T]) -> Self {
         let inner = walk.sizes.len() - 1;
         let (mut row, inside) = (position / walk.sizes[inner].max(1), position % walk.sizes[inner].max(1));
         let (mut place, mut starts) = ([0; MAX_RANK], [0; MOST]);
@@ -343,16 +380,16 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
             place[axis] = row % walk.sizes[axis];
             row /= walk.sizes[axis];
         }
-        let (mut buffers, mut from) = (SmallVec::new(), [From::Place(0); MOST]);
+        let (mut laid_out, mut from) = (0, [From::Place(0); MOST]);
         for (k, operand) in operands.iter().enumerate() {
             let along = place.iter().zip(&operand.strides).map(|(&at, &stride)| at as isize * stride);
             starts[k] = operand.offset as isize + along.sum::<isize>();
-            let steps = operand.strides[inner] != 0 && !walk.has_short_rows::<SIZE>();
-            if !(matches!(operand.source, Source::Same(_)) && (operand.dense || steps)) {
-                from[k] = From::Buffer(buffers.len());
-                buffers.push([T::from_bool(false); SIZE]);
+            if walk.lays_out(operand) {
+                from[k] = From::Buffer(laid_out);
+                laid_out += 1;
             }
         }
+        let buffers = &mut buffers[..laid_out * walk.block];
         Blocks { walk, operands, buffers, held: [None; MOST], from, place, starts, inside }
     }
 
@@ -360,12 +397,12 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
     fn next(&mut self, rest: usize) -> usize {
         let row = self.walk.sizes[self.walk.sizes.len() - 1];
         // Long rows are cut into blocks, short ones put together; a part of the work begins with a whole row.
-        if self.walk.has_short_rows::<SIZE>() {
-            let count = SIZE.min(rest) / row * row;
+        if self.walk.has_short_rows() {
+            let count = self.walk.block.min(rest) / row * row;
             self.prepare_rows(row, count);
             return count;
         }
-        let most = if self.buffers.is_empty() { rest } else { rest.min(SIZE) };
+        let most = if self.buffers.is_empty() { rest } else { rest.min(self.walk.block) };
         let count = (row - self.inside).min(most);
         for k in 0..self.operands.len() {
             self.prepare(k, count);
@@ -405,7 +442,7 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
             return;
         };
         if self.held[buffer].is_none_or(|(from, length)| from != start || length < count) {
-            let buffer = &mut self.buffers[buffer][..count];
+            let buffer = &mut self.buffers[buffer * self.walk.block..][..count];
             if steps { operand.row(start, buffer) } else { operand.repeat(start, buffer) }
         }
         self.held[buffer] = Some((start, count));
@@ -417,7 +454,9 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
             let start = self.starts[k] as usize;
             match self.from[k] {
                 From::Place(_) => self.from[k] = From::Place(start),
-                From::Buffer(buffer) if operand.dense => operand.row(start, &mut self.buffers[buffer][..count]),
+                From::Buffer(buffer) if operand.dense => {
+                    operand.row(start, &mut self.buffers[buffer * self.walk.block..][..count]);
+                }
                 From::Buffer(_) => {}
             }
         }
@@ -428,7 +467,8 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
                 if operand.dense || operand.one_row && self.held[buffer].is_some_and(|(_, length)| length > first) {
                     continue;
                 }
-                let (start, part) = (self.starts[k] as usize, &mut self.buffers[buffer][first..first + row]);
+                let start = self.starts[k] as usize;
+                let part = &mut self.buffers[buffer * self.walk.block + first..][..row];
                 let steps = operand.strides[self.walk.sizes.len() - 1] != 0;
                 if steps {
                     operand.row(start, part)
@@ -447,7 +487,7 @@ impl<'a, T: Compute, const SIZE: usize> Blocks<'a, T, SIZE> {
         for (k, slice) in slices.iter_mut().enumerate().take(self.operands.len()) {
             *slice = match (self.from[k], self.operands[k].source) {
                 (From::Place(start), Source::Same(source)) => &source[start..start + out.len()],
-                (From::Buffer(buffer), _) => &self.buffers[buffer][..out.len()],
+                (From::Buffer(buffer), _) => &self.buffers[buffer * self.walk.block..][..out.len()],
                 // What is not of the loop's own type has a buffer.
                 (From::Place(_), _) => &[],
             };

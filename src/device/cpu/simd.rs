@@ -185,20 +185,28 @@ fn best() -> SimdLevel {
 /// Runs a kernel at the level in use, or at the widest that it is compiled for.
 #[inline]
 pub fn run<K: Kernel>(kernel: K) -> K::Output {
+    // One call for all levels: what stands around it would be compiled for each.
+    let copy = copy_for::<K>();
+    // SAFETY: it is one that the processor can run.
+    unsafe { copy(kernel) }
+}
+
+/// The copy of a loop for the level in use.
+#[inline]
+fn copy_for<K: Kernel>() -> unsafe fn(K) -> K::Output {
     // Constants decide first, so that copies that no level asks for are not compiled.
     #[cfg(target_arch = "x86_64")]
     if const { !matches!(K::WIDEST, SimdLevel::Portable) } {
+        // It never exceeds what the processor has; who has AVX-512 has AVX2.
         let level = level();
         if const { matches!(K::WIDEST, SimdLevel::Avx512) } && level == SimdLevel::Avx512 {
-            // SAFETY: `level` never exceeds what the processor has.
-            return unsafe { run_avx512(kernel) };
+            return run_avx512::<K>;
         }
         if level >= SimdLevel::Avx2 {
-            // SAFETY: as above; who has AVX-512 has AVX2.
-            return unsafe { run_avx2(kernel) };
+            return run_avx2::<K>;
         }
     }
-    run_portable(kernel)
+    run_portable::<K>
 }
 
 #[cfg(test)]

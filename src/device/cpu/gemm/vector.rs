@@ -136,7 +136,10 @@ impl<T: Real> Kernel for Columns<'_, T> {
         };
         let (eights, rest) = x.as_chunks::<8>();
         for (i, eight) in eights.iter().enumerate() {
-            let rows: [&[T]; 8] = std::array::from_fn(|p| stretch(8 * i + p));
+            let mut rows: [&[T]; 8] = [&[]; 8];
+            for (p, row) in rows.iter_mut().enumerate() {
+                *row = stretch(8 * i + p);
+            }
             for l in 0..lines {
                 // Two short chains.
                 let mut sum = sums[l];

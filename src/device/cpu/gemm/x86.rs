@@ -2,8 +2,8 @@
 //!
 //! For each shared position: V loads of B, R broadcasts of A, R·V fused multiply-adds. AVX-512 has 32 registers
 //! (14 · 2 sums, 2 of B, 1 of A), AVX2 has 16 (6 · 2, 2, 1), as has SSE2 (4 · 2, 2, 1, and one for a product). A tile of few rows is still faster than a padded one,
-//! so every number of rows has its own code in f32. In f64 some have, of which others are put together: each is compiled by
-//! everybody, eight times over (two widths, packed or not, two instruction sets).
+//! so every number of rows has its own code in f32. In f64 and of pairs some have, of which others are put together: each is
+//! compiled by everybody, for two widths, packed or not, and each instruction set.
 
 use super::kernel::{Kernel, Tile};
 use std::arch::asm;
@@ -282,7 +282,7 @@ tile! {
     depth 384, block 1024, group 1, short 4095 0, _mm512_setzero_ps _mm512_loadu_ps _mm512_set1_ps add_products_of_pairs _mm512_mul_ps _mm512_add_ps,
     store(pointer, value, left, t) { _mm512_mask_storeu_ps(pointer, mask(left, 16) as u16, value) },
     load_c(from, there) { _mm512_maskz_loadu_ps(mask(there, 16) as u16, from) },
-    sizes 1 2 3 4 5 6 7 8 9 10 11 12 13 14
+    sizes 1 2 4 8 14
 }
 
 /// The first `count` of 8 lanes.
