@@ -7,7 +7,7 @@ use crate::layout::Element;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// An f32 or f64 as a formula sees it. `FUSED` says that a fused multiply-add is one instruction here, `NEAR` that no number
-/// reaches 2^24 in magnitude: then few digits of π are enough for its sine.
+/// reaches 2^13 in magnitude: then few digits of π are enough for its sine.
 ///
 /// ```
 /// use chainrule::formula::{F, Number};
@@ -46,14 +46,20 @@ pub trait Float:
     const EXPONENT: Self;
     #[doc(hidden)]
     fn power_of_exponent(self) -> Self;
-    /// What makes a whole number stand in the lowest bits when it is added, and the addition of those bits to an exponent.
+    /// The same for twice the exponent of 1, so that half of the sum is an exponent, and the rest another one.
+    #[doc(hidden)]
+    const EXPONENTS: Self;
+    #[doc(hidden)]
+    fn times_powers(self, exponents: Self) -> Self;
+    /// What makes a whole number stand in the lowest bits when it is added.
     #[doc(hidden)]
     const SHIFT: Self;
+    /// A bit of a shifted whole number goes to the sign.
     #[doc(hidden)]
-    fn add_to_exponent(self, shifted: Self, more: i32) -> Self;
-    /// The lowest bit of a shifted whole number goes to the sign.
+    fn negate_by(self, shifted: Self, digit: u32) -> Self;
+    /// Is the lowest bit set?
     #[doc(hidden)]
-    fn negate_if_odd(self, shifted: Self) -> Self;
+    fn is_odd(self) -> bool;
     #[doc(hidden)]
     fn split(self) -> (Self, Self);
     #[doc(hidden)]
@@ -102,15 +108,22 @@ macro_rules! float {
             fn power_of_exponent(self) -> $T {
                 <$T>::from_bits(self.to_bits() << $mantissa)
             }
+            const EXPONENTS: $T = $shift + 2.0 * $bias;
+            #[inline(always)]
+            fn times_powers(self, exponents: $T) -> $T {
+                let half = exponents.to_bits() >> 1;
+                let rest = exponents.to_bits().wrapping_sub(half);
+                self * <$T>::from_bits(half << $mantissa) * <$T>::from_bits(rest << $mantissa)
+            }
             const SHIFT: $T = $shift;
             #[inline(always)]
-            fn add_to_exponent(self, shifted: $T, more: i32) -> $T {
-                let more = (more as $Bits) << $mantissa;
-                <$T>::from_bits(self.to_bits().wrapping_add(shifted.to_bits() << $mantissa).wrapping_add(more))
+            fn negate_by(self, shifted: $T, digit: u32) -> $T {
+                const SIGN: $Bits = 1 << (<$Bits>::BITS - 1);
+                <$T>::from_bits(self.to_bits() ^ (shifted.to_bits() << (<$Bits>::BITS - 1 - digit) & SIGN))
             }
             #[inline(always)]
-            fn negate_if_odd(self, shifted: $T) -> $T {
-                <$T>::from_bits(self.to_bits() ^ (shifted.to_bits() << (<$Bits>::BITS - 1)))
+            fn is_odd(self) -> bool {
+                self.to_bits() & 1 != 0
             }
             #[inline(always)]
             fn split(self) -> ($T, $T) {
@@ -239,6 +252,7 @@ impl<T: Float, const FUSED: bool, const NEAR: bool> Real for F<T, FUSED, NEAR> {
     type Wide = F<f64, FUSED>;
     const DOUBLE: bool = T::DOUBLE;
     const FUSED: bool = FUSED;
+    const NEAR: bool = NEAR;
     #[inline(always)]
     fn multiply_add(self, b: Self, c: Self) -> Self {
         // without the instruction, `mul_add` is a call
@@ -272,12 +286,21 @@ impl<T: Float, const FUSED: bool, const NEAR: bool> Real for F<T, FUSED, NEAR> {
         (F(shifted.0 - T::SHIFT), shifted)
     }
     #[inline(always)]
-    fn times_power(self, shifted: Self, more: i32) -> Self {
-        F(self.0.add_to_exponent(shifted.0, more))
+    fn nearest_powers(self, factor: f64) -> (Self, Self) {
+        let exponents = self.multiply_add(F(T::from_f64(factor)), F(T::EXPONENTS));
+        (F(exponents.0 - T::EXPONENTS), exponents)
     }
     #[inline(always)]
-    fn negated_if_odd(self, shifted: Self) -> Self {
-        F(self.0.negate_if_odd(shifted.0))
+    fn times_powers(self, exponents: Self) -> Self {
+        F(self.0.times_powers(exponents.0))
+    }
+    #[inline(always)]
+    fn negated_by(self, shifted: Self, digit: u32) -> Self {
+        F(self.0.negate_by(shifted.0, digit))
+    }
+    #[inline(always)]
+    fn choose_if_odd(shifted: Self, a: Self, b: Self) -> Self {
+        Self::choose(shifted.0.is_odd(), a, b)
     }
     #[inline(always)]
     fn split(self) -> (Self, Self) {

@@ -18,6 +18,7 @@ mod whole;
 pub use definition::{Formula, Programs, Slope, Update};
 pub use dual::Dual;
 pub use float::{F, Float};
+pub(crate) use mathematics::NEAR;
 pub use number::*;
 pub use symbol::{
     Binary, Comparison, Function, Instruction, Operator, Program, Register, Symbol, SymbolicBool, SymbolicScalar,

@@ -13,7 +13,7 @@ use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::{Elementwise, meeting};
 use crate::error::Fault;
-use crate::formula::{Dual, F, Float, Formula, Integral, Number, Program, Slope, Update, Whole};
+use crate::formula::{Dual, F, Float, Formula, Integral, NEAR, Number, Program, Slope, Update, Whole};
 use crate::layout::DType;
 use std::ops::Range;
 
@@ -73,7 +73,7 @@ const LOOK: usize = 1024;
 /// Have all numbers of the stretch that begins at `from` so small a magnitude that few digits of π are enough?
 #[inline(always)]
 fn all_near<T: Float>(x: &[T], from: usize) -> bool {
-    let near = T::from_f64((1 << 24) as f64);
+    let near = T::from_f64(NEAR);
     x[from..x.len().min(from + LOOK)].iter().fold(true, |all, x| all & (x.magnitude() < near))
 }
 

@@ -102,6 +102,19 @@ pub(crate) fn erfc<R: Real>(x: R) -> R {
     if_less(size, 1.0, -erf_near_zero(x) + 1.0, far)
 }
 
+/// A polynomial of even and odd powers apart: half as many steps wait for each other. (Without fused products it would be
+/// off by a hundredth more than a share may be.)
+#[inline(always)]
+fn exponent_of_tail<R: Real>(x: R, c: [f64; 11]) -> R {
+    if !R::FUSED {
+        return polynomial(x, c);
+    }
+    let z = x * x;
+    let even = polynomial(z, [c[0], c[2], c[4], c[6], c[8], c[10]]);
+    let odd = polynomial(z, [c[1], c[3], c[5], c[7], c[9]]);
+    odd.multiply_add(x, even)
+}
+
 /// Φ(x), the share of a standard normal distribution below x. In f32 by the tail, Φ(-|x|) = e^(P(|x|) - x²/2), to a
 /// unit in the last place of 1; below 1e-8, where gates are shut, its magnitude is right and not its digits.
 #[inline(always)]
@@ -111,7 +124,7 @@ pub(crate) fn normal_cdf<R: Real>(x: R) -> R {
     }
     let size = x.abs();
     let near = if_less(size, 5.7, size, 5.7);
-    let exponent = polynomial(
+    let exponent = exponent_of_tail(
         near,
         [
             -0.6931471795843058,

@@ -49,6 +49,21 @@ pub(super) fn expm1_near_zero<R: Real>(r: R) -> R {
     (r * r).multiply_add(q, r)
 }
 
+/// `e^r` for |r| <= ln 2 / 2; in f32 1 + r + r² Q(r) by pairs, so that fewer steps wait for each other. The relative error of
+/// the fit is below 2^-28.
+#[inline(always)]
+fn power_near_zero<R: Real>(r: R) -> R {
+    if R::DOUBLE {
+        return expm1_near_zero(r) + 1.0;
+    }
+    let [a, b, c, d, e] =
+        [0.49999993431974379, 0.16666520399457486, 0.041668390834391332, 0.0083687450809168823, 0.0013814537082063353]
+            .map(R::from);
+    let square = r * r;
+    let upper = square.multiply_add(e.multiply_add(r, d), c.multiply_add(r, b));
+    square.multiply_add(upper, a.multiply_add(r, R::from(1.0))).multiply_add(r, R::from(1.0))
+}
+
 /// x = n ln 2 + r with whole n and |r| <= ln 2 / 2; gives (n, r).
 #[inline(always)]
 fn reduce<R: Real>(x: R) -> (R, R) {
@@ -65,28 +80,33 @@ pub(super) fn scale<R: Real>(x: R, n: R) -> R {
     x * half.power_of_two() * (n - half).power_of_two()
 }
 
+/// Not below `low` nor above `high`; a NaN fails both comparisons and passes.
+#[inline(always)]
+fn within<R: Real>(x: R, low: f64, high: f64) -> R {
+    // One after the other: each is one instruction, the greater and the smaller of two numbers.
+    let x = if_less(R::from(high), x, high, x);
+    if_less(x, low, low, x)
+}
+
 /// From where on e^x is 0, and e^x / 2 is infinity.
 #[inline(always)]
 fn clamp<R: Real>(x: R) -> R {
     let (low, high) = if R::DOUBLE { (-746.0, 711.0) } else { (-104.0, 90.0) };
-    // a NaN fails both comparisons and passes
-    if_less(x, low, low, if_less(R::from(high), x, high, x))
+    within(x, low, high)
+}
+
+/// x - n ln 2, which is as good as exact where n is the nearest whole number to x / ln 2.
+#[inline(always)]
+fn without_powers<R: Real>(x: R, n: R) -> R {
+    let (high, low) = ln_2::<R>();
+    n.multiply_add(-low, n.multiply_add(-high, x))
 }
 
 #[inline(always)]
 pub(crate) fn exp<R: Real>(x: R) -> R {
-    // from where on e^x is 0; where it might be subnormal; the last x with a finite e^x
-    let (zero, least, most) =
-        if R::DOUBLE { (-746.0, -708.0, 709.782_712_893_384) } else { (-104.0, -87.0, 88.722_83) };
-    // a NaN fails the comparison and passes
-    let y = if_less(x, zero, zero, x);
-    let (n, shifted) = y.nearest_shifted(LOG2_E);
-    let (high, low) = ln_2::<R>();
-    let e = expm1_near_zero(n.multiply_add(-low, n.multiply_add(-high, y))) + 1.0;
-    // what may be subnormal is made 2^64 times too large, and rounded once on the way back
-    let small = e.times_power(shifted, 64) * (1.0 / (1u128 << 64) as f64);
-    let power = if_less(x, least, small, e.times_power(shifted, 0));
-    R::choose(x.less_equal(R::from(most)), power, x * f64::INFINITY)
+    let y = clamp(x);
+    let (n, powers) = y.nearest_powers(LOG2_E);
+    power_near_zero(without_powers(y, n)).times_powers(powers)
 }
 
 /// e^x for x <= 0, as sums of exponentials need it, at half the price: what would be subnormal is 0, and the greatest error
@@ -97,37 +117,28 @@ pub(crate) fn decay<R: Real>(x: R) -> R {
         return exp(x);
     }
     let (n, power) = x.nearest_power(LOG2_E, 0);
-    let (high, low) = ln_2::<R>();
-    let r = n.multiply_add(-low, n.multiply_add(-high, x));
-    // 1 + r + r² Q(r), the relative error of e^r below 2^-28
-    let q = polynomial(
-        r,
-        [0.49999993431974379, 0.16666520399457486, 0.041668390834391332, 0.0083687450809168823, 0.0013814537082063353],
-    );
-    let e = q.multiply_add(r, R::from(1.0)).multiply_add(r, R::from(1.0));
+    let e = power_near_zero(without_powers(x, n));
     // ln of the least normal number; a NaN fails the comparison, and a product with it is one
     if_less(x, -87.336_54, 0.0, e * power)
 }
 
-/// 1 / (1 + e^-x). With e = e^-|x|, which does not overflow, it is 1 / (1 + e) or e / (1 + e).
+/// 1 / (1 + e^-x), both made so much smaller that neither the power nor the sum overflows.
 #[inline(always)]
 pub(crate) fn sigmoid<R: Real>(x: R) -> R {
-    // e^-|x| as `exp` has it, to the last subnormal, without its thoughts of what is large
-    let (zero, size) = (if R::DOUBLE { -746.0 } else { -104.0 }, -x.abs());
-    let y = if_less(size, zero, zero, size);
-    let (n, power) = y.nearest_power(LOG2_E, 63);
-    let (high, low) = ln_2::<R>();
-    let near = expm1_near_zero(n.multiply_add(-low, n.multiply_add(-high, y))) + 1.0;
-    let e = near * power * (1.0 / (1u64 << 63) as f64);
-    if_less(x, 0.0, e, 1.0) / (e + 1.0)
+    let (least, shrink) = if R::DOUBLE { (-746.0, 538) } else { (-104.0, 64) };
+    // from 42 on the result is 1 in every digit
+    let y = within(x, least, 42.0);
+    let (n, power) = y.nearest_power(-LOG2_E, -shrink);
+    let one = R::from(2f64.powi(-shrink));
+    one / power_near_zero(without_powers(-y, n)).multiply_add(power, one)
 }
 
 #[inline(always)]
 pub(crate) fn exp2<R: Real>(x: R) -> R {
     let (low, high) = if R::DOUBLE { (-1076.0, 1025.0) } else { (-151.0, 129.0) };
-    let x = if_less(x, low, low, if_less(R::from(high), x, high, x));
-    let n = x.nearest();
-    scale(expm1_near_zero((x - n) * LN_2) + 1.0, n)
+    let x = within(x, low, high);
+    let (n, powers) = x.nearest_powers(1.0);
+    power_near_zero((x - n) * LN_2).times_powers(powers)
 }
 
 /// (e^x - 1) 2^shift

@@ -22,7 +22,7 @@ pub(crate) use exponential::{cosh, decay, exp, exp2, expm1, sigmoid, sinh, tanh}
 pub(crate) use gamma::{lgamma, polygamma};
 pub(crate) use logarithm::{acosh, asinh, atanh, ln, log1p, log2, log10};
 pub(crate) use power::{cbrt, pow};
-pub(crate) use trigonometric::{acos, asin, atan, atan2, cos, sin, tan};
+pub(crate) use trigonometric::{NEAR, acos, asin, atan, atan2, cos, sin, tan};
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +38,8 @@ pub(super) trait Real: Arithmetic {
     const DOUBLE: bool;
     /// Is a fused multiply-add one instruction here?
     const FUSED: bool;
+    /// Is every number here of a magnitude below [`NEAR`]?
+    const NEAR: bool;
     /// `self · b + c`, with one rounding where the processor can.
     fn multiply_add(self, b: Self, c: Self) -> Self;
     /// Square root.
@@ -50,13 +52,17 @@ pub(super) trait Real: Arithmetic {
     fn power_of_two(self) -> Self;
     /// The whole n nearest to `self · factor`, and 2^(n + more), where that is a normal exponent.
     fn nearest_power(self, factor: f64, more: i32) -> (Self, Self);
-    /// The whole n nearest to `self · factor`, and a number in whose lowest bits n stands: for [`times_power`](Real::times_power).
+    /// The whole n nearest to `self · factor`, and 2^n as two powers, for [`times_powers`](Real::times_powers).
+    fn nearest_powers(self, factor: f64) -> (Self, Self);
+    /// self · 2^n, where n is at most twice a normal exponent: by half of it and by the rest, so that what is subnormal is
+    /// rounded once, and what is too large is infinite.
+    fn times_powers(self, powers: Self) -> Self;
+    /// The whole n nearest to `self · factor`, and a number in whose lowest bits n stands.
     fn nearest_shifted(self, factor: f64) -> (Self, Self);
-    /// self · 2^(n + more) for a normal self, where that is normal and n was shifted by [`nearest_shifted`](Real::nearest_shifted):
-    /// an addition to the exponent. Of a NaN it may make any number.
-    fn times_power(self, shifted: Self, more: i32) -> Self;
-    /// -self where the whole number that [`nearest_shifted`](Real::nearest_shifted) shifted is odd.
-    fn negated_if_odd(self, shifted: Self) -> Self;
+    /// -self where this binary digit of the whole number that [`nearest_shifted`](Real::nearest_shifted) shifted is 1.
+    fn negated_by(self, shifted: Self, digit: u32) -> Self;
+    /// `if the shifted whole number is odd { a } else { b }`
+    fn choose_if_odd(shifted: Self, a: Self, b: Self) -> Self;
     /// (m, e) with self = m · 2^e and m in [√½, √2), for positive normal numbers.
     fn split(self) -> (Self, Self);
     /// In double precision.

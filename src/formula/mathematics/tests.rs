@@ -1,11 +1,11 @@
 //! The functions of mathematics, counted in units of the last place.
 
+use super::NEAR;
 use crate::formula::{F, Function, Number};
 use std::f64::consts::PI;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 type Single = F<f32, false>;
+type Fused = F<f32, true>;
 type Double = F<f64, false>;
 
 /// How many floats lie between two numbers.
@@ -114,17 +114,22 @@ fn singles_are_near_the_truth() {
     let mut wrong = Vec::new();
     for &(function, name) in Function::ALL {
         let Some(truth) = standard(function) else { continue };
-        let mut worst = (0, 0.0, 0.0, 0.0);
-        for x in points() {
-            let got = function.apply::<Single>(F(x)).0;
-            let want = truth(x as f64) as f32;
-            let off = ulps(got, want);
-            if off > worst.0 {
-                worst = (off, x, got, want);
+        for (class, fused) in [("portable", false), ("fused", true)] {
+            let mut worst = (0, 0.0, 0.0, 0.0);
+            for x in points() {
+                let got = if fused { function.apply::<Fused>(F(x)).0 } else { function.apply::<Single>(F(x)).0 };
+                let want = truth(x as f64) as f32;
+                let off = ulps(got, want);
+                if off > worst.0 {
+                    worst = (off, x, got, want);
+                }
             }
-        }
-        if worst.0 > most_ulps(function) {
-            wrong.push(format!("{name}({:?}) = {:?}, not {:?}: {} ulp", worst.1, worst.2, worst.3, worst.0));
+            if worst.0 > most_ulps(function) {
+                wrong.push(format!(
+                    "{name}({:?}) = {:?}, not {:?}: {} ulp, {class}",
+                    worst.1, worst.2, worst.3, worst.0
+                ));
+            }
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -342,13 +347,25 @@ fn powers_are_those_of_the_standard() {
     }
 }
 
+/// What is shorter for near numbers gives the same, so a result does not depend on its neighbours. Zeros keep their sign.
 #[test]
 fn sines_of_near_numbers_need_few_digits() {
-    for x in points().filter(|x| x.abs() < (1 << 24) as f32) {
-        let (any, near) = (F::<f32, false>(x), F::<f32, false, true>(x));
-        assert_eq!(any.sin().0.to_bits(), near.sin().0.to_bits(), "sin {x:?}");
-        assert_eq!(any.cos().0.to_bits(), near.cos().0.to_bits(), "cos {x:?}");
+    fn check<const FUSED: bool>() {
+        let near_quarters = (0..5200).map(|k| (k as f64 * PI / 2.0) as f32);
+        for x in points().chain(near_quarters).filter(|x| (x.abs() as f64) < NEAR) {
+            let (any, near) = (F::<f32, FUSED>(x), F::<f32, FUSED, true>(x));
+            assert_eq!(any.sin().0.to_bits(), near.sin().0.to_bits(), "sin {x:?}");
+            assert_eq!(any.cos().0.to_bits(), near.cos().0.to_bits(), "cos {x:?}");
+            let (sine, cosine) = ((x as f64).sin() as f32, (x as f64).cos() as f32);
+            assert!(ulps(near.sin().0, sine) <= 1 && ulps(near.cos().0, cosine) <= 1, "{x:?}");
+        }
+        for zero in [0.0, -0.0f32] {
+            assert_eq!(F::<f32, FUSED, true>(zero).sin().0.to_bits(), zero.to_bits());
+        }
+        assert_eq!(F::<f32, FUSED, true>(0.0).cos().0, 1.0);
     }
+    check::<false>();
+    check::<true>();
 }
 
 #[test]
@@ -436,70 +453,5 @@ fn devices_have_the_standards_functions_of_doubles() {
                 "polygamma {order} {x:e}: {got:e}, {wanted:e}"
             );
         }
-    }
-}
-
-/// An error in units of the last place of the right result, as a share.
-fn error(got: f32, want: f64) -> f64 {
-    if got as f64 == want || got.is_nan() && want.is_nan() || got == want as f32 && got.is_infinite() {
-        return 0.0;
-    }
-    let size = (want.abs() as f32).min(f32::MAX);
-    let unit = (f32::from_bits(size.to_bits() | 1) - f32::from_bits(size.to_bits() & !1)) as f64;
-    (got as f64 - want).abs() / unit
-}
-
-/// The greatest error over every f32, and where it is; by all cores.
-fn greatest_error(got: impl Fn(f32) -> f32 + Sync, want: impl Fn(f64) -> f64 + Sync) -> (f64, f32) {
-    const PARTS: u64 = 4096;
-    let (part, worst) = (AtomicU64::new(0), Mutex::new((0.0, 0.0)));
-    let work = || {
-        let mut own = (0.0, 0.0);
-        loop {
-            let part = part.fetch_add(1, Ordering::Relaxed);
-            if part >= PARTS {
-                break;
-            }
-            for bits in (part << 32) / PARTS..((part + 1) << 32) / PARTS {
-                let x = f32::from_bits(bits as u32);
-                let error = error(got(x), want(x as f64));
-                if error > own.0 {
-                    own = (error, x);
-                }
-            }
-        }
-        let mut worst = worst.lock().unwrap();
-        if own.0 > worst.0 {
-            *worst = own;
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, |count| count.get()) {
-            scope.spawn(work);
-        }
-    });
-    worst.into_inner().unwrap()
-}
-
-/// Every f32. Functions that the standard library lacks are held against ours in f64, whose values are known (above).
-/// `CHAINRULE_FUNCTIONS=sin,cos` takes some.
-#[test]
-#[ignore = "takes a minute for each function: cargo test --release --lib -- --ignored exhaustive --nocapture"]
-fn exhaustive_errors_of_singles() {
-    let wanted = std::env::var("CHAINRULE_FUNCTIONS").ok();
-    for &(function, name) in Function::ALL {
-        if wanted.as_ref().is_some_and(|wanted| wanted.split(',').all(|wanted| wanted != name)) {
-            continue;
-        }
-        let own = |x: f64| function.apply::<Double>(F(x)).0;
-        let got = |x: f32| function.apply::<Single>(F(x)).0;
-        let (error, x) = match standard(function) {
-            Some(truth) => greatest_error(got, truth),
-            None => greatest_error(got, own),
-        };
-        println!("{name}: {error:.3} ulp at {x:?}");
-        // Small shares of a normal distribution have a bound of their own (`normal_shares_in_f32`).
-        let most = most_ulps(function) as f64 + 0.5;
-        assert!(function == Function::NormalCdf || error <= most, "{name}({x:?}): {error} ulp");
     }
 }

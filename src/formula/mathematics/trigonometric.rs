@@ -1,7 +1,7 @@
 //! Sine, cosine, tangent and their inverses.
 
 use super::{Digits, Real, Standard, if_less, polynomial};
-use std::f64::consts::{FRAC_PI_2, FRAC_PI_4, PI};
+use std::f64::consts::{FRAC_2_PI, FRAC_PI_2, FRAC_PI_4, PI};
 
 /// What π/2 as an f64 lacks.
 pub(super) const FRAC_PI_2_LOW: f64 = 6.123_233_995_736_766e-17;
@@ -68,23 +68,58 @@ fn cos_pi<R: Real>(r: R) -> R {
     sin_pi(-r.abs() + 0.5)
 }
 
+/// Below, what is left of an f32 without quarter turns is as good as exact by three parts of π/2, where products and sums
+/// fuse.
+pub(crate) const NEAR: f64 = 8192.0;
+
+/// sin(x + quarter π/2), for an f32 below [`NEAR`]. (x = q π/2 + r with whole q, |r| <= π/4 and a little more.)
+#[inline(always)]
+fn sin_near<R: Real>(x: R, quarter: bool) -> R {
+    // π/2 as an f32, eleven digits more, whose product with a q of thirteen is exact, and what is left
+    const FIRST: f64 = FRAC_PI_2 as f32 as f64;
+    const PLACE: f64 = (1u64 << 35) as f64;
+    const SECOND: f64 = ((FRAC_PI_2 - FIRST) * PLACE) as i64 as f64 / PLACE;
+    const THIRD: f64 = (FRAC_PI_2 - FIRST - SECOND) + FRAC_PI_2_LOW;
+    let (q, shifted) = x.nearest_shifted(FRAC_2_PI);
+    // the first step is exact; what rounding loses in the second, and what the third part changes, is kept beside
+    let far = q.multiply_add(R::from(-FIRST), x);
+    let first = q.multiply_add(R::from(-SECOND), far);
+    let rest = q.multiply_add(R::from(-THIRD), q.multiply_add(R::from(-SECOND), far - first));
+    let r = first + rest;
+    let z = r * r;
+    let sine = polynomial(z, [-0.16666654854190613, 0.008332172280606872, -0.00019516479639995133]);
+    let sine = (z * r).multiply_add(sine, rest) + first;
+    let cosine = polynomial(z, [1.0, -0.5, 0.04166664671540778, -0.0013887359796952616, 2.4437533580730062e-05]);
+    if quarter {
+        return R::choose_if_odd(shifted, sine, cosine).negated_by(shifted + 1.0, 1);
+    }
+    // the sum above loses the sign of -0
+    R::choose(x.equal(R::from(0.0)), x, R::choose_if_odd(shifted, cosine, sine).negated_by(shifted, 1))
+}
+
+/// Sine or, a quarter turn on, cosine of an f32: by three parts of π/2 where that is enough, and the exact way beyond.
+#[inline(always)]
+fn sin_single<R: Real>(x: R, quarter: bool) -> R {
+    let exact = |x: R| {
+        // cos(π t) = sin(π (t + 1/2)); the zeros of the cosine are the whole numbers of t + 1/2
+        let (r, turns) = half_turns(x, if quarter { 0.5 } else { 0.0 });
+        R::narrow(sin_pi(r).negated_by(turns, 0))
+    };
+    if !R::FUSED {
+        return exact(x);
+    }
+    let near = sin_near(x, quarter);
+    if R::NEAR { near } else { R::choose(x.abs().less(R::from(NEAR)), near, exact(x)) }
+}
+
 #[inline(always)]
 pub(crate) fn sin<R: Real>(x: R) -> R {
-    if R::DOUBLE {
-        return x.standard(Standard::Sin);
-    }
-    let (r, turns) = half_turns(x, 0.0);
-    R::narrow(sin_pi(r).negated_if_odd(turns))
+    if R::DOUBLE { x.standard(Standard::Sin) } else { sin_single(x, false) }
 }
 
 #[inline(always)]
 pub(crate) fn cos<R: Real>(x: R) -> R {
-    if R::DOUBLE {
-        return x.standard(Standard::Cos);
-    }
-    // cos(π t) = sin(π (t + 1/2)); the zeros of the cosine are the whole numbers of t + 1/2
-    let (r, turns) = half_turns(x, 0.5);
-    R::narrow(sin_pi(r).negated_if_odd(turns))
+    if R::DOUBLE { x.standard(Standard::Cos) } else { sin_single(x, true) }
 }
 
 #[inline(always)]

@@ -181,6 +181,7 @@ impl<T: Precision, const FUSED: bool> Real for Wire<T, FUSED> {
     type Wide = Wire<f64, FUSED>;
     const DOUBLE: bool = T::DOUBLE;
     const FUSED: bool = FUSED;
+    const NEAR: bool = false;
     fn multiply_add(self, b: Self, c: Self) -> Self {
         if FUSED { Self::operate("fma.rn", &[self.0, b.0, c.0]) } else { self * b + c }
     }
@@ -201,19 +202,30 @@ impl<T: Precision, const FUSED: bool> Real for Wire<T, FUSED> {
         let shifted = self.multiply_add(factor.into(), exponent.into());
         (shifted - exponent, Self::of(bare::<T>("shl", shifted.digits(), T::MANTISSA)))
     }
+    fn nearest_powers(self, factor: f64) -> (Self, Self) {
+        let two_exponents = T::SHIFT + 2.0 * T::BIAS;
+        let exponents = self.multiply_add(factor.into(), two_exponents.into());
+        (exponents - two_exponents, exponents)
+    }
+    fn times_powers(self, powers: Self) -> Self {
+        let half = right::<T>(powers.digits(), 1);
+        let rest = whole::<T>("sub", powers.digits(), half);
+        let power = |exponent| Self::of(bare::<T>("shl", exponent, T::MANTISSA));
+        self * power(half) * power(rest)
+    }
     fn nearest_shifted(self, factor: f64) -> (Self, Self) {
         let shifted = self.multiply_add(factor.into(), T::SHIFT.into());
         (shifted - T::SHIFT, shifted)
     }
-    fn times_power(self, shifted: Self, more: i32) -> Self {
-        let power = bare::<T>("shl", shifted.digits(), T::MANTISSA);
-        let digits = whole::<T>("add", self.digits(), power);
-        Self::of(if more == 0 { digits } else { whole::<T>("add", digits, (more as i64) << T::MANTISSA) })
-    }
-    fn negated_if_odd(self, shifted: Self) -> Self {
+    fn negated_by(self, shifted: Self, digit: u32) -> Self {
         // An addition to the sign overflows, or it changes the sign.
-        let sign = bare::<T>("shl", shifted.digits(), if T::DOUBLE { 63 } else { 31 });
+        let digits = if digit == 0 { shifted.digits() } else { bare::<T>("and", shifted.digits(), 1 << digit) };
+        let sign = bare::<T>("shl", digits, if T::DOUBLE { 63 } else { 31 } - digit as i64);
         Self::of(whole::<T>("add", self.digits(), sign))
+    }
+    fn choose_if_odd(shifted: Self, a: Self, b: Self) -> Self {
+        let odd = bare::<T>("and", shifted.digits(), 1);
+        Self::choose(Truth(step(Bank::Truth, &format!("setp.ne.{}", T::WHOLE), &[odd, 0.into()])), a, b)
     }
     fn split(self) -> (Self, Self) {
         let bias = (T::BIAS as i64) << T::MANTISSA;
