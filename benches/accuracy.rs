@@ -19,9 +19,10 @@ struct Row {
     name: &'static str,
     /// The greatest error that there may be.
     bound: f64,
-    classes: [fn(&[f32], &mut [f32]); 2],
-    truth: fn(&[f32], &mut [f64]),
+    classes: [Loop<f32>; 2],
+    truth: Loop<f64>,
 }
+type Loop<T> = fn(&[f32], &mut [T]);
 
 /// Applies a function to every number.
 #[inline(always)]

@@ -149,7 +149,7 @@ fn share(parts: usize, total: usize, body: &dyn Body) {
             let parts = [parts, (TURN.saturating_mul(parts) / total.max(1)).max(1)];
             // The pool only where ours sleep: work that went now to them, now to the pool would find those asleep whose turn it is.
             let ours =
-                scope.together || scope.surely || team::awake(workers) || rayon_core::current_thread_index().is_some();
+                scope.together || scope.surely || team::awake(workers) || rayon::current_thread_index().is_some();
             if total >= LONGEST && !ours {
                 within(1, || team::run_in_pool(parts, workers, body));
                 SPLITS.set(SPLITS.get() + 1);
@@ -427,11 +427,11 @@ mod tests {
         (0..1000).take_while(|_| others.load(Relaxed) == 0).for_each(|_| shared());
         assert!(others.load(Relaxed) > 0);
         // Every thread of the pool is busy until this work is done: if that waited for them it would never be.
-        let workers = rayon_core::current_num_threads();
+        let workers = rayon::current_num_threads();
         let (release, busy) = (std::sync::Arc::new(Barrier::new(workers + 1)), mpsc::channel());
         for _ in 0..workers {
             let (release, here) = (release.clone(), busy.0.clone());
-            rayon_core::spawn(move || {
+            rayon::spawn(move || {
                 here.send(()).expect("somebody counts");
                 release.wait();
             });

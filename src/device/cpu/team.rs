@@ -242,7 +242,7 @@ pub(super) fn run_in_pool(parts: [usize; 2], workers: usize, body: &dyn Body) {
     // Where the system gives rayon no threads it panics: nobody begins then, and the caller does it all.
     let _ = catch_unwind(|| {
         for (worker, slot) in (1..).zip(slots.iter().map(Arc::clone)) {
-            rayon_core::spawn(move || {
+            rayon::spawn(move || {
                 let offer = slot.swap(null_mut(), AcqRel);
                 if !offer.is_null() {
                     // SAFETY: the offer was not taken back, so its caller counts us in `open` and keeps the job alive until

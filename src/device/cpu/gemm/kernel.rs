@@ -27,7 +27,7 @@ pub(super) struct Tile<T> {
     pub(super) bias: *const T,
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(any(test, not(target_arch = "x86_64")))]
 impl<T: Real> Tile<T> {
     /// Adds the bias, for a way to compute that does not.
     ///
@@ -180,8 +180,8 @@ macro_rules! real {
         }
 
         /// Targets without a tile of ours: a block at a time through `matrixmultiply`, which packs once more.
-        #[cfg(not(target_arch = "x86_64"))]
-        const $portable: Kernel<$T> = Kernel {
+        #[cfg(any(test, not(target_arch = "x86_64")))]
+        pub(super) const $portable: Kernel<$T> = Kernel {
             rows: 96,
             columns: 256,
             narrow: 256,

@@ -1,5 +1,6 @@
 //! Products against the definition, over random shapes, strides and epilogues.
 
+use super::kernel::{Kernel, PORTABLE_F32, PORTABLE_F64, Tile};
 use super::{Epilogue, Lines, Nothing, Packed, PerColumn, Product, Real, Widen};
 use half::bf16;
 
@@ -243,4 +244,56 @@ impl<T, E: Epilogue<T>, F: Fn(&mut [T]) + Sync> Epilogue<T> for Then<E, F> {
         self.0.finish(row, column, values);
         (self.1)(values);
     }
+}
+
+/// The tile of targets without one of ours, which is compiled for tests everywhere.
+#[test]
+fn the_tile_of_other_targets_is_right_too() {
+    fn tiles<T: Real>(kernel: Kernel<T>, tolerance: f64) {
+        let mut dice = Dice(11);
+        for _ in 0..60 {
+            let (rows, columns, depth) = (dice.roll(kernel.rows) + 1, dice.roll(kernel.columns) + 1, dice.roll(300));
+            let (a, b) = (dice.numbers::<T>(rows * (depth + 1)), dice.numbers::<T>((depth + 1) * kernel.columns));
+            let (before, bias) = (dice.numbers::<T>(rows * (columns + 2)), dice.numbers::<T>(columns));
+            let (add, biased) = (dice.roll(2) == 0, dice.roll(2) == 0);
+            let mut c = before.clone();
+            let tile = Tile {
+                rows,
+                columns,
+                depth,
+                a: a.as_ptr(),
+                a_row: depth as isize + 1,
+                a_step: 1,
+                b: b.as_ptr(),
+                b_step: kernel.columns as isize,
+                c: c.as_mut_ptr(),
+                c_row: columns + 2,
+                alpha: T::from_f64(0.5),
+                add,
+                bias: if biased { bias.as_ptr() } else { std::ptr::null() },
+            };
+            // SAFETY: the lists are as long as the tile says.
+            unsafe { (kernel.compute)(&tile) };
+            for (at, (&found, &start)) in c.iter().zip(&before).enumerate() {
+                let (row, column) = (at / (columns + 2), at % (columns + 2));
+                let products = (0..depth).map(|p| {
+                    a[row * (depth + 1) + p].to_f64() * b[p * kernel.columns + column.min(columns - 1)].to_f64()
+                });
+                let expected = match column < columns {
+                    false => start.to_f64(),
+                    true => {
+                        products.sum::<f64>() * 0.5
+                            + if add { start.to_f64() } else { 0.0 }
+                            + if biased { bias[column].to_f64() } else { 0.0 }
+                    }
+                };
+                assert!(
+                    (found.to_f64() - expected).abs() <= tolerance,
+                    "{rows} x {columns} x {depth} at {row}, {column}: {found:?}, {expected}"
+                );
+            }
+        }
+    }
+    tiles(PORTABLE_F32, 1e-4);
+    tiles(PORTABLE_F64, 1e-12);
 }
