@@ -31,5 +31,5 @@ int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned 
 #define NOTHING(name) int name(void) { return 0; }
 NOTHING(cuEventQuery) NOTHING(cuEventRecord) NOTHING(cuEventSynchronize) NOTHING(cuFuncSetAttribute) NOTHING(cuGraphDestroy) NOTHING(cuGraphExecDestroy)
 NOTHING(cuGraphInstantiateWithFlags) NOTHING(cuGraphLaunch) NOTHING(cuMemFreeAsync) NOTHING(cuMemPoolSetAttribute) NOTHING(cuMemPoolTrimTo)
-NOTHING(cuMemcpyDtoDAsync_v2) NOTHING(cuMemcpyDtoHAsync_v2) NOTHING(cuMemcpyHtoDAsync_v2) NOTHING(cuMemsetD8Async)
-NOTHING(cuStreamBeginCapture_v2) NOTHING(cuStreamDestroy_v2) NOTHING(cuStreamEndCapture) NOTHING(cuStreamSynchronize) NOTHING(cuTensorMapEncodeTiled)
+NOTHING(cuMemcpyDtoDAsync_v2) NOTHING(cuMemcpyDtoHAsync_v2) NOTHING(cuMemcpyHtoDAsync_v2) NOTHING(cuMemcpyPeerAsync) NOTHING(cuMemsetD8Async)
+NOTHING(cuStreamBeginCapture_v2) NOTHING(cuStreamDestroy_v2) NOTHING(cuStreamEndCapture) NOTHING(cuStreamSynchronize) NOTHING(cuStreamWaitEvent) NOTHING(cuTensorMapEncodeTiled)

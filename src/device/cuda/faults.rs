@@ -299,7 +299,14 @@ impl Faults {
     fn fail(&mut self, failure: Failure) {
         self.failures.push(failure);
         if self.failures.len() > KEPT {
-            self.failures.remove(0);
+            // What its own thread has not heard of stays, however often others fail meanwhile: the first of each thread.
+            let failures = &self.failures;
+            let is_waited_for = |at: usize| {
+                let waits = |failure: &Failure| failure.thread == failures[at].thread && failure.until == NEVER;
+                failures.iter().position(waits) == Some(at)
+            };
+            let gone = (0..failures.len() - 1).find(|&at| !is_waited_for(at)).unwrap_or(0);
+            self.failures.remove(gone);
         }
     }
     /// A thread has looked: what it makes from now on is as right as what it makes it of.
@@ -315,5 +322,26 @@ impl Faults {
         for (_, note) in self.captured.values_mut().filter(|(_, note)| is_heard_of(note)) {
             note.when = NEVER;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_has_not_heard_of_stays_however_often_others_fail() {
+        let mine = thread::current().id();
+        let other = thread::spawn(|| thread::current().id()).join().expect("it only tells who it is");
+        let mut faults = Faults::default();
+        let failure = |from, thread| Failure { from, to: from, thread, until: NEVER, fault: Fault::defect("a test's") };
+        faults.fail(failure(1, other));
+        for moment in 2..1000 {
+            faults.fail(failure(moment, mine));
+            faults.are_heard_of_by(mine, moment);
+        }
+        assert_eq!(faults.failures.len(), KEPT);
+        let is_wrong = |moment, thread| faults.failures.iter().any(|failure| failure.holds(Made { moment, thread }));
+        assert!(is_wrong(5000, other) && is_wrong(999, mine) && !is_wrong(5000, mine) && !is_wrong(10, mine));
     }
 }
