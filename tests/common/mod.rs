@@ -47,6 +47,7 @@ impl Random {
                     }
                 })
                 .collect(),
+            Values::Short => (0..count).map(|_| (self.between(-2.0, 2.0) * 16.0).round() / 16.0).collect(),
             Values::Distinct => {
                 let mut order: Vec<usize> = (0..count).collect();
                 for i in (1..count).rev() {

@@ -7,6 +7,7 @@
 // EMULATOR_DEVICES, EMULATOR_MEMORY: how many devices (1; 0 is a driver without one), bytes of each.
 // EMULATOR_CAPABILITY: what the devices say they are, 90 for 9.0 (the default), 80 for 8.0.
 // EMULATOR_ORDER: forward, reverse, or a number that shuffles threads. EMULATOR_EAGER: work runs at once.
+// EMULATOR_LAUNCHED: a file that is told the name of each kernel of a .cu file when it is launched first.
 #include "runtime.h"
 #include <algorithm>
 #include <cstdio>
@@ -99,6 +100,12 @@ void order_from(const char* text) {
     if (!text || !strcmp(text, "forward")) emulator::order = {Order::FORWARD, 0};
     else if (!strcmp(text, "reverse")) emulator::order = {Order::REVERSE, 0};
     else emulator::order = {Order::SHUFFLED, strtoull(text, nullptr, 10)};
+}
+// Says that a kernel is launched, where somebody wants to know.
+void tell(const string& name) {
+    static const char* file = getenv("EMULATOR_LAUNCHED"); static std::set<string> told;
+    if (!file || !emulator::entered().count(name) || !told.insert(name).second) return;
+    if (FILE* list = fopen(file, "a")) { fprintf(list, "%s\n", name.c_str()); fclose(list); }
 }
 
 // The bytes of the parameters of an entry, from its declaration: `.param .u64 a, .param .align 8 .b8 b[144]`.
@@ -302,7 +309,7 @@ static unsigned launches = 0;
 API cuLaunchKernel(void* handle, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned dynamic, void* queue, void** arguments, void**) {
     ENTER; launches++; auto* f = static_cast<Function*>(handle); emulator::Index grid{gx, gy, gz}, block{bx, by, bz};
     if (!fits(grid, block, int(dynamic), f->most_dynamic)) return INVALID_VALUE;
-    std::shared_ptr<emulator::Launch> launch = f->kernel->bind(arguments);      // arguments are copied now
+    tell(f->name); std::shared_ptr<emulator::Launch> launch = f->kernel->bind(arguments);      // arguments are copied now
     Stream& s = stream_of(queue); string name = f->name; int device = s.device;
     return put(s, [=] { return emulator::run(name, *launch, grid, block, dynamic, device); });
 }

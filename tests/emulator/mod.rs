@@ -5,6 +5,7 @@
 //! alone uses [`call`].
 #![allow(dead_code, missing_docs, unreachable_pub)] // a test is no library; each binary uses a part
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -48,29 +49,47 @@ pub fn inside(test: &str) -> bool {
 
 /// The same, with settings of the stand-in driver.
 pub fn inside_with(test: &str, settings: &[(&str, &str)]) -> bool {
-    if env::var_os(INSIDE).is_some() || is_real() {
-        return true;
+    is_inside() || {
+        again(test, settings).unwrap_or_else(|said| panic!("{said}"));
+        false
     }
+}
+
+/// Does this process have the driver that it is to run on?
+pub fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some() || is_real()
+}
+
+/// Runs a test of this program on the stand-in driver, in a process of its own. Gives the kernels that it launched, or nothing where there can
+/// be no such driver; what a test said that failed is the error.
+pub fn again(test: &str, settings: &[(&str, &str)]) -> Result<Option<BTreeSet<String>>, String> {
     let folder = match library() {
         Ok(folder) => folder,
         Err(reason) => {
             eprintln!("{test} is skipped: {reason}");
-            return false;
+            return Ok(None);
         }
     };
+    let launched = folder.join(format!("launched-{}-{}", std::process::id(), test.replace(':', "-")));
     let mut paths = vec![folder];
     paths.extend(env::var_os("LD_LIBRARY_PATH").iter().flat_map(env::split_paths));
-    let again = Command::new(env::current_exe().expect("a test has a program"))
+    let output = Command::new(env::current_exe().expect("a test has a program"))
         .args([test, "--exact", "--nocapture"])
         .env(INSIDE, "1")
+        .env("EMULATOR_LAUNCHED", &launched)
         .envs(settings.iter().copied())
         .env("LD_LIBRARY_PATH", env::join_paths(paths).expect("paths without colons"))
         .output()
         .expect("a test can be run again");
-    let said = [again.stdout, again.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).join("\n");
-    assert!(again.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "{test} is no test of this program\n{said}");
-    false
+    // Nothing is written where nothing was launched.
+    let names = fs::read_to_string(&launched).unwrap_or_default().lines().map(str::to_string).collect();
+    let _ = fs::remove_file(launched);
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).join("\n");
+    match (output.status.success(), said.contains("1 passed")) {
+        (true, true) => Ok(Some(names)),
+        (true, false) => Err(format!("{test} is no test of this program\n{said}")),
+        (false, _) => Err(said),
+    }
 }
 
 /// Is it the machine's own driver?

@@ -43,6 +43,13 @@ fn turned(x: &Tensor, first: usize, base: f64, fraction: f64, interleaved: bool)
     Tensor::cat(&[head, rest], -1)
 }
 
+/// So many queries and two keys more, of which each sees some two thirds.
+fn hidden(queries: usize, width: usize) -> [Input; 4] {
+    let seen = real([queries, queries + 2]).values(&[1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+    let keys = || real([queries + 2, width]);
+    [real([queries, width]), keys(), keys(), seen.constant()]
+}
+
 pub fn rows() -> Vec<Row> {
     let attend = |x: &[Tensor], options: Attention| x[0].scaled_dot_product_attention(&x[1], &x[2], &options);
     let x = || Tensor::zeros([2, 3, 4]);
@@ -53,6 +60,12 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 1, 3, 4]), real([3, 5, 4]), real([1, 5, 4])])
             .on([real([0, 4]), real([2, 4]), real([2, 3])])
             .on([real([2, 70, 3]), real([2, 140, 3]), real([2, 140, 2])])
+            .large(HALVES, [real([2, 66, 40]), real([2, 70, 40]), real([2, 70, 64])])
+            .large(HALVES, [real([65, 72]), real([64, 72]), real([64, 104])])
+            .large(HALVES, [real([66, 136]), real([70, 136]), real([70, 130])])
+            .rounded([real([66, 40]).short(), real([70, 40]).short(), real([70, 36]).short()])
+            .rounded([real([65, 72]).short(), real([66, 72]).short(), real([66, 68]).short()])
+            .keeps_fewer_bits()
             .definition(|x| {
                 let width = x[0].size(-1).unwrap_or(1) as f64;
                 plain(x, 1.0 / width.sqrt(), false, None)
@@ -103,10 +116,16 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 5, 3]), real([2, 3, 3]), real([2, 3, 2])])
             .on([real([2, 3, 3]), real([2, 5, 3]), real([2, 5, 2])])
             .on([real([2, 130, 2]), real([2, 150, 2]), real([2, 150, 2])])
+            .large(HALVES, [real([70, 64]), real([130, 64]), real([130, 32])])
+            .large(HALVES, [real([130, 36]), real([66, 36]), real([66, 33])])
+            .keeps_fewer_bits()
             .definition(|x| plain(x, 0.7, true, None)),
         row("scaled_dot_product_attention masked", move |x| attend(x, Attention::new().mask(&x[3]).scale(0.5)))
             .on([real([2, 2, 3, 4]), real([2, 2, 5, 4]), real([2, 2, 5, 2]), real([2, 1, 3, 5])])
             .on([real([2, 3, 4]), real([2, 5, 4]), real([2, 5, 2]), real([3, 5])])
+            .large(HALVES, [real([65, 40]), real([67, 40]), real([67, 32]), real([65, 67])])
+            .large(HALVES, [real([64, 72]), real([66, 72]), real([66, 48]), real([64, 66])])
+            .keeps_fewer_bits()
             .definition(|x| plain(x, 0.5, false, Some(&x[3]))),
         row("scaled_dot_product_attention boolean mask", move |x| {
             let mask = x[3].to_dtype(DType::Bool);
@@ -118,10 +137,15 @@ pub fn rows() -> Vec<Row> {
             real([2, 2, 4]),
             real([2, 2, 2]),
             real([3, 2]).values(&[1.0, 0.0, 0.0, 0.0, 1.0, 1.0]).constant(),
-        ]),
+        ])
+        .large(HALVES, hidden(65, 40))
+        .large(HALVES, hidden(64, 72))
+        .keeps_fewer_bits(),
         row("scaled_dot_product_attention grouped", move |x| attend(x, Attention::new().grouped(true).causal(true)))
             .on([real([2, 6, 3, 2]), real([2, 2, 3, 2]), real([2, 2, 3, 4])])
-            .on([real([4, 3, 2]), real([1, 3, 2]), real([1, 3, 4])]),
+            .on([real([4, 3, 2]), real([1, 3, 2]), real([1, 3, 4])])
+            .large(HALVES, [real([4, 65, 48]), real([2, 65, 48]), real([2, 65, 40])])
+            .keeps_fewer_bits(),
         row("scaled_dot_product_attention grouped mask", move |x| {
             attend(x, Attention::new().grouped(true).mask(&x[3]))
         })
@@ -130,6 +154,8 @@ pub fn rows() -> Vec<Row> {
             attend(x, Attention::new().dropout(0.4, Random::new(7).draw()))
         })
         .on([real([2, 5, 3]), real([2, 70, 3]), real([2, 70, 2])])
+        .large(HALVES, [real([64, 32]), real([70, 32]), real([70, 40])])
+        .keeps_fewer_bits()
         .definition(|x| {
             let weights = (&x[0] * (1.0 / 3f64.sqrt())).matmul(&x[1].transpose(-1, -2)).exp();
             let weights = &weights / weights.sum_keep(-1);

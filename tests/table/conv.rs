@@ -51,6 +51,10 @@ pub fn rows() -> Vec<Row> {
         .on([real([5, 2, 3, 3]), real([6, 2, 1, 2])])
         .on([real([2, 1, 1, 1]), real([1, 1, 2, 3]), real([1])])
         .on([real([1, 3, 20, 21]), real([5, 3, 3, 3])])
+        .large(HALVES, [real([2, 3, 6, 5]), real([70, 3, 3, 3]), real([70])])
+        .large(HALVES, [real([1, 70, 3, 4]), real([5, 70, 2, 2])])
+        .rounded([real([2, 3, 6, 5]).short(), real([70, 3, 3, 3]).short(), real([70]).short()])
+        .rounded([real([1, 70, 3, 4]).short(), real([5, 70, 2, 2]).short()])
         .definition(|x| {
             let kernel = x[1].shape().map_or(vec![1, 1], |s| s[2..].to_vec());
             let y = by_columns(x, Pool::new(kernel).padding(1), 1);

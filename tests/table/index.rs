@@ -94,16 +94,20 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 3, 2]), index([1, 4, 2], 3), real([2, 5, 2])])
             .on([real([2, 3]), index([2, 0], 3), real([2, 0])])
             .dtypes(NUMBERS)
+            .large(NUMBERS, [real([2, 3]), index([2, 300], 3), real([2, 300])])
             .wrong(ErrorKind::Shape, &["2 axes, the index 1, the source 1"], move || {
                 x().scatter_add(1, &Tensor::from([0]), &Tensor::ones([1]))
             })
             .wrong(ErrorKind::Index, &["index 9 at [0, 1]"], move || {
                 x().scatter_add(1, &Tensor::from([[0, 9]]), &Tensor::ones([1, 2]))
             }),
-        row("scatter_add many", |x| x[0].scatter_add(0, &x[1], &x[2])).on([real([3]), index([90], 3), real([90])]),
+        row("scatter_add many", |x| x[0].scatter_add(0, &x[1], &x[2]))
+            .on([real([3]), index([90], 3), real([90])])
+            .large(WIDE, [real([300]), index([8200], 300), real([8200])]),
         row("scatter_reduce mean", |x| x[0].scatter_reduce(1, &x[1], &x[2], Combine::Mean, true))
             .on([real([2, 3]), index([2, 4], 3), real([2, 4])])
-            .dtypes(FLOATS),
+            .dtypes(FLOATS)
+            .large(INTEGERS, [real([2, 3]), index([2, 4], 3), real([2, 4])]),
         row("scatter_reduce mean of the source", |x| x[0].scatter_reduce(1, &x[1], &x[2], Combine::Mean, false)).on([
             real([2, 3]),
             index([2, 2], 3),
@@ -130,6 +134,7 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 3, 2]), index([4], 3), real([2, 4, 2])])
             .on([real([2, 3]), index([0], 3), real([2, 0])])
             .dtypes(NUMBERS)
+            .large(&[DType::F32], [real([1, 300, 2]), index([8200], 300), real([1, 8200, 2])])
             .axis(|x, axis| x[0].index_add(axis, &Tensor::from([0]), &x[0].narrow(1, 0, 1)))
             .wrong(ErrorKind::Shape, &["the positions are [2], the source [2, 3]"], move || {
                 x().index_add(1, &Tensor::from([0, 1]), &x())
@@ -206,6 +211,7 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 0])])
             .on([real([]).distinct()])
             .dtypes(ALL)
+            .large(WIDE, [real([2, 2100]).distinct()])
             .axis(|x, axis| x[0].sort(axis, false)),
         row("sort descending", |x| x[0].sort(0, true)).on([real([5, 3]).distinct()]),
         row("argsort", |x| x[0].argsort(-1, true))
@@ -259,6 +265,7 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 3]).values(&[1.0, 0.0, 1.0, 0.5, 0.0, 1.0])])
             .on([real([]).values(&[1.0])])
             .dtypes(ALL)
+            .large(&[DType::F32], [real([8200]).values(&[1.0, 0.0, 0.0, 0.5, 0.0])])
             .no_gradient("its result is positions"),
         row("one_hot", |x| x[0].one_hot(4))
             .on([index([2, 3], 4)])

@@ -20,6 +20,11 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 3, 4]), real([2, 4, 5])])
             .on([real([3, 1, 2, 4]), real([2, 4, 3])])
             .on([real([0, 2, 3]), real([3, 2])])
+            .large(HALVES, [real([70, 72]), real([72, 80])])
+            .large(HALVES, [real([4, 64, 64]), real([4, 64, 72])])
+            .large(FLOATS, [real([2, 600]), real([600, 3])])
+            .large(&[DType::F32], [real([9, 70, 20]), real([9, 20, 68])])
+            .rounded([real([70, 67]).short(), real([67, 65]).short()])
             .dtypes(NUMBERS)
             .definition(|x| plain(&x[0], &x[1]))
             .wrong(ErrorKind::Shape, &["the inner sizes differ", "last size (511)", "second-to-last (512)"], || {
@@ -73,6 +78,10 @@ pub fn rows() -> Vec<Row> {
         row("linear without bias", |x| x[0].linear(&x[1], None))
             .on([real([2, 3]), real([4, 3])])
             .on([real([1, 30]), real([40, 30])])
+            .large(HALVES, [real([66, 64]), real([72, 64])])
+            .rounded([real([66, 68]).short(), real([72, 68]).short()])
+            .rounded([real([520, 64]).short(), real([64, 64]).short()])
+            .rounded([real([2, 256, 256]).short(), real([264, 256]).short()])
             .dtypes(NUMBERS)
             .definition(|x| x[0].matmul(&x[1].t())),
         row("add_matmul", |x| x[0].add_matmul(&x[1], &x[2], -1.25, 0.5))

@@ -19,6 +19,9 @@
 //! `.away_from(&[0.0, 1.0])` (kinks), `.values(&[..])`, `.constant()` (no gradient wanted), `index(shape, below)`, `mask(shape)`;
 //! `.unary(real([]).positive())` and `.binary(real([]), real([]))` put the same kinds of values on the usual shapes.
 //!
+//! `.large(HALVES, [real([64, 64]), ..])` is a case of a size from which a GPU takes another kernel for these types, `.rounded([real([64, 64]).short(), ..])` one for products that
+//! may round: `--test parity` alone runs them. It says which kernels no row launches.
+//!
 //! Checks: `cargo test --test gradients softmax`, `--test definitions softmax`, `--test failures`, `--test dtypes`, `--test operations`
 //! run a family; `CHAINRULE_ROWS=softmax` keeps the rows whose name contains it.
 #![allow(dead_code, unused_imports, unused_macros, missing_docs, unreachable_pub)] // a test is no library; each binary uses a part
@@ -27,6 +30,10 @@ use chainrule::{DType, Error, ErrorKind, Tensor};
 
 /// The floats.
 pub const FLOATS: &[DType] = &[DType::F64, DType::F32, DType::BF16, DType::F16];
+/// Those of 16 bits.
+pub const HALVES: &[DType] = &[DType::BF16, DType::F16];
+/// Those that are computed in as they are.
+pub const WIDE: &[DType] = &[DType::F64, DType::F32];
 /// The integers.
 pub const INTEGERS: &[DType] = &[DType::I64, DType::I32, DType::U8];
 /// Floats and integers.
@@ -62,6 +69,12 @@ pub struct Row {
     pub name: &'static str,
     /// The operands of each case.
     pub cases: Vec<Vec<Input>>,
+    /// More of them, of sizes at which devices take other kernels for these element types.
+    pub large: Vec<(&'static [DType], Vec<Input>)>,
+    /// More of them in f32, at every precision of products.
+    pub rounded: Vec<Vec<Input>>,
+    /// Do devices round in `large` and `rounded` what the CPU keeps: an attention's weights and their slopes?
+    pub keeps_fewer_bits: bool,
     /// The operation.
     pub call: Call,
     /// The same in plain operations.
@@ -179,6 +192,9 @@ pub fn row<R: Results>(name: &'static str, call: impl Fn(&[Tensor]) -> R + 'stat
     Row {
         name,
         cases: Vec::new(),
+        large: Vec::new(),
+        rounded: Vec::new(),
+        keeps_fewer_bits: false,
         call: Box::new(move |x| call(x).list()),
         definition: None,
         axis: None,
@@ -201,6 +217,21 @@ impl Row {
     /// Adds a case: one input for each operand.
     pub fn on(mut self, inputs: impl IntoIterator<Item = Input>) -> Row {
         self.cases.push(inputs.into_iter().collect());
+        self
+    }
+    /// Adds a case for devices alone, of some element types: other checks would learn nothing from its size.
+    pub fn large(mut self, dtypes: &'static [DType], inputs: impl IntoIterator<Item = Input>) -> Row {
+        self.large.push((dtypes, inputs.into_iter().collect()));
+        self
+    }
+    /// In `large` devices keep weights and slopes in 16 bits where the CPU has 32, in `rounded` in tf32.
+    pub fn keeps_fewer_bits(mut self) -> Row {
+        self.keeps_fewer_bits = true;
+        self
+    }
+    /// Adds a case for devices alone, of products of f32 that may be rounded: of short numbers, which none is.
+    pub fn rounded(mut self, inputs: impl IntoIterator<Item = Input>) -> Row {
+        self.rounded.push(inputs.into_iter().collect());
         self
     }
     /// One operand with such values, on the usual shapes.
@@ -281,6 +312,8 @@ pub struct Input {
 pub enum Values {
     /// Random, at least 0.05 from each of `away`.
     Real { low: f64, high: f64, away: Vec<f64> },
+    /// Random multiples of 1/16 from -2 to 2: no rounding to 8 bits or more changes them.
+    Short,
     /// Random, no two nearer than 0.03: for positions that must not change under a small step.
     Distinct,
     /// Random positions below a number; always i64.
@@ -313,6 +346,11 @@ impl Input {
     /// Numbers from 0.2 to 3.
     pub fn positive(self) -> Input {
         self.between(0.2, 3.0)
+    }
+    /// Numbers of few bits.
+    pub fn short(mut self) -> Input {
+        self.values = Values::Short;
+        self
     }
     /// Never near these: kinks and jumps.
     pub fn away_from(mut self, kinks: &[f64]) -> Input {

@@ -22,6 +22,7 @@ pub fn rows() -> Vec<Row> {
             .on([real([40, 6]), real([6]), real([6])])
             .on([real([2, 700]), real([700]), real([700])])
             .on([real([0, 5]), real([5]), real([5])])
+            .large(FLOATS, [real([8200, 5]), real([5]), real([5])])
             .definition(|x| standard(&x[0], &[1], 1e-5) * &x[1] + &x[2])
             .wrong(ErrorKind::Shape, &["weight", "[4]", "[5]"], move || {
                 zeros(&[2, 5]).layer_norm(1, Some(&zeros(&[4])), None, 1e-5)

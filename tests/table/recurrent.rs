@@ -109,8 +109,24 @@ fn layer(name: &'static str, kind: &'static str, reversed: bool, lengths: Option
     if lengths.is_some() {
         return row;
     }
-    // One step, one sequence; more sequences than a block and more numbers than lanes.
-    row.on(operands(1, 1, 2, 1, true)).on(operands(2, 19, 2, 17, true))
+    // One step, one sequence; more sequences than a block and more numbers than lanes. More numbers than one block keeps for all steps; more
+    // sequences than one launch takes for a step.
+    let row = row.on(operands(1, 1, 2, 1, true)).on(operands(2, 19, 2, 17, true));
+    row.large(WIDE, operands(2, 3, 2, 65, true)).large(&[DType::F32], operands(1, 129, 1, 65, true))
+}
+
+/// Operands of `rnn_relu` that stay away from the kink.
+fn relu(steps: usize, batch: usize, hidden: usize) -> [Input; 6] {
+    let small = |shape: [usize; 2]| real(shape).between(0.0, 0.03);
+    let bias = || real([hidden]).positive();
+    [
+        real([steps, batch, 2]).positive(),
+        real([batch, hidden]).positive(),
+        small([hidden, 2]),
+        small([hidden, hidden]),
+        bias(),
+        bias(),
+    ]
 }
 
 pub fn rows() -> Vec<Row> {
@@ -206,6 +222,8 @@ pub fn rows() -> Vec<Row> {
                 real([1, 1]).positive(),
                 real([1, 1]).positive(),
             ])
+            .large(WIDE, relu(2, 3, 65))
+            .large(&[DType::F32], relu(1, 129, 65))
             .definition(|x| plain("rnn_relu", x, false, None)),
         // Nothing to run through: the states stay.
         row("lstm of no steps", |x| x[0].lstm(&x[1], &x[2], &weights(x, 3))).on([

@@ -4,6 +4,11 @@ use super::*;
 
 const REASON: &str = "no gradient";
 
+/// So many numbers are folded in pieces that are joined.
+const LONG: usize = 8200;
+/// Lines along the second axis that several threads go along, in pieces.
+const DEEP: [usize; 3] = [1, 260, 32];
+
 /// The usual cases: everything, one number, nothing, views.
 fn usual(row: Row) -> Row {
     row.on([real([])]).on([real([1])]).on([real([7])]).on([real([2, 3])]).on([real([3, 1, 4])]).on([real([700])])
@@ -20,7 +25,7 @@ fn distinct(row: Row) -> Row {
 
 fn sums() -> Vec<Row> {
     vec![
-        usual(row("sum", |x| x[0].sum())).on([real([3, 0])]).dtypes(ALL),
+        usual(row("sum", |x| x[0].sum())).on([real([3, 0])]).dtypes(ALL).large(ALL, [real([LONG])]),
         usual(row("sum_over", |x| x[0].sum_over(-1)).axis(|x, axis| x[0].sum_over(axis)))
             .on([real([3, 0])])
             .on([real([40, 33])])
@@ -67,7 +72,9 @@ fn sums() -> Vec<Row> {
             .on([real([2, 3])])
             .on([real([4]).values(&[1.5, 0.0, -2.0, 0.5])])
             .on([real([4]).values(&[1.5, 0.0, -2.0, 0.0])])
-            .dtypes(ALL),
+            .dtypes(ALL)
+            .large(ALL, [real([LONG]).values(&[1.0, -1.0, 1.0, 1.25, 0.8])])
+            .large(INTEGERS, [real([LONG]).values(&[1.0, -1.0, 1.0])]),
         row("prod_over", |x| x[0].prod_over([0, 2]))
             .on([real([2, 3, 2])])
             .on([real([2, 2, 2]).values(&[0.0, 1.0, 2.0, 3.0, 0.5, 0.0, 0.0, 1.5])])
@@ -78,7 +85,7 @@ fn sums() -> Vec<Row> {
 
 fn extremes() -> Vec<Row> {
     vec![
-        distinct(row("max", |x| x[0].max())).dtypes(ALL).wrong(ErrorKind::Shape, &["max", "no numbers"], || {
+        distinct(row("max", |x| x[0].max())).dtypes(ALL).large(ALL, [real([LONG]).distinct()]).wrong(ErrorKind::Shape, &["max", "no numbers"], || {
             Tensor::zeros([0]).max()
         }),
         distinct(row("min", |x| x[0].min())).dtypes(ALL).wrong(ErrorKind::Shape, &["min", "no numbers"], || {
@@ -140,7 +147,7 @@ fn questions() -> Vec<Row> {
 
 fn spreads() -> Vec<Row> {
     vec![
-        row("var", |x| x[0].var()).on([real([5])]).on([real([2, 3])]).on([real([600])]).wrong(
+        row("var", |x| x[0].var()).on([real([5])]).on([real([2, 3])]).on([real([600])]).large(FLOATS, [real([LONG])]).wrong(
             ErrorKind::DType,
             &["variance", "i64"],
             || Tensor::zeros([3]).to_dtype(DType::I64).var(),
@@ -164,7 +171,7 @@ fn spreads() -> Vec<Row> {
 fn norms() -> Vec<Row> {
     let kinked = || real([3, 4]).away_from(&[0.0]);
     vec![
-        row("norm", |x| x[0].norm()).on([real([5])]).on([real([2, 3])]),
+        row("norm", |x| x[0].norm()).on([real([5])]).on([real([2, 3])]).large(FLOATS, [real([LONG])]),
         row("norm_over", |x| x[0].norm_over(1)).on([real([2, 3])]).axis(|x, axis| x[0].norm_over(axis)),
         row("norm_keep", |x| x[0].norm_keep(1)).on([real([2, 3])]),
         row("vector_norm", |x| x[0].vector_norm(3.0)).on([kinked()]).wrong(ErrorKind::Value, &["NaN"], || {
@@ -192,18 +199,25 @@ fn running() -> Vec<Row> {
             .on([real([2, 3])])
             .on([real([2, 5, 3])])
             .on([real([2, 0])])
+            .large(ALL, [real(DEEP)])
             .axis(|x, axis| x[0].cumulative_sum(axis))
             .dtypes(ALL),
         row("cumulative_prod", |x| x[0].cumulative_prod(1))
             .on([real([2, 3])])
             .on([real([1, 5]).values(&[1.5, 0.0, 2.0, 0.0, 3.0])])
+            .large(WIDE, [real(DEEP).between(0.9, 1.1)])
+            .large(&[DType::I64], [real(DEEP).values(&[1.0, -1.0, 1.0, 1.0])])
             .axis(|x, axis| x[0].cumulative_prod(axis))
             .dtypes(ALL),
         row("cumulative_logsumexp", |x| x[0].cumulative_logsumexp(1))
             .on([real([2, 3])])
             .on([real([2, 5, 3])])
+            .large(WIDE, [real(DEEP)])
             .axis(|x, axis| x[0].cumulative_logsumexp(axis)),
-        row("cumulative_max", |x| x[0].cumulative_max(1)).on([real([2, 5]).distinct()]).dtypes(ALL),
+        row("cumulative_max", |x| x[0].cumulative_max(1))
+            .on([real([2, 5]).distinct()])
+            .dtypes(ALL)
+            .large(&[DType::F64, DType::F32, DType::I64], [real(DEEP).distinct()]),
         row("cumulative_min", |x| x[0].cumulative_min(1)).on([real([2, 5]).distinct()]).dtypes(ALL),
     ]
 }

@@ -39,6 +39,7 @@ pub fn rows() -> Vec<Row> {
         row("logsumexp", |x| x[0].logsumexp())
             .on([real([])])
             .on([real([700])])
+            .large(FLOATS, [real([8200])])
             .on([real([2, 3])])
             .definition(|x| x[0].exp().sum().ln()),
         row("logsumexp_over", |x| x[0].logsumexp_over([0, 2]))
