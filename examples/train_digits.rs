@@ -18,7 +18,7 @@
 //! ```text
 //! 20000 digits to learn from, 5000 to be judged by
 //! a linear model reads 82.52 %
-//! test accuracy 99.92 %
+//! test accuracy 99.94 %
 //! ```
 
 mod common;
