@@ -355,10 +355,15 @@ fn attention_forward_and_backward() {
     attention::<bf16, f32>(Path::Plain, &cases(), bf16::CLOSE);
 }
 
-/// Weights and slopes are rounded before they are multiplied, so sums are a rounding farther apart.
-#[test]
-fn attention_on_tensor_cores() {
-    let case = |queries, keys, [width, value_width]: [usize; 2], causal, mask_kind, dropout| Case {
+/// One for tensor cores; causal ones have two groups, the others two matrices.
+fn case(
+    [queries, keys]: [usize; 2],
+    [width, value_width]: [usize; 2],
+    causal: bool,
+    mask_kind: i32,
+    dropout: bool,
+) -> Case {
+    Case {
         matrices: 2 - causal as usize,
         groups: 1 + causal as usize,
         queries,
@@ -368,17 +373,22 @@ fn attention_on_tensor_cores() {
         causal,
         mask_kind,
         dropout,
-    };
+    }
+}
+
+/// Weights and slopes are rounded before they are multiplied, so sums are a rounding farther apart.
+#[test]
+fn attention_on_tensor_cores() {
     let narrow = [
-        case(5, 7, [4, 3], false, 0, false),
-        case(150, 140, [16, 64], true, 0, false),
-        case(33, 70, [9, 24], false, 1, false),
-        case(35, 33, [64, 8], true, 2, true),
+        case([5, 7], [4, 3], false, 0, false),
+        case([150, 140], [16, 64], true, 0, false),
+        case([33, 70], [9, 24], false, 1, false),
+        case([35, 33], [64, 8], true, 2, true),
     ];
     attention::<bf16, f32>(Path::Tensor(64), &narrow, 2.0 * bf16::CLOSE);
     attention::<f16, f32>(Path::Tensor(64), &narrow[1..], 2.0 * f16::CLOSE);
-    attention::<bf16, f32>(Path::Tensor(128), &[case(40, 70, [128, 72], true, 0, false)], 2.0 * bf16::CLOSE);
-    attention::<f16, f32>(Path::Tensor(256), &[case(20, 40, [200, 256], false, 1, true)], 2.0 * f16::CLOSE);
+    attention::<bf16, f32>(Path::Tensor(128), &[case([40, 70], [128, 72], true, 0, false)], 2.0 * bf16::CLOSE);
+    attention::<f16, f32>(Path::Tensor(256), &[case([20, 40], [200, 256], false, 1, true)], 2.0 * f16::CLOSE);
 }
 
 /// What tf32 keeps of a number is what f16 keeps, 11 bits, but operands are f32 here: each of them, weights and slopes are rounded, by at most
@@ -386,17 +396,6 @@ fn attention_on_tensor_cores() {
 /// weights, by that of themselves; results and gradients are sums of weights or slopes with another rounding or two for each term.
 #[test]
 fn attention_of_f32_on_tensor_cores() {
-    let case = |[queries, keys]: [usize; 2], [width, value_width]: [usize; 2], causal, mask_kind, dropout| Case {
-        matrices: 2 - causal as usize,
-        groups: 1 + causal as usize,
-        queries,
-        keys,
-        width,
-        value_width,
-        causal,
-        mask_kind,
-        dropout,
-    };
     let narrow = [
         case([5, 7], [4, 3], false, 0, false),
         case([150, 140], [16, 64], true, 0, false),
