@@ -5,7 +5,8 @@
 //! as it stays right, so that a row or a scalar is never spread out in memory and hardly ever in the cache.
 
 use super::cast::Half;
-use super::{Cpu, parallel, past};
+use super::past::{self, Room};
+use super::{Cpu, parallel};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::{Axes, MOST};
@@ -24,16 +25,10 @@ const SMALL: usize = 64;
 /// compiled for each loop.)
 pub(super) trait Loop<T>: Sync {
     fn run(&self, inputs: &[&[T]], out: &mut [T]);
-    /// The same for a piece of a result that no cache can hold; [`past::written_if`] follows.
-    fn run_past(&self, inputs: &[&[T]], out: &mut [T]) {
-        self.run(inputs, out);
+    /// Does it wait for memory and hardly for its own arithmetic?
+    fn is_light(&self) -> bool {
+        false
     }
-}
-
-/// Runs a loop for a piece of a result, which is `far` where no cache can hold it.
-#[inline]
-fn start<T>(kernel: &dyn Loop<T>, far: bool, inputs: &[&[T]], out: &mut [T]) {
-    if far { kernel.run_past(inputs, out) } else { kernel.run(inputs, out) }
 }
 
 /// An element type that loops compute in.
@@ -107,15 +102,21 @@ fn plain<T: Compute>(operands: &[&Value], kernel: &dyn Loop<T>) -> Option<Result
         if out.len() <= CHUNK {
             return kernel.run(slices, out);
         }
-        let far = past::is_far(size_of_val(out));
+        let far = past::is_far(size_of_val(out), kernel.is_light());
         parallel::chunks(out, CHUNK, slices.len() + 1, |index, out| {
             let first = index * CHUNK;
             let mut pieces: [&[T]; MOST] = [&[]; MOST];
             for (piece, slice) in pieces.iter_mut().zip(slices) {
                 *piece = &slice[first..first + out.len()];
             }
-            start(kernel, far, &pieces[..slices.len()], out);
-            past::written_if(far);
+            let pieces = &pieces[..slices.len()];
+            Room::of(far).fill(out, pieces, &mut |from, out| {
+                let mut parts: [&[T]; MOST] = [&[]; MOST];
+                for (part, piece) in parts.iter_mut().zip(pieces) {
+                    *part = &piece[from..from + out.len()];
+                }
+                kernel.run(&parts[..pieces.len()], out);
+            });
         });
     }))
 }
@@ -278,17 +279,19 @@ impl<'a> Walk<'a> {
     fn fill_directly<T: Compute>(&self, shape: Shape, kernel: &dyn Loop<T>) -> Result<Value, Fault> {
         let operands = self.operands::<T>()?;
         Value::build::<T>(shape, |out| {
-            let far = past::is_far(size_of_val(out));
+            let far = past::is_far(size_of_val(out), kernel.is_light());
             parallel::chunks(out, self.chunk, operands.count + 1, |index, out| {
                 self.with_blocks(&operands, index * self.chunk, &mut |blocks| {
-                    let mut done = 0;
+                    let (mut room, mut done) = (Room::of(far), 0);
                     while done < out.len() {
-                        let count = blocks.next(out.len() - done);
-                        blocks.run(&mut out[done..done + count], kernel, far);
+                        let rest = out.len() - done;
+                        let count = blocks.next(room.most().map_or(rest, |most| rest.min(most)));
+                        let operands = blocks.operands(count);
+                        let operands = &operands[..blocks.operands.len()];
+                        room.fill(&mut out[done..done + count], operands, &mut |_, out| kernel.run(operands, out));
                         done += count;
                     }
                 });
-                past::written_if(far);
             });
         })
     }
@@ -308,7 +311,7 @@ impl<'a> Walk<'a> {
                     let mut done = 0;
                     while done < out.len() {
                         let count = blocks.next((out.len() - done).min(BLOCK));
-                        blocks.run(&mut room[..count], kernel, false);
+                        blocks.run(&mut room[..count], kernel);
                         store(&room[..count], &mut out[done..done + count]);
                         done += count;
                     }
@@ -481,17 +484,50 @@ impl<'a, T: Compute> Blocks<'a, T> {
         }
     }
 
+    /// The operands of this block.
     #[inline]
-    fn run(&self, out: &mut [T], kernel: &dyn Loop<T>, far: bool) {
+    fn operands(&self, count: usize) -> [&[T]; MOST] {
         let mut slices: [&[T]; MOST] = [&[]; MOST];
         for (k, slice) in slices.iter_mut().enumerate().take(self.operands.len()) {
             *slice = match (self.from[k], self.operands[k].source) {
-                (From::Place(start), Source::Same(source)) => &source[start..start + out.len()],
-                (From::Buffer(buffer), _) => &self.buffers[buffer * self.walk.block..][..out.len()],
+                (From::Place(start), Source::Same(source)) => &source[start..start + count],
+                (From::Buffer(buffer), _) => &self.buffers[buffer * self.walk.block..][..count],
                 // What is not of the loop's own type has a buffer.
                 (From::Place(_), _) => &[],
             };
         }
-        start(kernel, far, &slices[..self.operands.len()], out);
+        slices
+    }
+    #[inline]
+    fn run(&self, out: &mut [T], kernel: &dyn Loop<T>) {
+        kernel.run(&self.operands(out.len())[..self.operands.len()], out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Tensor;
+
+    #[test]
+    fn what_no_cache_holds_is_what_its_parts_are() -> crate::Result<()> {
+        // 36 MB: dense operands, a row and a number for each row, each beside the same for a few rows alone.
+        let (rows, columns) = (3000, 3001);
+        let numbers: Vec<f32> = (0..rows * columns).map(|i| (i % 1009) as f32 * 0.37 - 170.0).collect();
+        let x = Tensor::from_vec(numbers, [rows, columns])?;
+        let row = Tensor::arange(columns).to_dtype(crate::DType::F32);
+        let column = Tensor::arange(rows).to_dtype(crate::DType::F32).reshape([rows, 1]);
+        for (first, count) in [(0, 3), (1499, 2), (rows - 1, 1)] {
+            let few = |x: &Tensor| x.narrow(0, first, count);
+            let pairs = [
+                (few(&(&x + &x)), few(&x) + few(&x)),
+                (few(&(&x * &row)), few(&x) * &row),
+                (few(&(&column - &x)), few(&column) - few(&x)),
+                (few(&x.relu()), few(&x).relu()),
+            ];
+            for (whole, part) in pairs {
+                assert_eq!(whole.to_vec::<f32>()?, part.to_vec::<f32>()?, "{count} rows from {first} on");
+            }
+        }
+        Ok(())
     }
 }

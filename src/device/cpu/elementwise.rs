@@ -8,7 +8,7 @@ use super::blocks::{self, Loop};
 use super::interpret::Interpreted;
 use super::real::widest;
 use super::simd::{self, Kernel, SimdLevel};
-use super::{Cpu, past, update};
+use super::{Cpu, update};
 use crate::device::Value;
 use crate::device::copy::Arrange;
 use crate::device::elementwise::{Elementwise, meeting};
@@ -109,45 +109,6 @@ impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
         } else {
             self.stretch::<FUSED, false>(&inputs, 0..count);
         }
-    }
-}
-
-/// The same for f32, past the caches: for what is bound by memory and not by its own arithmetic.
-struct ForwardPast<'a, T, P, const N: usize>(Forward<'a, T, P, N>);
-impl<T: Float, P: Formula<N>, const N: usize> Kernel for ForwardPast<'_, T, P, N> {
-    type Output = ();
-    const WIDEST: SimdLevel = SimdLevel::Avx2;
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let Forward { formula, inputs, out } = self.0;
-        #[cfg(target_arch = "x86_64")]
-        if const { FUSED && size_of::<T>() == 4 } && out.as_ptr().addr().is_multiple_of(past::LINE) {
-            let operands: [_; N] = operands(inputs, out.len());
-            let (lines, rest) = out.as_chunks_mut::<{ past::LINE / 4 }>();
-            let (places, done) = (lines.len(), lines.len() * past::LINE / 4);
-            let mut sources: [&[[T; past::LINE / 4]]; N] = [&[]; N];
-            for k in 0..N {
-                sources[k] = &operands[k].as_chunks().0[..places];
-            }
-            for (at, line) in lines.iter_mut().enumerate() {
-                let mut results = [T::default(); past::LINE / 4];
-                for (i, result) in results.iter_mut().enumerate() {
-                    let mut numbers = [F::<T, FUSED>(T::default()); N];
-                    for k in 0..N {
-                        numbers[k] = F(sources[k][at][i]);
-                    }
-                    *result = formula.value(numbers).0;
-                }
-                // SAFETY: numbers of four bytes, `out` begins with a line, and levels with fused products have AVX.
-                unsafe { past::write(line, &results) };
-            }
-            let mut inputs: [&[T]; N] = [&[]; N];
-            for k in 0..N {
-                inputs[k] = &operands[k][done..];
-            }
-            return Forward { formula, inputs: &inputs, out: rest }.run::<FUSED>();
-        }
-        Forward { formula, inputs, out }.run::<FUSED>()
     }
 }
 
@@ -254,9 +215,8 @@ impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for Forwards<'_, P, N> {
     fn run(&self, inputs: &[&[T]], out: &mut [T]) {
         simd::run(Forward::<T, P, N> { formula: self.0, inputs, out });
     }
-    fn run_past(&self, inputs: &[&[T]], out: &mut [T]) {
-        let forward = Forward::<T, P, N> { formula: self.0, inputs, out };
-        if const { P::WHOLE && !T::DOUBLE } { simd::run(ForwardPast(forward)) } else { simd::run(forward) }
+    fn is_light(&self) -> bool {
+        P::WHOLE
     }
 }
 
@@ -382,34 +342,5 @@ impl Elementwise for Cpu {
         mut states: [&mut Value; STATES],
     ) -> Result<(), Fault> {
         update::update(step, parameter, gradient, &mut states)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    crate::formula_struct!(@ [whole] Sum sum (x, y) (factor) { x + y * factor } {});
-
-    #[test]
-    fn what_goes_past_the_caches_is_the_same() {
-        let numbers: Vec<f32> = (0..3000).map(|i| (i as f32 * 0.37).sin()).collect();
-        let kernel = Forwards(&Sum { factor: 1.5 });
-        // Results that begin with a line, and that do not; with an end shorter than a line, or nothing else.
-        for (begin, count) in [(0, 1024), (0, 1037), (3, 1037), (0, 5), (5, 0)] {
-            let inputs = [&numbers[1..1 + count], &numbers[1500..1500 + count]];
-            let shape = crate::layout::Shape::new(&[begin + count]).expect("a size");
-            let filled = |past: bool| {
-                Value::build::<f32>(shape, |out| {
-                    let out = &mut out[begin..];
-                    if past { kernel.run_past(&inputs, out) } else { kernel.run(&inputs, out) }
-                })
-            };
-            let (plain, past) = (filled(false).expect("room"), filled(true).expect("room"));
-            let bits = |value: &Value| -> Vec<u32> {
-                value.dense::<f32>().expect("dense")[begin..].iter().map(|x| x.to_bits()).collect()
-            };
-            assert_eq!(bits(&plain), bits(&past), "{count} from {begin} on");
-        }
     }
 }
