@@ -76,9 +76,20 @@ pub(in crate::device::cpu) const LANES: usize = 32;
 /// The sum of `term(x)` over at most some hundred neighbours: many running sums, added up in f64.
 #[inline(always)]
 pub(in crate::device::cpu) fn sum_of<T: Real>(values: &[T], term: impl Fn(T) -> T) -> f64 {
+    sum_beside(values, term, |_| ())
+}
+
+/// The same, with something to do beside each block.
+#[inline(always)]
+pub(in crate::device::cpu) fn sum_beside<T: Real>(
+    values: &[T],
+    term: impl Fn(T) -> T,
+    beside: impl Fn(&[T; LANES]),
+) -> f64 {
     let mut lanes = [T::ZERO; LANES];
     let (blocks, rest) = values.as_chunks::<LANES>();
     for block in blocks {
+        beside(block);
         for (lane, &x) in lanes.iter_mut().zip(block) {
             *lane += term(x);
         }

@@ -1,6 +1,6 @@
 //! The greatest and the least number, and where it stands.
 
-use super::fold::{Columns, Fold, MOST_ROWS, STRIP, WIDTH, by_fours, strip};
+use super::fold::{Ahead, Columns, Fold, MOST_ROWS, STRIP, WIDTH, by_fours, strip};
 use super::sums::is_nan;
 use crate::device::cpu::real::settled;
 use crate::layout::Element;
@@ -60,12 +60,13 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
     }
     /// The best of some neighbours; NaN where there is one.
     #[inline(always)]
-    fn best(values: &[T]) -> T {
+    fn best(values: &[T], ahead: Ahead) -> T {
         let mut lanes = [Self::WORST; 64];
         // NaN leaves a mark: of two numbers at a time one comparison tells whether either is one.
         let mut marks = [T::LEAST; 32];
         let (blocks, rest) = values.as_chunks::<64>();
         for block in blocks {
+            ahead.ask(block);
             Self::take(block, &mut lanes, &mut marks);
         }
         if !rest.is_empty() {
@@ -75,7 +76,7 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
         for mark in settled(&marks) {
             any |= mark != T::LEAST;
         }
-        let best = Self::best_of(&lanes);
+        let best = Self::best_of_64(&lanes);
         if any { values.iter().copied().find(|&x| is_nan(x)).unwrap_or(best) } else { best }
     }
     #[inline(always)]
@@ -107,7 +108,7 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
         if !rest.is_empty() {
             Self::take_known(&Self::filled(rest), &mut lanes);
         }
-        Self::best_of(&lanes)
+        Self::best_of_64(&lanes)
     }
     #[inline(always)]
     fn take_known(block: &[T; 64], lanes: &mut [T; 64]) {
@@ -122,14 +123,17 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
         if Self::beyond(held, x) { x } else { held }
     }
     #[inline(always)]
-    fn best_of(lanes: &[T; 64]) -> T {
+    fn best_of_64(lanes: &[T; 64]) -> T {
         // To a register's width first, as they lie; what is laid out after that is read number by number.
         let mut narrow = [Self::WORST; 16];
         for k in 0..16 {
             let (a, b) = (Self::farther(lanes[k], lanes[k + 16]), Self::farther(lanes[k + 32], lanes[k + 48]));
             narrow[k] = Self::farther(a, b);
         }
-        let narrow = settled(&narrow);
+        Self::best_of(&settled(&narrow))
+    }
+    #[inline(always)]
+    fn best_of(narrow: &[T; 16]) -> T {
         let mut best = [narrow[0], narrow[1], narrow[2], narrow[3]];
         for four in &narrow.as_chunks::<4>().0[1..] {
             for (best, &x) in best.iter_mut().zip(four) {
@@ -137,6 +141,51 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
             }
         }
         Self::farther(Self::farther(best[0], best[1]), Self::farther(best[2], best[3]))
+    }
+    /// The best of some neighbours and where the first of its kind stands; the first NaN where there is one.
+    #[inline(always)]
+    fn place_of<const FUSED: bool>(values: &[T], ahead: Ahead) -> (T, usize) {
+        if !FUSED {
+            // Of so few registers none is left for places.
+            let best = Self::best(values, ahead);
+            let place = if is_nan(best) { first_where(values, is_nan) } else { first_where(values, |x| x == best) };
+            return (best, place);
+        }
+        let mut held = Found { best: [Self::WORST; 16], at: [T::default(); 16], marks: [T::LEAST; 16] };
+        let (blocks, rest) = values.as_chunks::<64>();
+        for (block, number) in blocks.iter().zip(0..) {
+            ahead.ask(block);
+            held.take::<GREATEST>(block, number);
+        }
+        if !rest.is_empty() {
+            held.take::<GREATEST>(&Self::filled(rest), blocks.len());
+        }
+        let (lanes, at) = (settled(&held.best), settled(&held.at));
+        let best = Self::best_of(&lanes);
+        let mut first = T::GREATEST;
+        for k in 0..16 {
+            let at = if lanes[k] == best { at[k] } else { T::GREATEST };
+            first = if at < first { at } else { first };
+        }
+        let mut any = false;
+        for mark in settled(&held.marks) {
+            any |= mark != T::LEAST;
+        }
+        let place = if any {
+            first_where(values, is_nan)
+        } else {
+            let from = first.to_i64() as usize * 64;
+            let block = match values[from..].first_chunk() {
+                Some(block) => *block,
+                None => Self::filled(&values[from..]),
+            };
+            let mut place = u32::MAX;
+            for k in 0..64 {
+                place = place.min(if block[k] == best { k as u32 } else { u32::MAX });
+            }
+            from + place as usize
+        };
+        (values[place], place)
     }
     #[inline(always)]
     fn rows(rows: &[&[T]], states: &mut [T]) {
@@ -161,20 +210,42 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
         }
         by_fours(rows, states.len(), &mut held);
         for (column, (state, (best, at))) in states.iter_mut().zip(held.best.into_iter().zip(held.at)).enumerate() {
-            if at != NOWHERE {
-                // One of four rows from there on.
-                let mut at = at as usize;
-                while rows[at][column] != best && !is_nan(best) {
-                    at += 1;
-                }
-                *state = (best, position + at);
+            // One of four rows from there on. Nothing branches: which columns are better and in which row nobody foresees.
+            let first = if at == NOWHERE { 0 } else { at as usize };
+            let (mut row, mut missed) = (first, !is_nan(best));
+            for next in first..first + 3 {
+                missed &= rows[next.min(rows.len() - 1)][column] != best;
+                row += missed as usize;
             }
+            *state = (best, if at == NOWHERE { state.1 } else { position + row });
         }
     }
 }
 
-/// No row was better than what was held before.
-const NOWHERE: u32 = u32::MAX;
+/// The best so far of every sixteenth number, and in which block of 64 it was.
+struct Found<T> {
+    best: [T; 16],
+    at: [T; 16],
+    /// Not the least where a NaN was.
+    marks: [T; 16],
+}
+
+impl<T: Bounded> Found<T> {
+    #[inline(always)]
+    fn take<const GREATEST: bool>(&mut self, block: &[T; 64], number: usize) {
+        let farther = Loop::<T, GREATEST>::farther;
+        let (block, number) = (*block, T::from_i64(number as i64));
+        for k in 0..16 {
+            let (a, b, c, d) = (block[k], block[k + 16], block[k + 32], block[k + 48]);
+            let x = farther(farther(a, b), farther(c, d));
+            let better = Loop::<T, GREATEST>::beyond(self.best[k], x);
+            self.best[k] = farther(self.best[k], x);
+            self.at[k] = if better { number } else { self.at[k] };
+            let nan = is_nan(a) | is_nan(b) | (is_nan(c) | is_nan(d));
+            self.marks[k] = if nan { T::GREATEST } else { self.marks[k] };
+        }
+    }
+}
 
 /// The best of each column.
 struct Best<T, const GREATEST: bool>([T; WIDTH]);
@@ -205,6 +276,9 @@ impl<T: Bounded, const GREATEST: bool> Columns<T> for Best<T, GREATEST> {
         }
     }
 }
+
+/// No row was better than what was held before.
+const NOWHERE: u32 = u32::MAX;
 
 /// The best of each column, and the number of the row that it was in, or of the first of four rows: which of them is looked up
 /// in the end. To keep account of the very row would take two operations more for each number.
@@ -265,8 +339,16 @@ impl<T: Bounded, const GREATEST: bool> Columns<T> for Placed<T, GREATEST> {
 
 impl<T: Bounded> Extreme<T> {
     #[inline(always)]
-    fn best(self, values: &[T]) -> T {
-        if self.greatest { Loop::<T, true>::best(values) } else { Loop::<T, false>::best(values) }
+    fn best(self, values: &[T], ahead: Ahead) -> T {
+        if self.greatest { Loop::<T, true>::best(values, ahead) } else { Loop::<T, false>::best(values, ahead) }
+    }
+    #[inline(always)]
+    fn place_of<const FUSED: bool>(self, values: &[T], ahead: Ahead) -> (T, usize) {
+        if self.greatest {
+            Loop::<T, true>::place_of::<FUSED>(values, ahead)
+        } else {
+            Loop::<T, false>::place_of::<FUSED>(values, ahead)
+        }
     }
     #[inline(always)]
     fn is_better(self, held: T, x: T) -> bool {
@@ -283,8 +365,8 @@ impl<T: Bounded> Fold for Extreme<T> {
         if self.greatest { T::LEAST } else { T::GREATEST }
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut T) {
-        self.merge(state, &self.best(values));
+    fn block<const FUSED: bool>(&self, values: &[T], _: usize, ahead: Ahead, state: &mut T) {
+        self.merge(state, &self.best(values, ahead));
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [T]) {
@@ -342,12 +424,10 @@ impl<T: Bounded> Fold for Place<T> {
         (self.0.empty(), 0)
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], position: usize, state: &mut (T, usize)) {
-        let best = self.0.best(values);
-        // Only a block that has something better is searched.
+    fn block<const FUSED: bool>(&self, values: &[T], position: usize, ahead: Ahead, state: &mut (T, usize)) {
+        let (best, place) = self.0.place_of::<FUSED>(values, ahead);
         if self.0.is_better(state.0, best) && !is_nan(state.0) {
-            let first = if is_nan(best) { first_where(values, is_nan) } else { first_where(values, |x| x == best) };
-            *state = (best, position + first);
+            *state = (best, position + place);
         }
     }
     #[inline(always)]

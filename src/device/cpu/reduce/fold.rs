@@ -39,8 +39,9 @@ pub(super) trait Fold: Copy + Sync {
     type State: Copy + Send + Sync;
     /// Before anything was seen.
     fn empty(&self) -> Self::State;
-    /// Takes in at most [`SPAN`](Fold::SPAN) numbers, the first of them number `position` of its reduction.
-    fn block<const FUSED: bool>(&self, values: &[Self::Item], position: usize, state: &mut Self::State);
+    /// Takes in at most [`SPAN`](Fold::SPAN) numbers, the first of them number `position` of its reduction, and asks for as many
+    /// that come `ahead`.
+    fn block<const FUSED: bool>(&self, values: &[Self::Item], position: usize, ahead: Ahead, state: &mut Self::State);
     /// Takes one number of each of at most [`ROWS`](Fold::ROWS) rows into each of at most [`WIDTH`] states; every row has as many
     /// numbers as there are states.
     fn rows<const FUSED: bool>(&self, rows: &[&[Self::Item]], position: usize, states: &mut [Self::State]);
@@ -242,14 +243,23 @@ struct Rows<'a, F: Fold> {
 /// Bytes of lines that may come from beyond the nearest cache.
 const LONG: usize = 32 << 10;
 
-/// Asks for as much memory as a block has, 8 KB further on: a processor foresees what is read in order, but anew in each page,
-/// and what folds does too little for that to be hidden.
-#[inline(always)]
-fn ask_ahead<T>(block: &[T]) {
-    const AHEAD: usize = 8 << 10;
-    const LINE: usize = 64;
-    for line in 0..size_of_val(block) / LINE {
-        prefetch_early(block.as_ptr().wrapping_byte_add(AHEAD + line * LINE));
+/// How far ahead memory is asked for, in bytes: a processor foresees what is read in order, but anew in each page, and what folds
+/// does too little for that to be hidden. Whoever computes much asks a few lines at a time on the way: of many at once all but a
+/// dozen wait, and with them what is to be computed.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead(usize);
+
+impl Ahead {
+    /// What is asked for is there already.
+    pub(super) const NONE: Ahead = Ahead(0);
+    const FAR: Ahead = Ahead(8 << 10);
+    /// Asks for as much memory as some numbers take.
+    #[inline(always)]
+    pub(super) fn ask<T>(self, numbers: &[T]) {
+        const LINE: usize = 64;
+        for line in 0..size_of_val(numbers) / LINE {
+            prefetch_early(numbers.as_ptr().wrapping_byte_add(self.0 + line * LINE));
+        }
     }
 }
 
@@ -262,13 +272,10 @@ impl<F: Fold> Kernel for Lines<'_, F> {
     const WIDEST: SimdLevel = widest::<F>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let long = size_of_val(self.values) >= LONG;
+        let ahead = if size_of_val(self.values) >= LONG { Ahead::FAR } else { Ahead::NONE };
         for (line, state) in self.values.chunks(self.length.max(1)).zip(self.states) {
             for (index, block) in line.chunks(F::SPAN).enumerate() {
-                if long {
-                    ask_ahead(block);
-                }
-                self.fold.block::<FUSED>(block, self.position + index * F::SPAN, state);
+                self.fold.block::<FUSED>(block, self.position + index * F::SPAN, ahead, state);
             }
         }
     }

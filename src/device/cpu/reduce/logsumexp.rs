@@ -1,8 +1,8 @@
 //! `ln Σ e^x` without overflow: a running maximum and a running sum relative to it.
 
 use super::extremes::{Bounded, greatest_known_of, greatest_of_rows};
-use super::fold::{BLOCK, Columns, Fold, STRIP, WIDTH, by_fours, strip};
-use crate::device::cpu::real::{Real, sum_of};
+use super::fold::{Ahead, BLOCK, Columns, Fold, STRIP, WIDTH, by_fours, strip};
+use crate::device::cpu::real::{Real, sum_beside};
 use std::marker::PhantomData;
 
 /// `Σ e^x = sum · e^greatest`.
@@ -87,7 +87,7 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
         Exponentials { greatest: -T::INFINITY, sum: 0.0 }
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut Exponentials<T>) {
+    fn block<const FUSED: bool>(&self, values: &[T], _: usize, ahead: Ahead, state: &mut Exponentials<T>) {
         // A NaN is missed here and met in the sum.
         let greatest = greatest_known_of(values);
         if greatest > state.greatest {
@@ -99,7 +99,7 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
         }
         let base = Exponentials::base(state.greatest);
         for values in values.chunks(BLOCK) {
-            state.sum += sum_of(values, |x| (x - base).decay::<FUSED>());
+            state.sum += sum_beside(values, |x| (x - base).decay::<FUSED>(), |block| ahead.ask(block));
         }
     }
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Mean and squared deviations in one visit.
 
-use super::fold::{Columns, Fold, MOST_ROWS, STRIP, WIDTH, by_fours, strip};
+use super::fold::{Ahead, Columns, Fold, MOST_ROWS, STRIP, WIDTH, by_fours, strip};
 use crate::device::cpu::real::{LANES, Real, settled, total};
 use std::marker::PhantomData;
 use std::ops::Mul;
@@ -54,15 +54,20 @@ impl Moments {
     /// Takes in a block, in one visit: about what the numbers before lie about, or the mean of the first few.
     #[inline(always)]
     pub(in crate::device::cpu) fn add<T: Real>(&mut self, values: &[T]) {
+        self.add_asking(values, Ahead::NONE);
+    }
+    /// The same, where memory is asked for on the way.
+    #[inline(always)]
+    fn add_asking<T: Real>(&mut self, values: &[T], ahead: Ahead) {
         let count = values.len() as f64;
         let mut near = T::narrow(self.near);
         if self.count == 0.0 {
             near = middle(&values[..values.len().min(FEW)]);
         }
-        let (mut sum, mut squares) = sums_about(values, near);
+        let (mut sum, mut squares) = sums_about(values, near, ahead);
         if is_far(sum, squares, count * 0.5) {
             near = T::narrow(near.wide() + sum / count);
-            (sum, squares) = sums_about(values, near);
+            (sum, squares) = sums_about(values, near, Ahead::NONE);
             return self.join::<T>(&Moments { count, near: near.wide(), sum, squares });
         }
         self.near = near.wide();
@@ -124,10 +129,11 @@ fn is_far<T: Mul<Output = T> + PartialOrd + Copy>(sum: T, squares: T, half_count
 
 /// `Σ (x - near)` and `Σ (x - near)²`; two numbers go to a lane at a time, which halves the chain of additions.
 #[inline(always)]
-fn sums_about<T: Real>(values: &[T], near: T) -> (f64, f64) {
+fn sums_about<T: Real>(values: &[T], near: T, ahead: Ahead) -> (f64, f64) {
     let (mut sums, mut squares) = ([T::ZERO; LANES], [T::ZERO; LANES]);
     let (pairs, rest) = values.as_chunks::<{ 2 * LANES }>();
     for pair in pairs {
+        ahead.ask(pair);
         take_pair(pair, near, &mut sums, &mut squares);
     }
     if !rest.is_empty() {
@@ -202,8 +208,8 @@ impl<T: Real> Fold for Spread<T> {
         Moments::EMPTY
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut Moments) {
-        state.add(values);
+    fn block<const FUSED: bool>(&self, values: &[T], _: usize, ahead: Ahead, state: &mut Moments) {
+        state.add_asking(values, ahead);
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Moments]) {

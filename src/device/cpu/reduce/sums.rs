@@ -1,7 +1,7 @@
 //! Sums of terms (of the numbers, their magnitudes, squares, powers), products and counts.
 
-use super::fold::{Columns, Fold, STRIP, WIDTH, by_fours, strip};
-use crate::device::cpu::real::{Real, sum_of};
+use super::fold::{Ahead, Columns, Fold, STRIP, WIDTH, by_fours, strip};
+use crate::device::cpu::real::{LANES, Real, sum_beside};
 use std::marker::PhantomData;
 
 /// What is added up for each number.
@@ -81,12 +81,13 @@ impl<T: Real> Fold for Sum<T> {
         0.0
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut f64) {
+    fn block<const FUSED: bool>(&self, values: &[T], _: usize, ahead: Ahead, state: &mut f64) {
+        let ask = |block: &[T; LANES]| ahead.ask(block);
         *state += match self.0 {
-            Term::Plain => sum_of(values, |x| x),
-            Term::Known => sum_of(values, |x| if is_nan(x) { T::ZERO } else { x }),
-            Term::Magnitude => sum_of(values, |x| x.magnitude()),
-            Term::Square => sum_of(values, |x| x * x),
+            Term::Plain => sum_beside(values, |x| x, ask),
+            Term::Known => sum_beside(values, |x| if is_nan(x) { T::ZERO } else { x }, ask),
+            Term::Magnitude => sum_beside(values, |x| x.magnitude(), ask),
+            Term::Square => sum_beside(values, |x| x * x, ask),
         };
     }
     #[inline(always)]
@@ -131,7 +132,8 @@ impl<T: Real> Fold for InDouble<T> {
         matches!(self, InDouble::Product) as u8 as f64
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[T], _: usize, state: &mut f64) {
+    fn block<const FUSED: bool>(&self, values: &[T], _: usize, ahead: Ahead, state: &mut f64) {
+        ahead.ask(values);
         let mut lanes = [self.empty(); 8];
         for block in values.chunks(8) {
             for (lane, &x) in lanes.iter_mut().zip(block) {
@@ -179,7 +181,8 @@ impl Fold for Whole {
         self.product as i64
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[i64], _: usize, state: &mut i64) {
+    fn block<const FUSED: bool>(&self, values: &[i64], _: usize, ahead: Ahead, state: &mut i64) {
+        ahead.ask(values);
         *state = values.iter().fold(*state, |sum, &x| self.join(sum, x));
     }
     #[inline(always)]
@@ -207,7 +210,8 @@ impl Fold for Count {
         0
     }
     #[inline(always)]
-    fn block<const FUSED: bool>(&self, values: &[bool], _: usize, state: &mut i64) {
+    fn block<const FUSED: bool>(&self, values: &[bool], _: usize, ahead: Ahead, state: &mut i64) {
+        ahead.ask(values);
         // A block has at most 512 numbers: 16 bits hold its count, and more lanes fit a register.
         *state += values.iter().map(|&x| x as u16).sum::<u16>() as i64;
     }

@@ -137,8 +137,8 @@ fn the_spread_does_not_hang_on_what_stands_first() {
 }
 
 #[test]
-fn places_down_columns_are_those_of_the_first_of_their_kind() {
-    for rows in [1, 3, 4, 5, 63, 300, 2000] {
+fn places_are_those_of_the_first_of_their_kind() {
+    for rows in [1, 3, 4, 5, 63, 64, 65, 300, 2000, 5000] {
         let columns = 70;
         // few different numbers: most columns have the best several times
         let mut list: Vec<f32> = numbers(rows * columns).iter().map(|x| (x * 3.0).round()).collect();
@@ -147,8 +147,9 @@ fn places_down_columns_are_those_of_the_first_of_their_kind() {
             list[column * 3 % rows * columns + column] = f32::NAN;
         }
         let x = value(&[rows, columns], &list);
-        for greatest in [true, false] {
-            let (best, places) = Cpu.extreme_place(&x, &[0], false, greatest).unwrap();
+        let turned = Cpu.contiguous(&x.with_layout(x.layout().permuted(&[1, 0])).unwrap()).unwrap();
+        for (x, axis, greatest) in [(&x, 0, true), (&x, 0, false), (&turned, 1, true), (&turned, 1, false)] {
+            let (best, places) = Cpu.extreme_place(x, &[axis], false, greatest).unwrap();
             let (best, places) = (best.dense::<f32>().unwrap(), places.dense::<i64>().unwrap());
             for column in 0..columns {
                 let numbers = (0..rows).map(|row| list[row * columns + column]);
@@ -157,7 +158,7 @@ fn places_down_columns_are_those_of_the_first_of_their_kind() {
                     if !held.1.is_nan() && (better || x.1.is_nan()) { x } else { held }
                 });
                 let (place, number) = first.unwrap();
-                assert_eq!(places[column], place as i64, "{rows} rows, column {column}");
+                assert_eq!(places[column], place as i64, "{rows} numbers along axis {axis}, number {column}");
                 assert_eq!(best[column].to_bits(), number.to_bits());
             }
         }
