@@ -149,7 +149,7 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
             // Of so few registers none is left for places.
             let best = Self::best(values, ahead);
             let place = if is_nan(best) { first_where(values, is_nan) } else { first_where(values, |x| x == best) };
-            return (best, place);
+            return (values[place], place);
         }
         let mut held = Found { best: [Self::WORST; 16], at: [T::default(); 16], marks: [T::LEAST; 16] };
         let (blocks, rest) = values.as_chunks::<64>();
@@ -180,8 +180,8 @@ impl<T: Bounded, const GREATEST: bool> Loop<T, GREATEST> {
                 None => Self::filled(&values[from..]),
             };
             let mut place = u32::MAX;
-            for k in 0..64 {
-                place = place.min(if block[k] == best { k as u32 } else { u32::MAX });
+            for (k, &x) in block.iter().enumerate() {
+                place = place.min(if x == best { k as u32 } else { u32::MAX });
             }
             from + place as usize
         };
