@@ -82,7 +82,9 @@ pub use layout::{
     ResolvedAxes, Shape, SizeList, Sizes, step,
 };
 pub use loss::{cross_entropy, mse_loss};
-pub use ops::{Attention, Conv, GridSample, Interpolation, Pad, Pool, Recurrence, Resize, Rotary, Unique};
+pub use ops::{
+    Attention, Conv, GridSample, Interpolation, Pad, Pool, Recurrence, Resize, Rotary, RotaryScaling, Unique,
+};
 pub use tensor::{
     AUTOCAST, Array, Captured, Cut, GradientCheck, Gradients, Input, KeepGraph, Later, Parameter, Precision, Recording,
     Results, Source, State, Step, Tensor, Visit, autocast, autocast_type, backward_all, checkpoint, detect_anomalies,

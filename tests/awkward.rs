@@ -1,6 +1,10 @@
 //! Values and slopes at awkward points: corners, ends of a domain, zeros, infinities, NaN.
 
-use chainrule::nn::{Gru, Init, Lstm};
+use chainrule::loss::GaussianNllLoss;
+use chainrule::nn::{
+    Gru, Init, Layer, Lstm, Masks, Rnn, Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
+    TransformerEncoderLayer,
+};
 use chainrule::{Attention, DType, ErrorKind, Random, Result, Tensor};
 
 const INFINITY: f64 = f64::INFINITY;
@@ -144,6 +148,133 @@ fn recurrent_layers_of_an_absurd_size_fail_where_they_are_used() {
         let gru = Gru::options(3, size).with_bidirectional().with_layers(2).build(&mut Init::new());
         assert!(lstm.forward(&x).output.error().is_some() && gru.forward(&x).output.error().is_some());
     }
+}
+
+#[test]
+fn an_absurd_number_of_layers_is_refused_where_they_are_used() {
+    let said = |error: Option<&chainrule::Error>, count: usize| {
+        let error = error.expect("an error");
+        assert_eq!(error.kind(), ErrorKind::Value);
+        let text = error.to_string();
+        assert!(text.contains(&format!("{count} layers")) && text.contains("at most 65536"), "{text}");
+        assert!(text.contains("awkward.rs"), "where it was built: {text}");
+    };
+    for count in [65_537, 1_000_000_000_000, usize::MAX] {
+        let x = Tensor::zeros([2, 1, 4]);
+        let init = &mut Init::new();
+        let rnn = Rnn::options(4, 4).with_layers(count).with_bidirectional().build(init);
+        said(rnn.forward(&x).output.error(), count);
+        let lstm = Lstm::options(4, 4).with_layers(count).with_projection(2).build(init);
+        said(lstm.forward(&x).cell.error(), count);
+        let layer = TransformerEncoderLayer::options(4, 2).with_feedforward(4);
+        let encoder = TransformerEncoder::new(layer, count, init);
+        said(encoder.forward(&x).error(), count);
+        let layer = TransformerDecoderLayer::options(4, 2).with_feedforward(4);
+        let decoder = TransformerDecoder::new(layer, count, init);
+        let none = &Masks::new();
+        said(decoder.forward(&x, &x, none, none).error(), count);
+        let whole = Transformer::options(4, 2).with_feedforward(4).with_layers(1, count).build(init);
+        said(whole.forward(&x, &x, none, none, none).error(), count);
+    }
+    let many = Rnn::options(1, 1).with_layers(1000).build(&mut Init::new());
+    assert!(many.forward(&Tensor::zeros([2, 1, 1])).output.error().is_none());
+}
+
+#[test]
+fn integers_have_powers() -> Result<()> {
+    let x = Tensor::from([0i64, 1, -1, 2, -3, 10, i64::MAX]);
+    for exponent in [0u32, 1, 2, 3, 4, 5, 31, 62, 63, 64, 1000] {
+        let power = x.pow(exponent as i64);
+        let expected: Vec<i64> = x.to_vec::<i64>()?.iter().map(|x| x.wrapping_pow(exponent)).collect();
+        assert_eq!((power.dtype()?, power.to_vec::<i64>()?), (DType::I64, expected.clone()));
+        let tensors = x.pow(&Tensor::from([exponent as i64]));
+        assert_eq!(tensors.to_vec::<i64>()?, expected);
+        for (narrow, wrapped) in [(DType::I32, 32), (DType::U8, 8)] {
+            let own = x.to_dtype(narrow);
+            let expected: Vec<i64> = own.to_vec::<i64>()?.iter().map(|x| x.wrapping_pow(exponent)).collect();
+            let expected: Vec<i64> =
+                expected.iter().map(|&x| if wrapped == 8 { (x as u8).into() } else { (x as i32).into() }).collect();
+            let power = own.pow(exponent as i64);
+            assert_eq!((power.dtype()?, power.to_vec::<i64>()?), (narrow, expected), "{narrow} to the {exponent}");
+        }
+    }
+    // An exponent that bytes do not hold.
+    let odd: Vec<u8> = Tensor::from_slice(&[3u8, 2], [2])?.pow(300).to_vec()?;
+    assert_eq!(odd, [3u8.wrapping_pow(300), 0]);
+    // 2^62 is the order of odd numbers, so the last exponent is as good as -1: the number whose product with 3 is 1.
+    assert_eq!(Tensor::from([3i64]).pow(i64::MAX).to_vec::<i64>()?[0].wrapping_mul(3), 1);
+    // Fractions are truncated among exponents that are a tensor, and refused where all of them would be.
+    let below = Tensor::from([1i64, -1, -1, 2, 0, i64::MIN]).pow(&Tensor::from([-3i64, -3, -4, -1, -1, -1]));
+    assert_eq!(below.to_vec::<i64>()?, [1, -1, 1, 0, 0, 0]);
+    for exponent in [-1, i64::MIN] {
+        let error = x.pow(exponent).checked().unwrap_err();
+        assert!(error.kind() == ErrorKind::Value && error.to_string().contains("fractions"), "{error}");
+    }
+    // Types meet as the table says; a float beside integers gives f32.
+    for (left, right) in
+        [(DType::U8, DType::I32), (DType::I64, DType::U8), (DType::Bool, DType::U8), (DType::I32, DType::F16)]
+    {
+        let power = Tensor::ones([2]).to_dtype(left).pow(&Tensor::ones([2]).to_dtype(right));
+        assert_eq!(power.dtype()?, left.promote(right), "{left} and {right}");
+    }
+    for exponent in [0.0, 1.0, 2.0, 3.0, 0.5, -1.0, -2.0] {
+        let power = Tensor::from([2i64, 4]).pow(exponent);
+        assert_eq!(
+            (power.dtype()?, power.to_vec::<f32>()?),
+            (DType::F32, vec![2f32.powf(exponent as f32), 4f32.powf(exponent as f32)])
+        );
+    }
+    assert_eq!(Tensor::from([true, false]).pow(3).to_vec::<i64>()?, [1, 0]);
+    assert_eq!(Tensor::from([true, false]).pow(false).dtype()?, DType::Bool);
+    assert_eq!(Tensor::zeros([0, 3]).to_dtype(DType::I32).pow(7).dims()?, [0, 3]);
+    assert_eq!(Tensor::new(3i64).pow(4).item()?, 81.0);
+    Ok(())
+}
+
+#[test]
+fn a_variance_below_the_least_has_the_derivatives_of_the_least() -> Result<()> {
+    let values = |dtype: DType, v: f64| -> Result<Vec<f64>> {
+        let of = |number: f64| Tensor::new([number]).to_dtype(dtype).variable();
+        let (x, t, v) = (of(1.5), of(1.0), of(v));
+        let loss = GaussianNllLoss::new().with_epsilon(0.5).of(&x, &t, &v);
+        let first = loss.backward_recorded()?;
+        let mut all = vec![loss.item()?];
+        for variable in [&x, &t, &v] {
+            let slope = first.of(variable)?.clone();
+            all.push(slope.item()?);
+            let second = slope.sum().backward()?;
+            all.extend([&x, &t, &v].map(|of| second.get(of).map_or(0.0, |slope| slope.item().unwrap_or(f64::NAN))));
+        }
+        Ok(all)
+    };
+    // With c = 0.5: ½ (ln c + d² / c), d = 0.5; slopes d/c, -d/c, ½ (1/c - d²/c²); and so on by hand.
+    let (c, d) = (0.5f64, 0.5f64);
+    let of_v = 0.5 * (1.0 / c - d * d / (c * c));
+    let of_v_twice = 0.5 * (-1.0 / (c * c) + 2.0 * d * d / (c * c * c));
+    let mixed = d / (c * c);
+    let expected = [
+        0.5 * (c.ln() + d * d / c),
+        d / c,
+        1.0 / c,
+        -1.0 / c,
+        -mixed,
+        -d / c,
+        -1.0 / c,
+        1.0 / c,
+        mixed,
+        of_v,
+        -mixed,
+        mixed,
+        of_v_twice,
+    ];
+    for v in [0.0, 0.25, 0.5] {
+        for dtype in [DType::F64, DType::F32] {
+            for (at, (got, expected)) in values(dtype, v)?.iter().zip(expected).enumerate() {
+                assert!((got - expected).abs() < 1e-6, "number {at} of {dtype} at {v}: {got} instead of {expected}");
+            }
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -266,3 +266,96 @@ fn a_jpeg_that_is_cut_short_is_no_picture() {
     let error = image::from_bytes(&file).unwrap_err().to_string();
     assert!(error.contains("do not make 8191 times 8191 pixels"), "{error}");
 }
+
+/// Exif data with this number as the orientation, behind another entry.
+fn exif(orientation: u16, small_end_first: bool) -> Vec<u8> {
+    let two = |x: u16| if small_end_first { x.to_le_bytes() } else { x.to_be_bytes() };
+    let four = |x: u32| if small_end_first { x.to_le_bytes() } else { x.to_be_bytes() };
+    let mut data = if small_end_first { b"II".to_vec() } else { b"MM".to_vec() };
+    data.extend(two(42));
+    data.extend(four(8));
+    data.extend(two(2));
+    for (tag, number) in [(0x0100, 21), (0x0112, orientation)] {
+        data.extend([two(tag), two(3)].concat());
+        data.extend(four(1));
+        data.extend([two(number), [0; 2]].concat());
+    }
+    data.extend(four(0));
+    data
+}
+
+/// A file with Exif data in it.
+fn with_exif(file: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut out = file.to_vec();
+    if file.starts_with(b"\xff\xd8") {
+        let mut part = vec![0xff, 0xe1];
+        part.extend((data.len() as u16 + 8).to_be_bytes());
+        part.extend(b"Exif\0\0");
+        part.extend(data);
+        out.splice(2..2, part);
+        return out;
+    }
+    // Behind the magic and the header of 13 bytes.
+    let mut part = [b"eXIf", data].concat();
+    let sum = !part.iter().fold(!0u32, |sum, &byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| (sum >> 1) ^ (if sum & 1 == 1 { 0xedb8_8320 } else { 0 }))
+    });
+    part.extend(sum.to_be_bytes());
+    part.splice(0..0, (data.len() as u32).to_be_bytes());
+    out.splice(33..33, part);
+    out
+}
+
+#[test]
+fn a_picture_is_the_right_way_up() {
+    for name in ["colour444.jpg", "grey.jpg", "progressive.jpg", "colour8.png", "interlaced_palette4.png"] {
+        let file = fs::read(format!("{PICTURES}/{name}")).unwrap();
+        let plain = image::from_bytes(&file).unwrap();
+        let (mirrored, turned) = (plain.flip(2), plain.transpose(1, 2));
+        let upright = [
+            plain.clone(),
+            mirrored.clone(),
+            mirrored.flip(1),
+            plain.flip(1),
+            turned.clone(),
+            turned.flip(2),
+            turned.flip([1, 2]),
+            turned.flip(1),
+        ];
+        for (orientation, upright) in (1..).zip(&upright) {
+            for small_end_first in [true, false] {
+                let read = image::from_bytes(&with_exif(&file, &exif(orientation, small_end_first))).unwrap();
+                assert_eq!(&read, upright, "{name}, orientation {orientation}");
+            }
+        }
+        for orientation in [0, 9, 256, u16::MAX] {
+            assert_eq!(image::from_bytes(&with_exif(&file, &exif(orientation, true))).unwrap(), plain);
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_beside_a_picture_does_it_no_harm() {
+    let mut random = Random::new(11);
+    for name in ["grey.jpg", "grey8.png"] {
+        let file = fs::read(format!("{PICTURES}/{name}")).unwrap();
+        let plain = image::from_bytes(&file).unwrap();
+        let good = exif(6, false);
+        let read = |data: &[u8]| image::from_bytes(&with_exif(&file, data)).unwrap();
+        for length in 0..good.len() {
+            let picture = read(&good[..length]);
+            assert!(picture == plain || picture == plain.transpose(1, 2).flip(2), "{name} cut at {length}");
+        }
+        for _ in 0..400 {
+            let mut data = good.clone();
+            for _ in 0..3 {
+                let at = (random.uniform() * data.len() as f64) as usize;
+                data[at] = (random.uniform() * 256.0) as u8;
+            }
+            assert_eq!(read(&data).count().unwrap(), plain.count().unwrap());
+        }
+        // A list that says it stands at the end of the address space, and one of as many entries as can be said.
+        assert_eq!(read(&[b"MM\0\x2a".as_slice(), &[0xff; 12]].concat()), plain);
+        assert_eq!(read(&[b"II\x2a\0\x08\0\0\0\xff\xff".as_slice(), &[0x12; 40]].concat()), plain);
+    }
+}

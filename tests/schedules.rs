@@ -48,6 +48,36 @@ fn schedules_compose() {
 }
 
 #[test]
+fn schedules_multiply() {
+    // PyTorch's example of a chain: a constant factor, and a power, at once.
+    let chain = Constant::new(0.1, 20).times(Exponential::new(0.9));
+    for (step, expected) in
+        [(0, 0.05), (1, 0.045), (2, 0.0405), (19, 0.05 * 0.9f64.powi(19)), (20, 0.5 * 0.9f64.powi(20))]
+    {
+        near(chain.rate(0.5, step), expected);
+    }
+    // The other order is the same where both are factors; a least rate and a rate of one's own know their place.
+    near(Exponential::new(0.9).times(Constant::new(0.1, 20)).rate(0.5, 7), chain.rate(0.5, 7));
+    near(Exponential::new(0.5).times(Cosine::new(10).with_minimum(0.01)).rate(1.0, 10), 0.01);
+    near(OneCycle::new(1.0, 10).times(Constant::new(0.5, 100)).rate(7.0, 3), OneCycle::new(1.0, 10).rate(7.0, 3) / 2.0);
+    assert_eq!(chain.momentum(3), None);
+    let cycle = OneCycle::new(1.0, 10);
+    let momentum = cycle.momentum(4);
+    assert!(momentum.is_some());
+    assert_eq!(cycle.times(Exponential::new(0.5)).momentum(4), momentum);
+    let three = Exponential::new(0.5)
+        .times(Exponential::new(0.5))
+        .times(Exponential::new(0.5))
+        .then_at(2, Constant::new(0.25, 9));
+    near(three.rate(1.0, 1), 0.125);
+    near(three.rate(1.0, 2), 0.25);
+    let mut optimizer = Sgd::new(0.5);
+    let mut scheduler = Constant::new(0.1, 20).times(Exponential::new(0.9)).start(&mut optimizer);
+    scheduler.step(&mut optimizer);
+    near(optimizer.rate(), 0.045);
+}
+
+#[test]
 fn momentum_goes_against_the_rate_where_there_is_one() {
     let mut sgd = Sgd::new(0.1).with_momentum(0.5);
     let mut adam = AdamW::new(0.1).with_group(Group::matching("head").with_betas(0.7, 0.9));
@@ -131,6 +161,7 @@ fn settings_at_the_edge_give_numbers() {
         Box::new(OneCycle::new(1.0, 10).with_rising(1.0).linear()),
         Box::new(Cyclic::new(0.1, 1.0, 0).with_down(0)),
         Box::new(Cosine::new(10).after_warm_up(u64::MAX)),
+        Box::new(OneCycle::new(1.0, 0).times(Cosine::new(0)).times(StepDecay::new(0))),
     ];
     for (at, schedule) in schedules.iter().enumerate() {
         for step in [0, 1, 2, 9, 10, 11, 1000, u64::MAX] {

@@ -102,7 +102,7 @@ macro_rules! constants {
 }
 constants! { Add add Sub sub Mul mul Div div }
 
-impl<R: Arithmetic<Scalar = S>, S> Arithmetic for Dual<R>
+impl<R: Number<Scalar = S>, S> Arithmetic for Dual<R>
 where
     Dual<R>: super::number::Right<S> + From<S>,
     S: Copy + Neg<Output = S> + super::number::Left<Dual<R>> + super::number::Left<S> + super::number::Right<f64>,
@@ -169,6 +169,18 @@ where
         let tangent = divisor.tangent.map(|d| -(d * ((self.value - value) / divisor.value)));
         Dual { value, tangent: sum(self.tangent, tangent) }
     }
+    #[inline(always)]
+    fn pow(self, exponent: Self) -> Self {
+        let (x, e) = (self.value, exponent.value);
+        let value = x.pow(e);
+        let zero = R::from(0.0);
+        // e · x^(e-1), and 0 for x^0 even where x^-1 is infinite
+        let of_base = |d: R| R::choose(e.equal(zero), zero, d * (e * x.pow(e - 1.0)));
+        // x^e · ln x, and 0 for 0^e where the power does not move from 0 or 1
+        let still = R::and(x.equal(zero), zero.less_equal(e));
+        let of_exponent = |d: R| R::choose(still, zero, d * (value * x.ln()));
+        Dual { value, tangent: sum(self.tangent.map(of_base), exponent.tangent.map(of_exponent)) }
+    }
 }
 
 macro_rules! dual {
@@ -186,18 +198,6 @@ macro_rules! dual {
                     Dual { value: $y, tangent: self.tangent.and_then(|$d| $change) }
                 }
             )*
-            #[inline(always)]
-            fn pow(self, exponent: Self) -> Self {
-                let (x, e) = (self.value, exponent.value);
-                let value = x.pow(e);
-                let zero = R::from(0.0);
-                // e · x^(e-1), and 0 for x^0 even where x^-1 is infinite
-                let of_base = |d: R| R::choose(e.equal(zero), zero, d * (e * x.pow(e - 1.0)));
-                // x^e · ln x, and 0 for 0^e where the power does not move from 0 or 1
-                let still = R::and(x.equal(zero), zero.less_equal(e));
-                let of_exponent = |d: R| R::choose(still, zero, d * (value * x.ln()));
-                Dual { value, tangent: sum(self.tangent.map(of_base), exponent.tangent.map(of_exponent)) }
-            }
             #[inline(always)]
             fn atan2(self, x: Self) -> Self {
                 let (b, a) = (self.value, x.value);

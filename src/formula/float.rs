@@ -246,6 +246,14 @@ impl<T: Float, const FUSED: bool, const NEAR: bool> Arithmetic for F<T, FUSED, N
     fn fmod(self, divisor: Self) -> Self {
         F(self.0.modulo(divisor.0))
     }
+    #[inline(always)]
+    fn pow(self, exponent: Self) -> Self {
+        if T::DOUBLE {
+            F(T::from_f64(self.0.to_f64().powf(exponent.0.to_f64())))
+        } else {
+            mathematics::pow(self, exponent)
+        }
+    }
 }
 
 impl<T: Float, const FUSED: bool, const NEAR: bool> Real for F<T, FUSED, NEAR> {
@@ -364,14 +372,6 @@ macro_rules! number {
                     mathematics::$name(self)
                 }
             })*
-            #[inline(always)]
-            fn pow(self, exponent: Self) -> Self {
-                if T::DOUBLE {
-                    F(T::from_f64(self.0.to_f64().powf(exponent.0.to_f64())))
-                } else {
-                    mathematics::pow(self, exponent)
-                }
-            }
             #[inline(always)]
             fn atan2(self, x: Self) -> Self {
                 mathematics::atan2(self, x)

@@ -58,6 +58,9 @@ pub trait Arithmetic:
     fn remainder(self, divisor: Self) -> Self;
     /// The remainder that has the dividend's sign, as in C and Rust.
     fn fmod(self, divisor: Self) -> Self;
+    /// `self` to the power of `exponent`: of floats with the special cases of IEEE 754. Whole numbers wrap, and where the
+    /// exponent is negative the power, a fraction, is truncated: 1 and -1 stay, all else is 0.
+    fn pow(self, exponent: Self) -> Self;
 }
 
 /// The answer of a comparison between two numbers of kind `R`, for [`select`]. `&`, `|` and `!` combine them.
@@ -243,8 +246,6 @@ macro_rules! number {
         /// What a formula can do with a number: arithmetic and the functions of mathematics.
         pub trait Number: Arithmetic {
             $($(#[$doc])* fn $name(self) -> Self;)*
-            /// `self` to the power of `exponent`, with the special cases of IEEE 754.
-            fn pow(self, exponent: Self) -> Self;
             /// The angle of the point (`x`, `self`), from -π to π.
             fn atan2(self, x: Self) -> Self;
             /// The derivative number `order` of the digamma function: 0 is digamma itself, 1 trigamma.
@@ -257,7 +258,7 @@ functions!(number);
 
 /// `x` to the power of `exponent`.
 #[inline(always)]
-pub fn pow<R: Number>(x: R, exponent: impl Into<R>) -> R {
+pub fn pow<R: Arithmetic>(x: R, exponent: impl Into<R>) -> R {
     x.pow(exponent.into())
 }
 /// The angle of the point (`x`, `y`), from -π to π.

@@ -393,6 +393,9 @@ impl Arithmetic for Symbol {
     fn fmod(self, divisor: Symbol) -> Symbol {
         emit(Instruction::Combine(Binary::Fmod, self.0, divisor.0))
     }
+    fn pow(self, exponent: Symbol) -> Symbol {
+        emit(Instruction::Combine(Binary::Pow, self.0, exponent.0))
+    }
 }
 
 macro_rules! symbol {
@@ -413,9 +416,6 @@ macro_rules! symbol {
 
         impl Number for Symbol {
             $(fn $name(self) -> Symbol { emit(Instruction::Apply(Function::$Variant, self.0)) })*
-            fn pow(self, exponent: Symbol) -> Symbol {
-                emit(Instruction::Combine(Binary::Pow, self.0, exponent.0))
-            }
             fn atan2(self, x: Symbol) -> Symbol {
                 emit(Instruction::Combine(Binary::Atan2, self.0, x.0))
             }

@@ -136,4 +136,24 @@ impl<T: Integral> Arithmetic for Whole<T> {
     fn fmod(self, divisor: Self) -> Self {
         Whole(self.0.modulo(divisor.0))
     }
+    fn pow(self, exponent: Self) -> Self {
+        let [zero, one] = [0, 1].map(|number| Whole(T::from_i64(number)));
+        let mut left = exponent.0.to_i64();
+        if left < 0 {
+            return match () {
+                () if self == one => one,
+                () if self == -one => Self::choose(left % 2 == 0, one, self),
+                () => zero,
+            };
+        }
+        // Squares of squares: those that the exponent's digits name are multiplied.
+        let (mut power, mut square) = (one, self);
+        while left > 0 {
+            if left % 2 == 1 {
+                power = power * square;
+            }
+            (square, left) = (square * square, left / 2);
+        }
+        power
+    }
 }

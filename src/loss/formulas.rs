@@ -103,17 +103,15 @@ terms! {
         let count = select(gt(t, 1.0), t, 1.0);
         select(gt(t, 1.0), count * ln(count) - count + 0.5 * ln(count * std::f64::consts::TAU), 0.0)
     }
-    /// `½ (ln v + (x - t)² / v)`. A variance below `epsilon` counts as `epsilon`, but still learns.
-    [rare] fn gaussian_nll_loss(x, t, v; epsilon) {
-        let variance = maximum(v, epsilon);
-        0.5 * (ln(variance) + (x - t) * (x - t) / variance)
+    /// A variance that is `epsilon` at least. What arrives goes on as if it had not been raised, so that it still learns.
+    [rare] fn raised(v; epsilon) { maximum(v, epsilon) } gradient { R::from(1.0) }
+    /// `½ (ln v + (x - t)² / v)`
+    [rare] fn gaussian_nll_loss(x, t, v) {
+        0.5 * (ln(v) + (x - t) * (x - t) / v)
     } gradient {
-        (x - t) / maximum(v, epsilon),
-        (t - x) / maximum(v, epsilon),
-        {
-            let variance = maximum(v, epsilon);
-            0.5 * (1.0 - (x - t) * (x - t) / variance) / variance
-        }
+        (x - t) / v,
+        (t - x) / v,
+        0.5 * (1.0 - (x - t) * (x - t) / v) / v
     }
 
     /// `ln(1 + e^(-t x))`, without overflow.

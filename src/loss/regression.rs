@@ -312,8 +312,8 @@ options! {
         /// # Ok::<(), chainrule::Error>(())
         /// ```
         fn with_full(full: bool) sets full: bool = false, to full;
-        /// The least variance that counts: 1e-6 unless another is given. One below it counts as this, and still gets a
-        /// gradient.
+        /// The least variance that counts: 1e-6 unless another is given. One below it counts as this, and gets the
+        /// gradients that this would, of every order.
         ///
         /// ```
         /// use chainrule::{Tensor, loss::GaussianNllLoss};
@@ -368,7 +368,7 @@ impl GaussianNllLoss {
                 Err(error) => return Tensor::failed(error),
             }
         }
-        let mut each = formulas::gaussian_nll_loss(input, target, &variance, self.epsilon);
+        let mut each = formulas::gaussian_nll_loss(input, target, &formulas::raised(&variance, self.epsilon));
         if self.full {
             each = each + 0.5 * std::f64::consts::TAU.ln();
         }

@@ -29,6 +29,7 @@ mod recurrent;
 mod reweighted;
 mod running;
 mod sequential;
+mod stack;
 mod summary;
 mod transformer;
 
@@ -44,7 +45,8 @@ pub use arrange::{
     ZeroPad3d,
 };
 pub use attention::{
-    KvCache, Masks, MultiheadAttention, MultiheadAttentionOptions, Projection, Rotary, alibi_slopes, causal_mask,
+    KvCache, Masks, MultiheadAttention, MultiheadAttentionOptions, Projection, Rotary, RotaryScaling, alibi_slopes,
+    causal_mask,
 };
 pub use batch_norm::{
     BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, NormOptions,

@@ -73,7 +73,7 @@ impl Unpool {
 
 macro_rules! pools {
     ($axes:literal $what:literal $input:literal $half:literal $ones:literal: $Max:ident $max:ident $max_positions:ident,
-        $Average:ident $average:ident, $AdaptiveMax:ident $adaptive_max:ident,
+        $Average:ident $average:ident, $AdaptiveMax:ident $adaptive_max:ident $adaptive_max_positions:ident,
         $AdaptiveAverage:ident $adaptive_average:ident, $Unpool:ident $unpool:ident, $Power:ident $power:ident) => {
         #[doc = concat!("The greatest element of each window of ", $what, ".\n\n```\nuse chainrule::nn::{Layer, ",
             stringify!($Max), "};\nuse chainrule::Tensor;\nlet pool = ", stringify!($Max), "::new(2);\n\
@@ -145,6 +145,15 @@ macro_rules! pools {
             /// So many windows along each axis.
             pub fn new(windows: impl Sizes) -> $AdaptiveMax {
                 $AdaptiveMax { windows: windows.sizes() }
+            }
+            #[doc = concat!("With the position of each winner, counted in row-major order.\n\n```\nuse \
+                chainrule::nn::", stringify!($AdaptiveMax), ";\nuse chainrule::Tensor;\nlet [y, positions] = ",
+                stringify!($AdaptiveMax), "::new(2).forward_with_positions(&Tensor::zeros(", $input, "));\n\
+                assert_eq!(y.shape()?, positions.shape()?);\n# Ok::<(), chainrule::Error>(())\n```")]
+            #[doc(alias = "return_indices")]
+            #[track_caller]
+            pub fn forward_with_positions(&self, input: &Tensor) -> [Tensor; 2] {
+                input.$adaptive_max_positions(&self.windows)
             }
         }
         parameterless!($AdaptiveMax.windows, input => input.$adaptive_max(windows));
@@ -244,10 +253,10 @@ macro_rules! pools {
 
 pools! { 1 "sequences `[batch, channels, length]`" "[2, 3, 8]" "[2, 3, 4]" "[2, 3, 1]":
 MaxPool1d max_pool1d max_pool1d_with_positions, AvgPool1d average_pool1d,
-AdaptiveMaxPool1d adaptive_max_pool1d, AdaptiveAvgPool1d adaptive_average_pool1d, MaxUnpool1d max_unpool1d, LpPool1d lp_pool1d }
+AdaptiveMaxPool1d adaptive_max_pool1d adaptive_max_pool1d_with_positions, AdaptiveAvgPool1d adaptive_average_pool1d, MaxUnpool1d max_unpool1d, LpPool1d lp_pool1d }
 pools! { 2 "images `[batch, channels, height, width]`" "[2, 3, 8, 8]" "[2, 3, 4, 4]" "[2, 3, 1, 1]":
 MaxPool2d max_pool2d max_pool2d_with_positions, AvgPool2d average_pool2d,
-AdaptiveMaxPool2d adaptive_max_pool2d, AdaptiveAvgPool2d adaptive_average_pool2d, MaxUnpool2d max_unpool2d, LpPool2d lp_pool2d }
+AdaptiveMaxPool2d adaptive_max_pool2d adaptive_max_pool2d_with_positions, AdaptiveAvgPool2d adaptive_average_pool2d, MaxUnpool2d max_unpool2d, LpPool2d lp_pool2d }
 pools! { 3 "volumes `[batch, channels, depth, height, width]`" "[2, 3, 8, 8, 8]" "[2, 3, 4, 4, 4]" "[2, 3, 1, 1, 1]":
 MaxPool3d max_pool3d max_pool3d_with_positions, AvgPool3d average_pool3d,
-AdaptiveMaxPool3d adaptive_max_pool3d, AdaptiveAvgPool3d adaptive_average_pool3d, MaxUnpool3d max_unpool3d, LpPool3d lp_pool3d }
+AdaptiveMaxPool3d adaptive_max_pool3d adaptive_max_pool3d_with_positions, AdaptiveAvgPool3d adaptive_average_pool3d, MaxUnpool3d max_unpool3d, LpPool3d lp_pool3d }

@@ -12,7 +12,8 @@ use crate::formula::{Program, Symbol, Written};
 use crate::formula_struct;
 use crate::layout::DType;
 use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one, pointwise};
-use crate::tensor::{Parameter, Tensor};
+use crate::tensor::{Parameter, Tensor, refused};
+use std::borrow::Cow;
 
 formula_struct!([whole] AddFormula add(x, y)() { x + y });
 formula_struct!([whole] SubFormula sub(x, y)() { x - y });
@@ -269,7 +270,7 @@ impl Op for Remainder {
     }
 }
 
-formula_struct!([rare] PowFormula pow(x, exponent)() { pow(x, exponent) } gradient {
+formula_struct!([whole rare] PowFormula pow(x, exponent)() { pow(x, exponent) } gradient {
     select(eq(exponent, 0.0), 0.0, exponent * pow(x, exponent - 1.0)),
     select(eq(x, 0.0) & ge(exponent, 0.0), 0.0, pow(x, exponent) * ln(x))
 });
@@ -277,6 +278,33 @@ formula_struct!([rare] PowNumberFormula pow(x)(exponent) { pow(x, exponent) } gr
 formula_struct!([whole flat rare] PowZeroFormula pow(x)() { R::from(1.0) });
 formula_struct!([whole rare] CubeFormula pow(x)() { x * x * x } gradient { 3.0 * (x * x) });
 formula_struct!([rare] ReciprocalSquareFormula pow(x)() { 1.0 / (x * x) } gradient { -2.0 / (x * x * x) });
+
+/// Integers to the power of one integer.
+#[track_caller]
+fn whole_power(x: &Tensor, exponent: i64, dtype: DType) -> Tensor {
+    let x = &x.to_dtype(dtype);
+    match exponent {
+        ..0 => {
+            let what = format!("integers to the power of {exponent}: such powers are fractions");
+            refused("pow", Fault::value(what, "convert first, for example with to_dtype(DType::F32)"), &[x])
+        }
+        0 => pointwise(PowZeroFormula {}, [x]),
+        1 => x.clone(),
+        2 => x.square(),
+        3 => pointwise(CubeFormula {}, [x]),
+        _ => {
+            // An exponent that the type does not hold: what wraps may do so later.
+            let holds = match dtype {
+                DType::U8 => exponent <= u8::MAX as i64,
+                DType::I32 => exponent <= i32::MAX as i64,
+                _ => true,
+            };
+            let within = if holds { dtype } else { DType::I64 };
+            let exponent = Number::Integer(exponent).tensor(within).near(x);
+            pointwise(PowFormula {}, [&x.to_dtype(within), &exponent]).to_dtype(dtype)
+        }
+    }
+}
 
 formula_struct!([whole] MaximumFormula maximum(x, y)() { maximum(x, y) } gradient {
     select(lt(x, y), 0.0, select(eq(x, y), 0.5, 1.0)),
@@ -293,13 +321,19 @@ formula_struct!([whole] ClampMaxFormula clamp_max(x)(high) { minimum(x, high) } 
 impl Tensor {
     /// `x^exponent`, for a number or a tensor of exponents.
     ///
-    /// Negative numbers have powers for whole exponents only, NaN else. Beside integers an exponent gives f32.
+    /// Negative numbers have powers for whole exponents only, NaN else. Integers to the power of integers stay integers, and
+    /// wrap: their type is that of [`promote`](DType::promote). A negative exponent among a tensor's truncates the fraction, as
+    /// `/` does (1 and -1 stay, all else is 0); one number for all that is negative is an error. A float beside integers gives f32.
     ///
     /// ```
     /// # use chainrule::Tensor;
     /// let x = Tensor::from([2.0, -3.0]);
-    /// assert_eq!(x.pow(3.0).to_vec::<f32>()?, [8.0, -27.0]);
+    /// assert_eq!(x.pow(3).to_vec::<f32>()?, [8.0, -27.0]);
     /// assert_eq!(x.pow(&Tensor::from([1.0, 2.0])).to_vec::<f32>()?, [2.0, 9.0]);
+    /// let whole = Tensor::from([3, -3]);
+    /// assert_eq!(whole.pow(5).to_vec::<i64>()?, [243, -243]);
+    /// assert_eq!(whole.pow(0.5).to_vec::<f32>()?[0], 3f32.sqrt());
+    /// assert!(whole.pow(-1).error().is_some()); // whole.pow(-1.0) is [1/3, -1/3]
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     #[track_caller]
@@ -307,27 +341,37 @@ impl Tensor {
         let number = match exponent.into() {
             Operand::Tensor(exponent) => return pointwise(PowFormula {}, [self, exponent]),
             Operand::Owned(exponent) => return pointwise(PowFormula {}, [self, &exponent]),
-            Operand::Number(number) => number.float(),
+            Operand::Number(number) => number,
         };
+        let (x, number) = match self.dtype() {
+            Ok(dtype) if dtype.is_float() => (Cow::Borrowed(self), number.float()),
+            Ok(dtype) => match (number.meets(dtype), number) {
+                (float, Number::Float(number)) => (Cow::Owned(self.to_dtype(float)), number),
+                (whole, Number::Integer(number)) => return whole_power(self, number, whole),
+                (whole, Number::Truth(number)) => return whole_power(self, number as i64, whole),
+            },
+            Err(_) => return self.clone(),
+        };
+        let x = &*x;
         // cheaper and more exact than the general power; gradients as in PyTorch
         if number == 2.0 {
-            self.square()
+            x.square()
         } else if number == 1.0 {
-            affine("pow", self, 1.0, NOTHING)
+            affine("pow", x, 1.0, NOTHING)
         } else if number == 0.5 {
-            self.sqrt()
+            x.sqrt()
         } else if number == -1.0 {
-            self.reciprocal()
+            x.reciprocal()
         } else if number == -0.5 {
-            self.rsqrt()
+            x.rsqrt()
         } else if number == 3.0 {
-            pointwise(CubeFormula {}, [self])
+            pointwise(CubeFormula {}, [x])
         } else if number == -2.0 {
-            pointwise(ReciprocalSquareFormula {}, [self])
+            pointwise(ReciprocalSquareFormula {}, [x])
         } else if number == 0.0 {
-            pointwise(PowZeroFormula {}, [self])
+            pointwise(PowZeroFormula {}, [x])
         } else {
-            pointwise(PowNumberFormula { exponent: number }, [self])
+            pointwise(PowNumberFormula { exponent: number }, [x])
         }
     }
     /// The greater of both, NaN if one is NaN. Where they are equal each gets half of the gradient.

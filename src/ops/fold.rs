@@ -11,7 +11,11 @@ use crate::tensor::{Tensor, refused};
 
 /// What lies under each window, as a column.
 #[derive(Debug)]
-struct Unfold(Pool);
+struct Unfold {
+    pool: Pool,
+    /// How many axes are spatial, where that is known.
+    axes: Option<usize>,
+}
 
 impl Op for Unfold {
     fn name(&self) -> &'static str {
@@ -19,19 +23,22 @@ impl Op for Unfold {
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
         let rank = inputs[0].rank();
-        if !(3..=5).contains(&rank) {
+        let Some(axes) = self.axes(rank) else {
             return Err(Fault::shape(
                 format!("the input has {rank} axes"),
-                "it needs 3 to 5: [batch, channels, width], [.., height, width] or [.., depth, height, width]",
+                "it needs 2 to 5: [batch, channels, width], [.., height, width] or [.., depth, height, width], or one less \
+                 without the batch",
             ));
-        }
-        let axes = rank - 2;
-        let windows = windows(&self.0, axes, spatial(inputs[0].dims(), axes))?;
-        one(on!(inputs[0].device(), unfold_volumes(&five(inputs[0], axes)?, &windows))?)
+        };
+        let windows = windows(&self.pool, axes, spatial(inputs[0].dims(), axes))?;
+        let columns = on!(inputs[0].device(), unfold_volumes(&five(inputs[0], axes)?, &windows))?;
+        let batch = if rank == axes + 2 { 0 } else { 1 };
+        one(columns.with_layout(Layout::contiguous(Shape::new(&columns.dims()[batch..])?))?)
     }
     fn gradient(&self, _: usize, arriving: &[Tensor], call: &Call<'_>) -> Tensor {
-        let axes = call.dims(0).len() - 2;
-        apply(Fold { pool: self.0, sizes: PerAxis::new(&call.dims(0)[2..]), axes }, [&arriving[0]])
+        let axes = self.axes(call.dims(0).len()).unwrap_or(1);
+        let sizes = PerAxis::new(&call.dims(0)[call.dims(0).len() - axes..]);
+        apply(Fold { pool: self.pool, sizes, axes }, [&arriving[0]])
     }
     fn saves(&self, _: usize) -> Saves {
         Saves::NONE
@@ -41,9 +48,29 @@ impl Op for Unfold {
     }
 }
 
+impl Unfold {
+    /// How many axes are spatial, of so many: all but batch and channels; or there is no batch.
+    fn axes(&self, rank: usize) -> Option<usize> {
+        match (self.axes, self.pool.sizes(), rank) {
+            (Some(axes), ..) => Some(axes),
+            (None, sizes @ 2..=3, _) if rank == sizes + 1 => Some(sizes),
+            (None, _, 2) => Some(1),
+            (None, _, 3..=5) => Some(rank - 2),
+            _ => None,
+        }
+    }
+}
+
 fn windows(pool: &Pool, axes: usize, sizes: [usize; 3]) -> Result<[crate::device::window::Sliding; 3], Fault> {
     // Windows that slide without a stride of their own move by one element, not by their size.
     pool.stride_or(1).windows(axes, sizes)
+}
+
+fn no_columns(x: &Value) -> Fault {
+    Fault::shape(
+        format!("the columns have {} axes", x.rank()),
+        "they need 3: [batch, channels · window, windows], or 2 without the batch",
+    )
 }
 
 /// Columns added up where they came from.
@@ -59,12 +86,10 @@ impl Op for Fold {
         "fold"
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
-        let &[batch, rows, columns] = inputs[0].dims() else {
-            return Err(Fault::shape(
-                format!("the columns have {} axes", inputs[0].rank()),
-                "they need 3: [batch, channels · window, windows]",
-            ));
-        };
+        let &[ref batch @ .., rows, columns] = inputs[0].dims() else { return Err(no_columns(inputs[0])) };
+        if batch.len() > 1 {
+            return Err(no_columns(inputs[0]));
+        }
         let sizes = self.sizes.resolve("size", self.axes, 0, 1)?;
         let windows = windows(&self.pool, self.axes, sizes)?;
         let taps: usize = windows.iter().map(|axis| axis.kernel).product();
@@ -81,13 +106,18 @@ impl Op for Fold {
                 ),
             ));
         }
-        let volume = on!(inputs[0].device(), fold_volumes(inputs[0], &windows))?;
-        let mut shape = vec![batch, rows / taps];
+        let several = Shape::new(&[batch.first().copied().unwrap_or(1), rows, columns])?;
+        let (strides, offset) = (inputs[0].layout().strides(), inputs[0].layout().offset());
+        let strides = [if batch.is_empty() { 0 } else { strides[0] }, strides[batch.len()], strides[batch.len() + 1]];
+        let several = inputs[0].with_layout(Layout::from_parts(several, &strides, offset))?;
+        let volume = on!(several.device(), fold_volumes(&several, &windows))?;
+        let mut shape = batch.to_vec();
+        shape.push(rows / taps);
         shape.extend(&sizes[3 - self.axes..]);
         one(volume.with_layout(Layout::contiguous(Shape::new(&shape)?))?)
     }
     fn gradient(&self, _: usize, arriving: &[Tensor], _: &Call<'_>) -> Tensor {
-        apply(Unfold(self.pool), [&arriving[0]])
+        apply(Unfold { pool: self.pool, axes: Some(self.axes) }, [&arriving[0]])
     }
     fn saves(&self, _: usize) -> Saves {
         Saves::NONE
@@ -101,6 +131,9 @@ impl Tensor {
     /// What lies under each sliding window as a column: `[batch, channels, spatial ...]` (one to three spatial axes)
     /// becomes `[batch, channels · window, windows]`, zeros for padding. Windows move by one unless a stride is given.
     ///
+    /// One picture `[channels, height, width]` without a batch has as many axes as a batch of rows. So windows say what it is:
+    /// with a size for each axis (`[3, 3]`, not `3`) they go over so many axes, and there may be no batch.
+    ///
     /// A convolution is a product of its weight with these columns.
     ///
     /// ```
@@ -108,14 +141,16 @@ impl Tensor {
     /// let x = Tensor::from([[[1.0, 2.0, 3.0]]]);
     /// assert_eq!(x.unfold(2).to_vec::<f32>()?, [1.0, 2.0, 2.0, 3.0]);
     /// assert_eq!(Tensor::ones([2, 3, 8, 8]).unfold(Pool::new(3).padding(1)).dims()?, [2, 27, 64]);
+    /// assert_eq!(Tensor::ones([3, 8, 8]).unfold(Pool::new([3, 3]).padding(1)).dims()?, [27, 64]);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     #[doc(alias = "im2col")]
     #[track_caller]
     pub fn unfold(&self, windows: impl Into<Pool>) -> Tensor {
-        apply(Unfold(windows.into()), [self])
+        apply(Unfold { pool: windows.into(), axes: None }, [self])
     }
-    /// Columns added up where [`unfold`](Tensor::unfold) takes them from, in a result of these spatial sizes.
+    /// Columns added up where [`unfold`](Tensor::unfold) takes them from, in a result of these spatial sizes. Columns without a
+    /// batch, `[channels · window, windows]`, give one picture without it.
     ///
     /// ```
     /// use chainrule::Tensor;

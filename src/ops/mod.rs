@@ -53,5 +53,5 @@ pub use interpolate::{Interpolation, Resize};
 pub use pad::Pad;
 pub use pool::Pool;
 pub use recurrent::Recurrence;
-pub use rotary::Rotary;
+pub use rotary::{Rotary, RotaryScaling};
 pub use sort::Unique;

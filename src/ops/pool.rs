@@ -43,6 +43,10 @@ impl Pool {
     pub(super) fn taps(&self, axes: usize) -> Result<usize, Fault> {
         Ok(self.kernel.resolve("kernel", axes, 1, 1)?.into_iter().fold(1, usize::saturating_mul))
     }
+    /// How many sizes a window was given: one for all axes, or one for each.
+    pub(super) fn sizes(&self) -> usize {
+        self.kernel.len()
+    }
     /// Windows of this size, side by side, without padding.
     ///
     /// ```
@@ -446,7 +450,8 @@ fn volume(sizes: SizeList, axes: usize) -> Result<[usize; 3], Fault> {
 
 macro_rules! pools {
     ($axes:literal $shape:literal $x:literal:
-        $max:ident $max_positions:ident $unpool:ident $average:ident $adaptive_max:ident $adaptive_average:ident;
+        $max:ident $max_positions:ident $unpool:ident $average:ident $adaptive_max:ident $adaptive_max_positions:ident
+        $adaptive_average:ident;
         $max_y:literal $average_y:literal $positions_y:literal $two:literal) => {
         impl Tensor {
             #[doc = concat!("The greatest element of each window of ", $shape, ". NaN wins; of equal ones the first gets the gradient.")]
@@ -495,6 +500,17 @@ macro_rules! pools {
                 let asked = Asked::Adaptive(PerAxis::new(sizes));
                 apply(MaxPool { axes: $axes, asked, positions: false }, [self])
             }
+            #[doc = concat!("As [`", stringify!($adaptive_max), "`](Tensor::", stringify!($adaptive_max),
+                "), with the position of each winner in its volume, as an i64 counted in row-major order.")]
+            #[doc = concat!("\n\n```\nuse chainrule::Tensor;\nlet x = ", $x, ";\nlet [y, positions] = x.",
+                stringify!($adaptive_max_positions), "(1);\nassert_eq!(x.flatten().select(0, positions.item()? as isize).item()?, \
+                y.item()?);\n# Ok::<(), chainrule::Error>(())\n```")]
+            #[doc(alias = "return_indices")]
+            #[track_caller]
+            pub fn $adaptive_max_positions(&self, sizes: impl Sizes) -> [Tensor; 2] {
+                let asked = Asked::Adaptive(PerAxis::new(sizes));
+                apply_many(MaxPool { axes: $axes, asked, positions: true }, &[self])
+            }
             #[doc = concat!("The average of so many windows, as even as they can be, over ", $shape, ". 1 is global average pooling.")]
             #[doc = concat!("\n\n```\nuse chainrule::Tensor;\nlet x = ", $x, ";\n",
                 "assert_eq!(x.", stringify!($adaptive_average), "(1).to_vec::<f32>()?, [x.mean().item()? as f32]);\n",
@@ -509,11 +525,14 @@ macro_rules! pools {
 }
 
 pools! { 1 "sequences `[batch, channels, length]`" "Tensor::from([[[1.0, 3.0, 2.0, 0.0]]])":
-max_pool1d max_pool1d_with_positions max_unpool1d average_pool1d adaptive_max_pool1d adaptive_average_pool1d;
+max_pool1d max_pool1d_with_positions max_unpool1d average_pool1d adaptive_max_pool1d adaptive_max_pool1d_with_positions
+adaptive_average_pool1d;
 "[3.0, 2.0]" "[2.0, 1.0]" "[1, 2]" "4" }
 pools! { 2 "images `[batch, channels, height, width]`" "Tensor::from([[[[1.0, 3.0, 2.0, 0.0], [5.0, 3.0, 0.0, 2.0]]]])":
-max_pool2d max_pool2d_with_positions max_unpool2d average_pool2d adaptive_max_pool2d adaptive_average_pool2d;
+max_pool2d max_pool2d_with_positions max_unpool2d average_pool2d adaptive_max_pool2d adaptive_max_pool2d_with_positions
+adaptive_average_pool2d;
 "[5.0, 2.0]" "[3.0, 1.0]" "[4, 2]" "[2, 4]" }
 pools! { 3 "volumes `[batch, channels, depth, height, width]`" "Tensor::from([1.0, 3.0, 2.0, 0.0, 5.0, 3.0, 0.0, 2.0]).reshape([1, 1, 2, 2, 2])":
-max_pool3d max_pool3d_with_positions max_unpool3d average_pool3d adaptive_max_pool3d adaptive_average_pool3d;
+max_pool3d max_pool3d_with_positions max_unpool3d average_pool3d adaptive_max_pool3d adaptive_max_pool3d_with_positions
+adaptive_average_pool3d;
 "[5.0]" "[2.0]" "[4]" "[2, 2, 2]" }

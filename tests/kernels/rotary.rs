@@ -6,14 +6,24 @@ use half::{bf16, f16};
 
 const FIRST: usize = 5;
 const BASE: f64 = 1000.0;
+/// How much of a speed is kept: all of the first pairs', nothing of the last ones'.
+const SLOW: f64 = 0.125;
+const START: f64 = 1.25;
+const RISE: f64 = -0.25;
+const AMPLITUDE: f64 = 1.5;
 
 /// For each position the cosines, then the sines.
-fn table(positions: usize, pairs: usize, back: bool) -> Vec<f64> {
-    let angle = |p: usize, i: usize| (FIRST + p) as f64 * BASE.powf(-2.0 * i as f64 / (2 * pairs) as f64);
+fn table(positions: usize, pairs: usize, back: bool, by_pair: bool) -> Vec<f64> {
+    let angle = |p: usize, i: usize| {
+        let speed = BASE.powf(-2.0 * i as f64 / (2 * pairs) as f64);
+        let kept = (START + RISE * if by_pair { i as f64 } else { speed }).clamp(0.0, 1.0);
+        (FIRST + p) as f64 * speed * (kept + (1.0 - kept) * SLOW)
+    };
     let sign = if back { -1.0 } else { 1.0 };
     (0..positions)
         .flat_map(|p| {
-            (0..pairs).map(move |i| angle(p, i).cos()).chain((0..pairs).map(move |i| sign * angle(p, i).sin()))
+            let cosines = (0..pairs).map(move |i| AMPLITUDE * angle(p, i).cos());
+            cosines.chain((0..pairs).map(move |i| AMPLITUDE * sign * angle(p, i).sin()))
         })
         .collect()
 }
@@ -23,12 +33,14 @@ fn turned<T: Number, R: Number>() {
         [(2, 3, 19, 3, 8), (1, 1, 1, 1, 2), (3, 2, 4, 0, 5), (2, 1, 9, 40, 80)]
     {
         for (interleaved, back) in [(false, false), (true, true)] {
-            let angles = table(positions, pairs, back);
+            let angles = table(positions, pairs, back, interleaved);
             let found = in_every_order(|emulator| {
                 let out = emulator.unwritten::<R>(angles.len());
                 let mut numbers = vec![out.argument()];
                 numbers.extend([positions, pairs, FIRST].map(|n| bytes(n as i64)));
                 numbers.extend([bytes(BASE), bytes(2.0 * pairs as f64), bytes(back as i32)]);
+                numbers.extend([SLOW, START, RISE].map(bytes));
+                numbers.extend([bytes(interleaved as i32), bytes(AMPLITUDE)]);
                 run(emulator, &format!("angles_{}", R::NAME), blocks(positions * pairs), &numbers);
                 vec![out]
             });

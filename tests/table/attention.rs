@@ -1,7 +1,7 @@
 //! Rows of the family `attention`.
 
 use super::*;
-use chainrule::{Attention, Random, Rotary};
+use chainrule::{Attention, Random, Rotary, RotaryScaling};
 
 /// The definition a student would write, for any options.
 fn plain(x: &[Tensor], scale: f64, causal: bool, mask: Option<&Tensor>) -> Tensor {
@@ -22,9 +22,14 @@ fn plain(x: &[Tensor], scale: f64, causal: bool, mask: Option<&Tensor>) -> Tenso
 
 /// Rotation in plain operations: `x · cos + (x, its pairs exchanged and one of each negated) · sin`.
 fn turned(x: &Tensor, first: usize, base: f64, fraction: f64, interleaved: bool) -> Tensor {
+    turned_at(x, first, fraction, interleaved, |i, pairs| base.powf(-(i as f64) / pairs as f64))
+}
+
+/// The same with a speed for each pair.
+fn turned_at(x: &Tensor, first: usize, fraction: f64, interleaved: bool, speed: impl Fn(usize, usize) -> f64) -> Tensor {
     let (positions, width) = (x.size(-2).unwrap_or(0), x.size(-1).unwrap_or(0));
     let pairs = (fraction * width as f64) as usize / 2;
-    let angle = |p: usize, i: usize| (first + p) as f64 * base.powf(-(i as f64) / pairs as f64);
+    let angle = |p: usize, i: usize| (first + p) as f64 * speed(i, pairs);
     let pair = |j: usize| if interleaved { j / 2 } else { j % pairs };
     let table = |f: fn(f64) -> f64| -> Tensor {
         let numbers = (0..positions * 2 * pairs).map(|at| f(angle(at / (2 * pairs), pair(at % (2 * pairs))))).collect();
@@ -189,5 +194,71 @@ pub fn rows() -> Vec<Row> {
         row("rotary interleaved part", |x| x[0].rotary(1, Rotary::new().with_fraction(0.25).interleaved()))
             .on([real([2, 3, 16])])
             .definition(|x| turned(&x[0], 1, 10_000.0, 0.25, true)),
+        row("rotary slowed", |x| {
+            let scaling = RotaryScaling::Linear { factor: 4.0 };
+            x[0].rotary(5, Rotary::new().with_scaling(scaling))
+        })
+        .on([real([2, 3, 8])])
+        .definition(|x| turned_at(&x[0], 5, 1.0, false, |i, pairs| 0.25 * 10_000f64.powf(-(i as f64) / pairs as f64)))
+        .wrong(ErrorKind::Value, &["Linear { factor: 0.0 }", "above 0"], || {
+            Tensor::zeros([2, 4]).rotary(0, Rotary::new().with_scaling(RotaryScaling::Linear { factor: 0.0 }))
+        })
+        .wrong(ErrorKind::Value, &["low: 4.0", "below high"], || {
+            let scaling = RotaryScaling::Llama3 { factor: 8.0, low: 4.0, high: 4.0, original: 8192 };
+            Tensor::zeros([2, 4]).rotary(0, Rotary::new().with_scaling(scaling))
+        }),
+        row("rotary with a greater base", |x| {
+            x[0].rotary(5, Rotary::new().with_scaling(RotaryScaling::Ntk { factor: 4.0 }))
+        })
+        .on([real([2, 3, 8])])
+        .on([real([2, 2])])
+        // The slowest pair turns a quarter as fast.
+        .definition(|x| {
+            turned_at(&x[0], 5, 1.0, false, |i, pairs| {
+                let share = i as f64 / (pairs.max(2) - 1) as f64;
+                10_000f64.powf(-(i as f64) / pairs as f64) * 0.25f64.powf(share)
+            })
+        }),
+        row("rotary of Llama 3", |x| {
+            let scaling = RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 64 };
+            x[0].rotary(70, Rotary::new().with_base(500.0).interleaved().with_scaling(scaling))
+        })
+        .on([real([2, 3, 16])])
+        .on([real([40, 32])])
+        .definition(|x| {
+            turned_at(&x[0], 70, 1.0, true, |i, pairs| {
+                let speed = 500f64.powf(-(i as f64) / pairs as f64);
+                let length = std::f64::consts::TAU / speed;
+                if length < 64.0 / 4.0 {
+                    speed
+                } else if length > 64.0 {
+                    speed / 8.0
+                } else {
+                    let smooth = (64.0 / length - 1.0) / 3.0;
+                    (1.0 - smooth) * speed / 8.0 + smooth * speed
+                }
+            })
+        }),
+        row("rotary of YaRN", |x| {
+            let scaling = RotaryScaling::Yarn { factor: 4.0, original: 2048 };
+            x[0].rotary(3000, Rotary::new().with_scaling(scaling))
+        })
+        .on([real([2, 3, 16])])
+        .on([real([40, 64])])
+        .definition(|x| {
+            let width = x[0].size(-1).unwrap_or(0) as f64;
+            let pair = |times: f64| width * (2048.0 / (times * std::f64::consts::TAU)).ln() / (2.0 * 10_000f64.ln());
+            let (fast, slow) = (pair(32.0).floor(), pair(1.0).ceil());
+            let turned = turned_at(&x[0], 3000, 1.0, false, |i, pairs| {
+                let speed = 10_000f64.powf(-(i as f64) / pairs as f64);
+                let ramp = ((i as f64 - fast) / (slow - fast)).clamp(0.0, 1.0);
+                speed / 4.0 * ramp + speed * (1.0 - ramp)
+            });
+            turned * (0.1 * 4f64.ln() + 1.0)
+        })
+        .wrong(ErrorKind::Value, &["original: 0", "original positions"], || {
+            let scaling = RotaryScaling::Yarn { factor: 4.0, original: 0 };
+            Tensor::zeros([2, 4]).rotary(0, Rotary::new().with_scaling(scaling))
+        }),
     ]
 }

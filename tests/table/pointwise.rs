@@ -55,6 +55,11 @@ pub fn rows() -> Vec<Row> {
         row("neg", |x| -&x[0]).unary(any()),
         row("pow 2", |x| x[0].pow(2.0)).unary(any()),
         row("pow 3", |x| x[0].pow(3.0)).unary(any()),
+        row("pow of integers", |x| x[0].pow(5)).unary(any()).dtypes(NUMBERS).wrong(
+            ErrorKind::Value,
+            &["pow", "integers to the power of -2", "fractions", "to_dtype"],
+            || Tensor::from([1, 2]).pow(-2),
+        ),
         row("pow 1.7", |x| x[0].pow(1.7)).unary(any().positive()),
         row("pow -2", |x| x[0].pow(-2.0)).unary(any().positive()),
         row("add", |x| &x[0] + &x[1])
@@ -74,6 +79,11 @@ pub fn rows() -> Vec<Row> {
             .binary(any(), any().between(2.1, 3.0))
             .on([real([4]).values(&[1.0, -1.0, 0.5, 2.0]), real([4]).values(&[0.0, 0.3, -0.7, 3.0])]),
         row("pow", |x| x[0].pow(&x[1])).binary(any().positive(), any()),
+        row("pow of tensors of integers", |x| x[0].pow(&x[1]))
+            .on([real([2, 3]).positive(), real([2, 3]).positive()])
+            .on([real([4]).positive().constant(), real([]).between(4.0, 5.0).constant()])
+            .on([real([0]).positive(), real([1]).positive()])
+            .dtypes(NUMBERS),
         row("atan2", |x| x[0].atan2(&x[1])).binary(any().positive(), any().positive()),
         row("hypot", |x| x[0].hypot(&x[1])).binary(any().positive(), any().positive()),
         row("logaddexp", |x| x[0].logaddexp(&x[1])).binary(any().positive(), any().between(-2.0, -0.1)),

@@ -62,6 +62,26 @@ pub fn rows() -> Vec<Row> {
             .on([real([1, 2, 2, 3, 3])]),
         row("adaptive_max_pool1d", |x| x[0].adaptive_max_pool1d(3)).on([real([2, 2, 7]).distinct()]),
         row("adaptive_max_pool2d", |x| x[0].adaptive_max_pool2d([2, 5])).on([real([1, 2, 5, 3]).distinct()]),
+        row("adaptive_max_pool1d with positions", |x| x[0].adaptive_max_pool1d_with_positions(3))
+            .on([real([2, 2, 7]).distinct()])
+            .on([real([2, 2]).distinct()])
+            .on([real([0, 2, 7])]),
+        row("adaptive_max_pool2d with positions", |x| x[0].adaptive_max_pool2d_with_positions([2, 5]))
+            .on([real([1, 2, 5, 3]).distinct()])
+            .on([real([2, 3, 4]).distinct()])
+            // Each winner is where its position says.
+            .definition(|x| {
+                let [_, positions] = x[0].adaptive_max_pool2d_with_positions([2, 5]);
+                let flat = x[0].flatten_axes(-2, -1).gather(-1, &positions.flatten_axes(-2, -1));
+                [flat.unflatten(-1, [2, 5]), positions]
+            })
+            .wrong(Shape, &["the height is 0"], move || zeros(&[1, 2, 0, 3]).adaptive_max_pool2d_with_positions(2)),
+        row("adaptive_max_pool3d with positions", |x| x[0].adaptive_max_pool3d_with_positions([1, 2, 2]))
+            .on([real([1, 2, 3, 3, 2]).distinct()])
+            .wrong(Shape, &["the input has 2 axes"], move || zeros(&[2, 3]).adaptive_max_pool3d_with_positions(2))
+            .wrong(Value, &["2 numbers for the number of windows of 3 axes"], move || {
+                zeros(&[1, 1, 2, 2, 2]).adaptive_max_pool3d_with_positions([2, 2])
+            }),
         row("adaptive_average_pool1d", |x| x[0].adaptive_average_pool1d(4))
             .on([real([2, 2, 7])])
             .wrong(Shape, &["the width is 0"], move || zeros(&[1, 2, 0]).adaptive_average_pool1d(3)),
@@ -242,7 +262,24 @@ pub fn rows() -> Vec<Row> {
             .on([real([1, 1, 2, 2, 2])])
             .dtypes(ALL)
             .wrong(Shape, &["the kernel is larger than the input"], move || zeros(&[1, 1, 3]).unfold(4))
-            .wrong(Shape, &["the input has 2 axes"], move || zeros(&[3, 3]).unfold(2)),
+            .on([real([2, 5])])
+            .wrong(Shape, &["the input has 1 axes", "2 to 5"], move || zeros(&[3]).unfold(2)),
+        row("unfold without a batch", |x| x[0].unfold(Pool::new([2, 3]).padding([1, 0])))
+            .on([real([2, 3, 4])])
+            .on([real([2, 2, 3, 4])])
+            .dtypes(ALL)
+            .definition(|x| {
+                let whole = if x[0].rank().unwrap_or(0) == 3 { x[0].unsqueeze(0) } else { x[0].clone() };
+                let columns = whole.unfold(Pool::new([2, 3]).padding([1, 0]));
+                if x[0].rank().unwrap_or(0) == 3 { columns.squeeze(0) } else { columns }
+            })
+            .wrong(Value, &["3 numbers for the window of 1 axes"], move || zeros(&[3, 4, 5]).unfold([2, 2, 2])),
+        row("unfold of a volume without a batch", |x| x[0].unfold([2, 1, 2])).on([real([2, 2, 3, 2])]),
+        row("fold without a batch", |x| x[0].fold([3, 4], Pool::new(2)))
+            .on([real([8, 6])])
+            .on([real([0, 6])])
+            .definition(|x| x[0].unsqueeze(0).fold([3, 4], Pool::new(2)).squeeze(0))
+            .wrong(Shape, &["the columns have 4 axes", "or 2 without"], move || zeros(&[1, 1, 8, 6]).fold([3, 4], 2)),
         row("fold", |x| x[0].fold([3, 4], Pool::new(2)))
             .on([real([2, 8, 6])])
             .wrong(Shape, &["multiple of 4", "their last 6", "2 height x 3 width"], move || {

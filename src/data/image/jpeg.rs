@@ -1,5 +1,6 @@
 //! JPEG files, through the crate `zune-jpeg`.
 
+use super::exif::orientation;
 use super::pixels::{Pixels, within};
 use crate::error::Fault;
 use crate::io::place::damaged;
@@ -58,15 +59,16 @@ fn decode(file: &[u8], most: usize) -> Result<Pixels, Fault> {
     let (channels, colours) = if info.components == 1 { (1, ColorSpace::Luma) } else { (3, ColorSpace::RGB) };
     decoder.set_options(options.jpeg_set_out_colorspace(colours));
     let bytes = decoder.decode().map_err(wrong)?;
+    let orientation = decoder.exif().map_or(1, |data| orientation(data));
     if bytes.len() != channels * height * width {
         return Err(damaged("the picture has another size than its header says"));
     }
     if channels == 1 {
-        return Ok(Pixels { bytes, channels, height, width });
+        return Ok(Pixels { bytes, channels, height, width }.upright(orientation));
     }
     let mut pixels = Pixels::new(channels, height, width);
     for (channel, plane) in pixels.bytes.chunks_exact_mut(height * width).enumerate() {
         plane.iter_mut().zip(bytes.iter().skip(channel).step_by(3)).for_each(|(to, from)| *to = *from);
     }
-    Ok(pixels)
+    Ok(pixels.upright(orientation))
 }

@@ -23,6 +23,7 @@
 //! # Ok::<(), chainrule::Error>(())
 //! ```
 
+mod exif;
 mod folder;
 mod jpeg;
 mod pixels;
@@ -53,8 +54,8 @@ pub const MOST_PIXELS: usize = 1 << 26;
 /// ```
 ///
 /// Any PNG is read (palettes, 1 to 16 bits, interlaced); of 16 bits the upper eight are kept, and what a picture says of
-/// transparency is left out. JPEG is read baseline and progressive. A turn that a camera wrote beside the pixels is not
-/// made.
+/// transparency is left out. JPEG is read baseline and progressive. What a camera wrote beside the pixels (Exif) about which
+/// way is up is done: height and width are those of the picture as it is looked at.
 #[track_caller]
 pub fn load(path: impl AsRef<Path>) -> Result<Tensor> {
     let place = Place::of("image", path.as_ref());

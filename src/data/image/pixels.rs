@@ -31,6 +31,27 @@ impl Pixels {
             |out: &mut [f32]| out.iter_mut().zip(&self.bytes).for_each(|(x, &byte)| *x = f32::from(byte) / 255.0);
         Ok(Tensor::from_value(Value::build::<f32>(shape, fill)?))
     }
+    /// The right way up, where it stands as Exif's `orientation` says: 1 as it is, 2 mirrored, 3 upside down, 4 both; from 5 to 8
+    /// rows are columns, too.
+    pub(super) fn upright(self, orientation: u16) -> Pixels {
+        let (height, width, lies) = (self.height, self.width, orientation >= 5);
+        let (down, right) = (matches!(orientation, 3 | 4 | 6 | 7), matches!(orientation, 2 | 3 | 7 | 8));
+        if !(lies || down || right) {
+            return self;
+        }
+        let (to_height, to_width) = if lies { (width, height) } else { (height, width) };
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        for plane in self.bytes.chunks_exact(height * width) {
+            for y in 0..to_height {
+                bytes.extend((0..to_width).map(|x| {
+                    let (row, column) = if lies { (x, y) } else { (y, x) };
+                    let row = if down { height - 1 - row } else { row };
+                    plane[row * width + if right { width - 1 - column } else { column }]
+                }));
+            }
+        }
+        Pixels { bytes, channels: self.channels, height: to_height, width: to_width }
+    }
     /// With one channel or three. Grey is what the eye makes of colours: 0.299 red, 0.587 green, 0.114 blue.
     pub(super) fn with_channels(mut self, channels: usize) -> Pixels {
         let count = self.height * self.width;

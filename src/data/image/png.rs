@@ -3,6 +3,7 @@
 //! Chunks with checksums; the pixels are one zlib stream of rows, each of which says how its bytes were made differences of
 //! those beside and above. An interlaced picture is seven smaller ones, one after another.
 
+use super::exif::orientation;
 use super::pixels::{Pixels, within};
 use crate::error::Fault;
 use crate::io::place::{damaged, foreign};
@@ -88,12 +89,13 @@ struct Parts<'a> {
     header: Header,
     palette: &'a [[u8; 3]],
     packed: Vec<&'a [u8]>,
+    exif: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
     fn of(file: &'a [u8], most: usize) -> Result<Parts<'a>, Fault> {
         let mut rest = file.get(MAGIC.len()..).unwrap_or_default();
-        let (mut header, mut palette, mut packed): (_, &[_], _) = (None, &[], Vec::new());
+        let (mut header, mut palette, mut packed, mut exif): (_, &[_], _, &[u8]) = (None, &[], Vec::new(), &[]);
         loop {
             let (name, data, after) = chunk(rest).ok_or_else(|| damaged("the file ends before its last chunk"))?;
             rest = after.ok_or_else(|| damaged(format!("the chunk {} does not have its checksum", shown(name))))?;
@@ -109,6 +111,7 @@ impl<'a> Parts<'a> {
                     _ => return Err(damaged(format!("a palette of {} bytes", data.len()))),
                 },
                 (b"IDAT", Some(_)) => packed.push(data),
+                (b"eXIf", Some(_)) => exif = data,
                 (b"IEND", _) => break,
                 // A capital letter says that the picture cannot be understood without this chunk.
                 ([first, ..], Some(_)) if first.is_ascii_uppercase() => {
@@ -119,7 +122,7 @@ impl<'a> Parts<'a> {
             }
         }
         let header = header.ok_or_else(|| damaged("the file has no header"))?;
-        Ok(Parts { header, palette, packed })
+        Ok(Parts { header, palette, packed, exif })
     }
 }
 
@@ -143,7 +146,7 @@ fn shown(name: &[u8; 4]) -> String {
 
 /// Reads a picture of up to so many pixels.
 pub(super) fn read(file: &[u8], most: usize) -> Result<Pixels, Fault> {
-    let Parts { header, palette, packed } = Parts::of(file, most)?;
+    let Parts { header, palette, packed, exif } = Parts::of(file, most)?;
     if header.colour == Colour::Palette && palette.is_empty() {
         return Err(damaged("the picture has no palette"));
     }
@@ -173,7 +176,7 @@ pub(super) fn read(file: &[u8], most: usize) -> Result<Pixels, Fault> {
             place(&mut pixels, pass, number, &header, palette, &line)?;
         }
     }
-    Ok(pixels)
+    Ok(pixels.upright(orientation(exif)))
 }
 
 #[cold]

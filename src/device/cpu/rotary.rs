@@ -97,20 +97,21 @@ fn angles<T: Real>(how: Rotation, positions: usize, pairs: usize) -> Vec<T> {
     if pairs == 0 {
         return table;
     }
-    let frequencies: Vec<f64> = (0..pairs).map(|i| how.base.powf(-2.0 * i as f64 / how.width as f64)).collect();
+    let speeds: Vec<f64> = (0..pairs).map(|pair| how.speed(pair)).collect();
     let sign = if how.back { -1.0 } else { 1.0 };
-    let of = |position: usize| {
-        let angles = || frequencies.iter().map(|frequency| position as f64 * frequency);
-        angles().map(f64::cos).chain(angles().map(|angle| sign * angle.sin())).collect::<Vec<f64>>()
+    let of = |position: usize, amplitude: f64| {
+        let angles = || speeds.iter().map(|speed| position as f64 * speed);
+        let cosines = angles().map(|angle| amplitude * angle.cos());
+        cosines.chain(angles().map(|angle| sign * amplitude * angle.sin())).collect::<Vec<f64>>()
     };
     let row = 2 * pairs;
     let (from, to) = (how.first, how.first + positions);
     let first = from / STRIDE;
     // As many as there are positions: a text is often read on by one.
     let inside: Vec<Vec<f64>> = (0..STRIDE)
-        .map(|b| if positions >= STRIDE || (from..to).any(|at| at % STRIDE == b) { of(b) } else { Vec::new() })
+        .map(|b| if positions >= STRIDE || (from..to).any(|at| at % STRIDE == b) { of(b, 1.0) } else { Vec::new() })
         .collect();
-    let outside: Vec<Vec<f64>> = (first..to.div_ceil(STRIDE)).map(|a| of(a * STRIDE)).collect();
+    let outside: Vec<Vec<f64>> = (first..to.div_ceil(STRIDE)).map(|a| of(a * STRIDE, how.slowing.amplitude)).collect();
     parallel::chunks(&mut table, row, 8, |position, out| {
         let position = from + position;
         let (outer, inner) = (&outside[position / STRIDE - first], &inside[position % STRIDE]);
@@ -166,6 +167,7 @@ fn turn<T: Real>(row: &[T], out: &mut [T], angles: &[T], interleaved: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::rotary::Slowing;
     use crate::layout::Shape;
 
     #[test]
@@ -175,14 +177,15 @@ mod tests {
         let value = |rows: usize, from: &[f64]| {
             Value::build(Shape::new(&[rows, width]).unwrap(), |out: &mut [f64]| out.copy_from_slice(from)).unwrap()
         };
-        let how = Rotation { first: 60, base: 10_000.0, width: 8, interleaved: false, back: false };
+        let slowing = Slowing { amplitude: 1.25, ..Slowing::NONE };
+        let how = Rotation { first: 60, base: 10_000.0, width: 8, interleaved: false, back: false, slowing };
         let all = Cpu.rotate(&value(positions, &numbers), how).unwrap();
         for (at, row) in numbers.chunks(width).enumerate() {
             let one = Cpu.rotate(&value(1, row), Rotation { first: 60 + at, ..how }).unwrap();
             assert_eq!(one.dense::<f64>().unwrap(), &all.dense::<f64>().unwrap()[at * width..][..width], "row {at}");
             for pair in 0..4 {
                 let angle = (60 + at) as f64 * 10_000f64.powf(-2.0 * pair as f64 / 8.0);
-                let want = row[pair] * angle.cos() - row[pair + 4] * angle.sin();
+                let want = 1.25 * (row[pair] * angle.cos() - row[pair + 4] * angle.sin());
                 assert!((one.dense::<f64>().unwrap()[pair] - want).abs() < 1e-13, "row {at}, pair {pair}");
             }
         }

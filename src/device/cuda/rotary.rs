@@ -5,7 +5,7 @@ use super::lacking::lacks;
 use super::module::{Source, source};
 use super::rows::beside;
 use crate::device::Value;
-use crate::device::rotary::{Rotate, Rotation, no_turn};
+use crate::device::rotary::{Rotate, Rotation, Slowing, no_turn};
 use crate::error::Fault;
 use crate::layout::{DType, Layout, Shape};
 
@@ -44,7 +44,9 @@ impl Cuda {
         let table = self.blank(Shape::new(&[positions, 2, pairs])?, dtype)?;
         let call = self.call(self.kernel(&ROTARY, &format!("angles_{dtype}"))?).write(&table);
         let call = call.long(positions as i64).long(pairs as i64).long(how.first as i64).double(how.base);
-        call.double(how.width as f64).int(how.back as i32).over(positions * pairs)?;
+        let call = call.double(how.width as f64).int(how.back as i32);
+        let Slowing { slow, start, rise, by_pair, amplitude } = how.slowing;
+        call.double(slow).double(start).double(rise).int(by_pair as i32).double(amplitude).over(positions * pairs)?;
         Ok(table)
     }
 }

@@ -122,8 +122,39 @@ pub(super) fn fixed(text: String, from: &[Operand]) {
     BODY.with_borrow_mut(|body| body.lines.push(Line::Fixed { from: from.to_vec(), text }));
 }
 
+/// Registers of one kind, and the end of a move between them, that hold `state` and then what `next` makes of it, as long as
+/// `goes_on`, which is asked first; the last of them.
+pub(super) fn repeated<const N: usize>(
+    (bank, kind): (Bank, &str),
+    state: [Operand; N],
+    goes_on: impl FnOnce([Operand; N]) -> Operand,
+    next: impl FnOnce([Operand; N]) -> [Operand; N],
+) -> [Operand; N] {
+    let moved = |to: Operand, from: Operand| fixed(format!("mov.{kind} {to}, {from};"), &[from]);
+    let held = state.map(|_| register(bank));
+    let put = |values: [Operand; N]| {
+        // All are read before one is written.
+        let fresh = values.map(|value| {
+            let fresh = register(bank);
+            moved(fresh, value);
+            fresh
+        });
+        for (held, fresh) in held.into_iter().zip(fresh) {
+            moved(held, fresh);
+        }
+    };
+    put(state);
+    repeat(|| goes_on(held), || put(next(held)));
+    // What is written later must not be taken for what was written of these before.
+    held.map(|held| {
+        let last = register(bank);
+        moved(last, held);
+        last
+    })
+}
+
 /// Repeats what `inside` writes until the truth value that it gives is false, which is asked first.
-pub(super) fn repeat(condition: impl FnOnce() -> Operand, inside: impl FnOnce()) {
+fn repeat(condition: impl FnOnce() -> Operand, inside: impl FnOnce()) {
     let (label, known) = BODY.with_borrow_mut(|body| {
         body.labels += 1;
         (body.labels, body.known.clone())

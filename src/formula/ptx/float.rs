@@ -3,7 +3,7 @@
 //! It rounds where [`F`](super::super::F) rounds, operation by operation, so that a kernel's results are those of the
 //! processor, bit for bit.
 
-use super::body::{Bank, Operand, register, step};
+use super::body::{Bank, Operand, step};
 use super::{Kind, body};
 use crate::formula::mathematics::{self, Digits, Real, Standard, double};
 use crate::formula::number::{Arithmetic, Number, functions};
@@ -175,6 +175,9 @@ impl<T: Precision, const FUSED: bool> Arithmetic for Wire<T, FUSED> {
     fn fmod(self, divisor: Self) -> Self {
         double::fmod(self, divisor)
     }
+    fn pow(self, exponent: Self) -> Self {
+        if T::DOUBLE { double::pow(self, exponent) } else { mathematics::pow(self, exponent) }
+    }
 }
 
 impl<T: Precision, const FUSED: bool> Real for Wire<T, FUSED> {
@@ -258,26 +261,9 @@ impl<T: Precision, const FUSED: bool> Real for Wire<T, FUSED> {
         Self::narrow(Wire::of(digits.0))
     }
     fn while_less<const N: usize>(state: [Self; N], bound: Self, next: impl Fn([Self; N]) -> [Self; N]) -> [Self; N] {
-        let held = state.map(|_| Self::new(register(T::BANK)));
-        let put = |values: [Self; N]| {
-            // All are read before one is written.
-            let fresh = values.map(|value| {
-                let fresh = register(T::BANK);
-                body::fixed(format!("mov.{} {fresh}, {};", T::FLOAT, value.0), &[value.0]);
-                fresh
-            });
-            for (held, fresh) in held.iter().zip(fresh) {
-                body::fixed(format!("mov.{} {}, {fresh};", T::FLOAT, held.0), &[fresh]);
-            }
-        };
-        put(state);
-        body::repeat(|| held[0].less(bound).0, || put(next(held)));
-        // What is written later must not be taken for what was written of these before.
-        held.map(|held| {
-            let last = Self::new(register(T::BANK));
-            body::fixed(format!("mov.{} {}, {};", T::FLOAT, last.0, held.0), &[held.0]);
-            last
-        })
+        let goes_on = |state: [Operand; N]| Self::new(state[0]).less(bound).0;
+        let next = |state: [Operand; N]| next(state.map(Self::new)).map(|value| value.0);
+        body::repeated((T::BANK, T::FLOAT), state.map(|value| value.0), goes_on, next).map(Self::new)
     }
 }
 
@@ -347,9 +333,6 @@ macro_rules! number {
     ($($(#[$doc:meta])* $Variant:ident $name:ident($x:ident, $y:ident, $d:ident) $change:expr;)*) => {
         impl<T: Precision, const FUSED: bool> Number for Wire<T, FUSED> {
             $(fn $name(self) -> Self { mathematics::$name(self) })*
-            fn pow(self, exponent: Self) -> Self {
-                if T::DOUBLE { double::pow(self, exponent) } else { mathematics::pow(self, exponent) }
-            }
             fn atan2(self, x: Self) -> Self {
                 mathematics::atan2(self, x)
             }

@@ -1,7 +1,7 @@
 //! A whole number in a register; it wraps, as [`Whole`](super::super::Whole) does.
 
 use super::Kind;
-use super::body::{Bank, Operand, step};
+use super::body::{self, Bank, Operand, step};
 use super::float::Truth;
 use crate::formula::number::Arithmetic;
 use crate::formula::{Binary, Function};
@@ -146,6 +146,29 @@ impl<T: Width> Arithmetic for Count<T> {
     fn fmod(self, divisor: Self) -> Self {
         Self::divided("rem", self, divisor, || Self::of(0))
     }
+    fn pow(self, exponent: Self) -> Self {
+        let (zero, one) = (Self::of(0), Self::of(1));
+        let odd = |x: Self| {
+            let digit = step(T::BANK, &format!("and.{}", T::BARE), &[x.0, 1.into()]);
+            Self(digit, PhantomData).equal(Self::of(1))
+        };
+        // Squares of squares: those that the exponent's digits name are multiplied.
+        let goes_on = |[left, ..]: [Operand; 3]| Self::of(0).less(Self::new(left)).0;
+        let next = |state: [Operand; 3]| {
+            let [left, power, square] = state.map(Self::new);
+            let half = step(T::BANK, if T::BANK == Bank::Long { "shr.u64" } else { "shr.u32" }, &[left.0, 1.into()]);
+            [half, Self::choose(odd(left), power * square, power).0, (square * square).0]
+        };
+        let kind = (T::BANK, T::BARE);
+        let [_, power, _] = body::repeated(kind, [exponent.0, one.0, self.0], goes_on, next);
+        let power = Self::new(power);
+        if !T::SIGNED {
+            return power;
+        }
+        let minus_one = Self::of(-1);
+        let reversed = Self::choose(self.equal(minus_one), Self::choose(odd(exponent), minus_one, one), zero);
+        Self::choose(exponent.less(zero), Self::choose(self.equal(one), one, reversed), power)
+    }
 }
 
 /// What only floats can do is `None` here.
@@ -167,7 +190,8 @@ impl<T: Width> Kind for Count<T> {
         match binary {
             Binary::Remainder => Some(self.remainder(other)),
             Binary::Fmod => Some(self.fmod(other)),
-            Binary::Pow | Binary::Atan2 => None,
+            Binary::Pow => Some(self.pow(other)),
+            Binary::Atan2 => None,
         }
     }
 }

@@ -11,4 +11,4 @@ pub use cache::KvCache;
 pub use masks::{Masks, causal_mask};
 pub use multihead::{MultiheadAttention, Projection};
 pub use options::MultiheadAttentionOptions;
-pub use position::{Rotary, alibi_slopes};
+pub use position::{Rotary, RotaryScaling, alibi_slopes};

@@ -1,7 +1,7 @@
 //! Where a token stands, told without anything that is learnt.
 
 use crate::layout::DType;
-pub use crate::ops::Rotary;
+pub use crate::ops::{Rotary, RotaryScaling};
 use crate::tensor::Tensor;
 
 /// How fast scores fall with the distance of query and key, head by head: `2^(-8/n), 2^(-16/n), ...` for `n` heads, a power

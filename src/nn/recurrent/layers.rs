@@ -4,6 +4,7 @@ use super::weights::{RecurrentLayer, RecurrentLayers, RecurrentWeights, Sizes};
 use crate::device::Random;
 use crate::error::{Error, Fault, Result};
 use crate::module;
+use crate::nn::stack::{carrying, counted};
 use crate::nn::{Init, Module, Running};
 use crate::tensor::Tensor;
 use std::marker::PhantomData;
@@ -48,7 +49,7 @@ impl<L> RecurrentOptions<L> {
             layer: PhantomData,
         }
     }
-    /// So many layers, each reading what the one below says (1).
+    /// So many layers, each reading what the one below says (1; at most 65 536).
     ///
     /// ```
     /// use chainrule::nn::{Init, Rnn};
@@ -104,7 +105,9 @@ impl<L> RecurrentOptions<L> {
         RecurrentOptions { biases: false, ..self }
     }
 
-    fn parameters(&self, gates: usize, init: &mut Init) -> RecurrentLayers {
+    #[track_caller]
+    fn parameters(&self, kind: Kind, gates: usize, init: &mut Init) -> RecurrentLayers {
+        let (count, absurd) = counted(kind.name(), self.layers);
         let directions = 1 + self.bidirectional as usize;
         let below = self.projection.unwrap_or(self.hidden).saturating_mul(directions);
         let layer = |layer: usize| {
@@ -114,7 +117,7 @@ impl<L> RecurrentOptions<L> {
             let forward = RecurrentWeights::new(sizes, init);
             RecurrentLayer { forward, reverse: self.bidirectional.then(|| RecurrentWeights::new(sizes, init)) }
         };
-        RecurrentLayers((0..self.layers).map(layer).collect())
+        carrying(RecurrentLayers((0..count).map(layer).collect()), absurd)
     }
 }
 
@@ -279,7 +282,7 @@ macro_rules! layer {
             /// The layer.
             #[track_caller]
             pub fn build(self, init: &mut Init) -> $Layer {
-                let layers = self.parameters($gates, init);
+                let layers = self.parameters(Kind::$Layer, $gates, init);
                 $Layer { layers, stream: Running::new(init.stream()), how: self.how }.named()
             }
         }

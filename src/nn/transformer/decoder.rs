@@ -4,6 +4,7 @@ use super::options::Plan;
 use super::{TransformerOptions, thinned};
 use crate::error::{Error, Fault, Result};
 use crate::module;
+use crate::nn::stack::{carrying, counted};
 use crate::nn::{Dropout, Init, KvCache, Layer, LayerNorm, Linear, Masks, Module, MultiheadAttention};
 use crate::tensor::Tensor;
 
@@ -226,18 +227,14 @@ pub struct TransformerDecoder {
 module!(TransformerDecoder { layers, norm });
 
 impl TransformerDecoder {
-    /// So many layers of one form, each with numbers of its own.
+    /// So many layers of one form (at most 65 536), each with numbers of its own.
     #[track_caller]
     pub fn new(
         layer: TransformerOptions<TransformerDecoderLayer>,
         count: usize,
         init: &mut Init,
     ) -> TransformerDecoder {
-        let mut layers = Vec::new();
-        for _ in 0..count {
-            layers.push(TransformerDecoderLayer::built(&layer.plan, init));
-        }
-        TransformerDecoder { layers, norm: None }.named()
+        TransformerDecoder { layers: TransformerDecoder::stacked(&layer.plan, count, init), norm: None }.named()
     }
     /// With a norm at the end.
     pub fn with_norm(self, norm: LayerNorm) -> TransformerDecoder {
@@ -245,11 +242,17 @@ impl TransformerDecoder {
     }
     #[track_caller]
     pub(super) fn built(plan: &Plan, init: &mut Init) -> TransformerDecoder {
+        let layers = TransformerDecoder::stacked(plan, plan.decoder_layers, init);
+        TransformerDecoder { layers, norm: Some(plan.norm(init)) }
+    }
+    #[track_caller]
+    fn stacked(plan: &Plan, count: usize, init: &mut Init) -> Vec<TransformerDecoderLayer> {
+        let (count, absurd) = counted("transformer", count);
         let mut layers = Vec::new();
-        for _ in 0..plan.decoder_layers {
+        for _ in 0..count {
             layers.push(TransformerDecoderLayer::built(plan, init));
         }
-        TransformerDecoder { layers, norm: Some(plan.norm(init)) }
+        carrying(layers, absurd)
     }
     /// The output for a text and a memory, each with its masks.
     #[track_caller]

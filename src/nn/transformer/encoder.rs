@@ -4,6 +4,7 @@ use super::options::Plan;
 use super::{TransformerOptions, thinned};
 use crate::error::{Error, Fault};
 use crate::module;
+use crate::nn::stack::{carrying, counted};
 use crate::nn::{Dropout, Init, KvCache, Layer, LayerNorm, Linear, Masks, Module, MultiheadAttention};
 use crate::tensor::Tensor;
 
@@ -156,18 +157,14 @@ pub struct TransformerEncoder {
 module!(TransformerEncoder { layers, norm });
 
 impl TransformerEncoder {
-    /// So many layers of one form, each with numbers of its own.
+    /// So many layers of one form (at most 65 536), each with numbers of its own.
     #[track_caller]
     pub fn new(
         layer: TransformerOptions<TransformerEncoderLayer>,
         count: usize,
         init: &mut Init,
     ) -> TransformerEncoder {
-        let mut layers = Vec::new();
-        for _ in 0..count {
-            layers.push(TransformerEncoderLayer::built(&layer.plan, init));
-        }
-        TransformerEncoder { layers, norm: None }.named()
+        TransformerEncoder { layers: TransformerEncoder::stacked(&layer.plan, count, init), norm: None }.named()
     }
     /// With a norm at the end.
     ///
@@ -183,11 +180,17 @@ impl TransformerEncoder {
     }
     #[track_caller]
     pub(super) fn built(plan: &Plan, init: &mut Init) -> TransformerEncoder {
+        let layers = TransformerEncoder::stacked(plan, plan.encoder_layers, init);
+        TransformerEncoder { layers, norm: Some(plan.norm(init)) }
+    }
+    #[track_caller]
+    fn stacked(plan: &Plan, count: usize, init: &mut Init) -> Vec<TransformerEncoderLayer> {
+        let (count, absurd) = counted("transformer", count);
         let mut layers = Vec::new();
-        for _ in 0..plan.encoder_layers {
+        for _ in 0..count {
             layers.push(TransformerEncoderLayer::built(plan, init));
         }
-        TransformerEncoder { layers, norm: Some(plan.norm(init)) }
+        carrying(layers, absurd)
     }
     /// The output, with masks for every layer.
     #[track_caller]

@@ -1,4 +1,4 @@
-//! One schedule after another.
+//! One schedule after another, and two at once.
 
 use super::Schedule;
 
@@ -34,5 +34,33 @@ impl<A: Schedule, B: Schedule> Schedule for Then<A, B> {
             Some(later) => self.second.momentum(later),
             None => self.first.momentum(step),
         }
+    }
+}
+
+/// Two schedules at once: what [`Schedule::times`] makes.
+///
+/// ```
+/// use chainrule::optim::schedule::{Constant, Exponential, Schedule};
+/// let schedule = Constant::new(0.1, 20).times(Exponential::new(0.5));
+/// assert_eq!((schedule.rate(1.0, 0), schedule.rate(1.0, 2), schedule.rate(1.0, 20)), (0.1, 0.025, 0.5f64.powi(20)));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Times<A, B> {
+    first: A,
+    second: B,
+}
+
+impl<A, B> Times<A, B> {
+    pub(super) fn new(first: A, second: B) -> Times<A, B> {
+        Times { first, second }
+    }
+}
+
+impl<A: Schedule, B: Schedule> Schedule for Times<A, B> {
+    fn rate(&self, base: f64, step: u64) -> f64 {
+        self.second.rate(self.first.rate(base, step), step)
+    }
+    fn momentum(&self, step: u64) -> Option<f64> {
+        self.second.momentum(step).or_else(|| self.first.momentum(step))
     }
 }

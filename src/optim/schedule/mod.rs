@@ -1,7 +1,7 @@
 //! Schedules: how the rate changes with the steps taken.
 //!
 //! A [`Schedule`] is a pure function of the first rate and the number of steps, so schedules compose
-//! ([`then_at`](Schedule::then_at), [`after_warm_up`](Schedule::after_warm_up)). [`start`](Schedule::start) makes it a
+//! ([`then_at`](Schedule::then_at), [`times`](Schedule::times), [`after_warm_up`](Schedule::after_warm_up)). [`start`](Schedule::start) makes it a
 //! [`Scheduler`], which counts the steps and sets the rates of an optimizer. [`Plateau`] watches a measure instead.
 
 mod by_hand;
@@ -11,7 +11,7 @@ mod decay;
 mod plateau;
 
 pub use by_hand::ByHand;
-pub use compose::Then;
+pub use compose::{Then, Times};
 pub use cycle::{Cyclic, OneCycle};
 pub use decay::{Constant, Cosine, Exponential, Lambda, Linear, MultiStep, Polynomial, StepDecay, WarmRestarts};
 pub use plateau::Plateau;
@@ -70,6 +70,24 @@ pub trait Schedule: Send + Sync + 'static {
         Self: Sized,
     {
         Then::new(self, step, next)
+    }
+    /// Both schedules at once: at each step the other one takes the rate that this one gives for the first rate. So factors
+    /// multiply, and a least rate of the other one holds for both. A schedule that knows rates of its own
+    /// ([`OneCycle`], [`Cyclic`]) belongs first.
+    ///
+    /// ```
+    /// use chainrule::optim::schedule::{Linear, Schedule, StepDecay};
+    /// let schedule = Linear::new(0.5, 1.0, 2).times(StepDecay::new(2));
+    /// for (step, rate) in [(0, 0.5), (1, 0.75), (2, 0.1), (4, 0.01)] {
+    ///     assert!((schedule.rate(1.0, step) - rate).abs() < 1e-12);
+    /// }
+    /// ```
+    #[doc(alias("ChainedScheduler", "chain"))]
+    fn times<S: Schedule>(self, other: S) -> Times<Self, S>
+    where
+        Self: Sized,
+    {
+        Times::new(self, other)
     }
     /// The rate grows evenly for so many steps, from a small one; then this schedule begins.
     ///
