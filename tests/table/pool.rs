@@ -271,14 +271,14 @@ pub fn rows() -> Vec<Row> {
             .definition(|x| {
                 let whole = if x[0].rank().unwrap_or(0) == 3 { x[0].unsqueeze(0) } else { x[0].clone() };
                 let columns = whole.unfold(Pool::new([2, 3]).padding([1, 0]));
-                if x[0].rank().unwrap_or(0) == 3 { columns.squeeze(0) } else { columns }
+                if x[0].rank().unwrap_or(0) == 3 { columns.select(0, 0) } else { columns }
             })
             .wrong(Value, &["3 numbers for the window of 1 axes"], move || zeros(&[3, 4, 5]).unfold([2, 2, 2])),
         row("unfold of a volume without a batch", |x| x[0].unfold([2, 1, 2])).on([real([2, 2, 3, 2])]),
         row("fold without a batch", |x| x[0].fold([3, 4], Pool::new(2)))
             .on([real([8, 6])])
             .on([real([0, 6])])
-            .definition(|x| x[0].unsqueeze(0).fold([3, 4], Pool::new(2)).squeeze(0))
+            .definition(|x| x[0].unsqueeze(0).fold([3, 4], Pool::new(2)).select(0, 0))
             .wrong(Shape, &["the columns have 4 axes", "or 2 without"], move || zeros(&[1, 1, 8, 6]).fold([3, 4], 2)),
         row("fold", |x| x[0].fold([3, 4], Pool::new(2)))
             .on([real([2, 8, 6])])
