@@ -187,7 +187,7 @@ fn integers_have_powers() -> Result<()> {
         let power = x.pow(exponent as i64);
         let expected: Vec<i64> = x.to_vec::<i64>()?.iter().map(|x| x.wrapping_pow(exponent)).collect();
         assert_eq!((power.dtype()?, power.to_vec::<i64>()?), (DType::I64, expected.clone()));
-        let tensors = x.pow(&Tensor::from([exponent as i64]));
+        let tensors = x.pow(Tensor::from([exponent as i64]));
         assert_eq!(tensors.to_vec::<i64>()?, expected);
         for (narrow, wrapped) in [(DType::I32, 32), (DType::U8, 8)] {
             let own = x.to_dtype(narrow);
@@ -204,7 +204,7 @@ fn integers_have_powers() -> Result<()> {
     // 2^62 is the order of odd numbers, so the last exponent is as good as -1: the number whose product with 3 is 1.
     assert_eq!(Tensor::from([3i64]).pow(i64::MAX).to_vec::<i64>()?[0].wrapping_mul(3), 1);
     // Fractions are truncated among exponents that are a tensor, and refused where all of them would be.
-    let below = Tensor::from([1i64, -1, -1, 2, 0, i64::MIN]).pow(&Tensor::from([-3i64, -3, -4, -1, -1, -1]));
+    let below = Tensor::from([1i64, -1, -1, 2, 0, i64::MIN]).pow(Tensor::from([-3i64, -3, -4, -1, -1, -1]));
     assert_eq!(below.to_vec::<i64>()?, [1, -1, 1, 0, 0, 0]);
     for exponent in [-1, i64::MIN] {
         let error = x.pow(exponent).checked().unwrap_err();
@@ -214,7 +214,7 @@ fn integers_have_powers() -> Result<()> {
     for (left, right) in
         [(DType::U8, DType::I32), (DType::I64, DType::U8), (DType::Bool, DType::U8), (DType::I32, DType::F16)]
     {
-        let power = Tensor::ones([2]).to_dtype(left).pow(&Tensor::ones([2]).to_dtype(right));
+        let power = Tensor::ones([2]).to_dtype(left).pow(Tensor::ones([2]).to_dtype(right));
         assert_eq!(power.dtype()?, left.promote(right), "{left} and {right}");
     }
     for exponent in [0.0, 1.0, 2.0, 3.0, 0.5, -1.0, -2.0] {
