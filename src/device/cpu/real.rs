@@ -90,8 +90,12 @@ pub(in crate::device::cpu) fn sum_beside<T: Real>(
     let (blocks, rest) = values.as_chunks::<LANES>();
     for block in blocks {
         beside(block);
-        for (lane, &x) in lanes.iter_mut().zip(block) {
-            *lane += term(x);
+        let mut terms = [T::ZERO; LANES];
+        for (to, &x) in terms.iter_mut().zip(block) {
+            *to = term(x);
+        }
+        for (lane, term) in lanes.iter_mut().zip(terms) {
+            *lane += term;
         }
     }
     if !rest.is_empty() {

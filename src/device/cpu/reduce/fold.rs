@@ -21,7 +21,8 @@ pub(in crate::device::cpu) const WIDTH: usize = 1024;
 const TILE: usize = STRIP;
 /// Elements that are worth a thread's while.
 const PIECE: usize = 1 << 16;
-/// Rows that are worth running results of their own, which must be put together in the end.
+/// Rows that are worth running results of their own, which must be put together in the end: so many, and twice what goes into one
+/// call.
 const APART: usize = 4 * ROWS;
 
 /// A way to make one number of many. `block` and `rows` must be `#[inline(always)]`.
@@ -208,7 +209,8 @@ fn fold_plan<I: Element, S: Copy + Send + Sync, O: Send>(
     }
     let unit = if plan.way == Way::Columns { WIDTH } else { 1 };
     let tasks = outputs.div_ceil(unit);
-    let most = if plan.way == Way::Columns { folded / APART } else { folded }.max(1);
+    let apart = if plan.way == Way::Columns { APART.max(2 * fold.most_rows()) } else { 1 };
+    let most = (folded / apart).max(1);
     let cuts = if tasks >= 16 { 1 } else { (outputs * folded / PIECE).clamp(1, 64 / tasks).min(most) };
     let piece = Piece { data, plan, fold };
     if cuts > 1 {
@@ -306,8 +308,9 @@ impl<I: Element, S: Copy + Send + Sync> Piece<'_, I, S> {
             let range = (part * length).min(folded)..((part + 1) * length).min(folded);
             self.run(0..outputs, range, &mut |at, states| out[at..at + states.len()].copy_from_slice(states));
         });
-        let rest = parts.split_off(outputs);
-        merge_all(self.fold, &mut parts, &rest);
+        let (total, rest) = parts.split_at_mut(outputs);
+        merge_all(self.fold, total, rest);
+        parts.truncate(outputs);
         parts
     }
 

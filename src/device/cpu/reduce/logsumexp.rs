@@ -1,7 +1,7 @@
 //! `ln Σ e^x` without overflow: a running maximum and a running sum relative to it.
 
-use super::extremes::{Bounded, greatest_known_of, greatest_of_rows};
-use super::fold::{Ahead, BLOCK, Columns, Fold, STRIP, WIDTH, by_fours, strip};
+use super::extremes::{Bounded, greatest_known_of};
+use super::fold::{Ahead, BLOCK, Columns, Fold, MOST_ROWS, STRIP, WIDTH, by_fours, strip};
 use crate::device::cpu::real::{Real, sum_beside};
 use std::marker::PhantomData;
 
@@ -47,31 +47,65 @@ impl<T: Real> Exponentials<T> {
     }
 }
 
-/// The sum of powers of each column, measured from its base.
+/// The greatest number of each column, the sum of powers measured from it, and by what sums from before are measured anew.
 struct Powers<T, const FUSED: bool> {
-    bases: [T; WIDTH],
+    greatest: [T; WIDTH],
     sums: [T; WIDTH],
+    kept: [T; WIDTH],
 }
 
-impl<T: Real, const FUSED: bool> Columns<T> for Powers<T, FUSED> {
+impl<T: Real + Bounded, const FUSED: bool> Powers<T, FUSED> {
+    /// Adds a strip of rows. Where one has something greater, what is held is measured anew first: a pass of its own for the
+    /// greatest would wait for memory.
     #[inline(always)]
-    fn four(&mut self, rows: [&[T; STRIP]; 4], _: usize, from: usize) {
-        let bases = *strip(&mut self.bases, from);
-        let held = strip(&mut self.sums, from);
-        let mut sums = *held;
+    fn add<const N: usize>(&mut self, rows: [&[T; STRIP]; N], from: usize) {
+        let (held_greatest, held_sums) = (strip(&mut self.greatest, from), strip(&mut self.sums, from));
+        let (before, mut sums) = (*held_greatest, *held_sums);
+        let mut greatest = before;
         for row in rows {
             for j in 0..STRIP {
-                sums[j] += (row[j] - bases[j]).decay::<FUSED>();
+                greatest[j] = if row[j] > greatest[j] { row[j] } else { greatest[j] };
             }
         }
-        *held = sums;
+        let (mut grown, mut bases) = (false, greatest);
+        for j in 0..STRIP {
+            grown |= greatest[j] > before[j];
+            bases[j] = Exponentials::base(greatest[j]);
+        }
+        if grown {
+            let kept = strip(&mut self.kept, from);
+            for j in 0..STRIP {
+                // Where registers hold few numbers those that did not grow are left out.
+                let grown = greatest[j] > before[j];
+                if FUSED | grown {
+                    let less = (before[j] - greatest[j]).decay::<FUSED>();
+                    let less = if grown { less } else { T::ONE };
+                    (sums[j], kept[j]) = (sums[j] * less, kept[j] * less);
+                }
+            }
+            *held_greatest = greatest;
+        }
+        let mut powers = [T::ZERO; STRIP];
+        for row in rows {
+            for j in 0..STRIP {
+                powers[j] += (row[j] - bases[j]).decay::<FUSED>();
+            }
+        }
+        for j in 0..STRIP {
+            sums[j] += powers[j];
+        }
+        *held_sums = sums;
+    }
+}
+
+impl<T: Real + Bounded, const FUSED: bool> Columns<T> for Powers<T, FUSED> {
+    #[inline(always)]
+    fn four(&mut self, rows: [&[T; STRIP]; 4], _: usize, from: usize) {
+        self.add(rows, from);
     }
     #[inline(always)]
     fn one(&mut self, row: &[T; STRIP], _: usize, from: usize) {
-        let (bases, sums) = (*strip(&mut self.bases, from), strip(&mut self.sums, from));
-        for j in 0..STRIP {
-            sums[j] += (row[j] - bases[j]).decay::<FUSED>();
-        }
+        self.add([row], from);
     }
 }
 
@@ -82,6 +116,7 @@ pub(super) struct LogSumExp<T>(pub(super) PhantomData<T>);
 impl<T: Real + Bounded> Fold for LogSumExp<T> {
     type Item = T;
     const SPAN: usize = 4096;
+    const ROWS: usize = MOST_ROWS;
     type State = Exponentials<T>;
     fn empty(&self) -> Exponentials<T> {
         Exponentials { greatest: -T::INFINITY, sum: 0.0 }
@@ -104,29 +139,22 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [Exponentials<T>]) {
-        let width = states.len();
-        let mut greatest = [T::ZERO; WIDTH];
-        let greatest = &mut greatest[..width];
-        for (greatest, state) in greatest.iter_mut().zip(&*states) {
+        let mut powers =
+            Powers::<T, FUSED> { greatest: [T::LEAST; WIDTH], sums: [T::ZERO; WIDTH], kept: [T::ONE; WIDTH] };
+        for (greatest, state) in powers.greatest.iter_mut().zip(&*states) {
             *greatest = state.greatest;
         }
-        greatest_of_rows(rows, greatest);
-        let mut powers = Powers::<T, FUSED> { bases: [T::ZERO; WIDTH], sums: [T::ZERO; WIDTH] };
-        for (base, &greatest) in powers.bases.iter_mut().zip(&*greatest) {
-            *base = Exponentials::base(greatest);
-        }
-        by_fours(rows, width, &mut powers);
-        let Powers { bases, sums } = powers;
-        for (((state, &greatest), &base), &sum) in states.iter_mut().zip(&*greatest).zip(&bases).zip(&sums) {
-            // Most columns are measured from the same number as before; of nothing yet there is nothing to measure anew.
-            let from = Exponentials::base(state.greatest);
-            if from != base && state.sum != 0.0 {
-                state.sum *= (from.wide() - base.wide()).exp();
-            }
-            let all = state.sum + sum.wide();
-            // Of a column with an infinity these were no powers below 1.
-            state.sum = if greatest == T::INFINITY { f64::INFINITY } else { all };
-            state.greatest = greatest;
+        by_fours(rows, states.len(), &mut powers);
+        let Powers { greatest, sums, kept } = powers;
+        for (column, state) in states.iter_mut().enumerate() {
+            state.greatest = greatest[column];
+            state.sum *= kept[column].wide();
+            state.sum += if state.greatest == T::INFINITY {
+                // These were no powers below 1; a NaN among them is one still.
+                rows.iter().fold(f64::INFINITY, |sum, row| sum + row[column].wide().abs())
+            } else {
+                sums[column].wide()
+            };
         }
     }
     fn merge(&self, state: &mut Exponentials<T>, later: &Exponentials<T>) {
