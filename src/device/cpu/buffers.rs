@@ -47,6 +47,10 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 const ALIGNMENT: usize = 64;
+/// A huge page, where blocks that have at least one begin at its edge.
+const HUGE: usize = if HUGE_PAGES { 2 << 20 } else { usize::MAX };
+/// Can pages of 2 MB be asked for?
+const HUGE_PAGES: bool = cfg!(all(target_os = "linux", target_arch = "x86_64", not(miri)));
 /// Sizes beyond this are absurd on any machine.
 const ABSURD: usize = 1 << 47;
 /// Classes up to 256 KiB have a list in every thread.
@@ -408,16 +412,36 @@ impl Block {
             memory::unreserve(class.size);
             memory::refuse(bytes)
         };
+        let alignment = if class.size < HUGE { ALIGNMENT } else { HUGE };
         // Room to align by hand: the system hands out zeroed pages untouched only at its own, smaller alignment.
-        let space = Space::from_size_align(class.size + ALIGNMENT, 16).map_err(|_| give_up())?;
+        let space = Space::from_size_align(class.size + alignment, 16).map_err(|_| give_up())?;
         // SAFETY: the size is not zero.
         let base = NonNull::new(unsafe { alloc_zeroed(space) }).ok_or_else(give_up)?;
-        let skip = base.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        // SAFETY: `skip` is at most `ALIGNMENT`, which was added to the size.
+        let skip = base.as_ptr().align_offset(alignment).min(alignment);
+        // SAFETY: `skip` is at most `alignment`, which was added to the size.
         let start = unsafe { base.add(skip) };
+        if alignment == HUGE {
+            in_huge_pages(start, class.size / HUGE * HUGE);
+        }
         count(class.size as isize);
         Ok(Block { base, space, start, class, foreign: None, beside: Beside::default() })
     }
+}
+
+/// Asks for huge pages, where the system has them for who asks: a processor remembers where some thousand pages are, which of 4 KB
+/// is less than a large matrix has, and the first touch of each costs a call of the system. If there are none, all stays as it is.
+fn in_huge_pages(start: NonNull<u8>, bytes: usize) {
+    #[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+    {
+        use std::ffi::{c_int, c_void};
+        unsafe extern "C" {
+            fn madvise(start: *mut c_void, bytes: usize, advice: c_int) -> c_int;
+        }
+        const MADV_HUGEPAGE: c_int = 14;
+        // SAFETY: whole pages of a block that is ours; what they hold does not change.
+        unsafe { madvise(start.as_ptr().cast(), bytes, MADV_HUGEPAGE) };
+    }
+    let _ = (start, bytes);
 }
 
 impl Drop for Block {
@@ -466,6 +490,7 @@ mod tests {
             let first = write(bytes);
             let place = address(&first);
             assert_eq!(place % ALIGNMENT, 0);
+            assert!(!HUGE_PAGES || bytes < HUGE || place.is_multiple_of(HUGE), "a huge page begins elsewhere");
             drop(first);
             if bytes < 256 << 10 {
                 assert_eq!(address(&write(bytes)), place, "{bytes} bytes");

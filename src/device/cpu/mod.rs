@@ -6,6 +6,7 @@ pub(in crate::device) mod beside;
 mod bits;
 mod blocks;
 pub mod buffers;
+mod caches;
 mod cast;
 mod conv;
 pub mod copy;

@@ -1,63 +1,25 @@
 //! Results that no cache can hold go past all of them: a line that is written as a whole need not be fetched first, which
 //! saves a third of what a sum of two tensors moves.
 
+use super::caches;
 use super::simd::prefetch;
 use crate::layout::Element;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of a line of the caches.
 pub(super) const LINE: usize = 64;
-/// A result of so many bytes no thread finds in a cache afterwards: a cache that is larger is that of many cores together. It
-/// is also the last cache where the processor says nothing of it.
+/// A result of so many bytes no thread finds in a cache afterwards: a cache that is larger is that of many cores together.
 const FAR: usize = 32 << 20;
 /// A loop that computes for long hides that lines are fetched, until results are so large.
 const HIDDEN: usize = 128 << 20;
 
 /// Does a result of so many bytes go past the caches? `light` is a loop that waits for memory and hardly for its arithmetic.
 pub(super) fn is_far(bytes: usize, light: bool) -> bool {
-    // Not known is 0: most results are so small that nobody has to ask.
-    static LAST: AtomicUsize = AtomicUsize::new(0);
+    // Most results are so small that nobody has to ask.
     const SMALLEST: usize = 4 << 20;
     if cfg!(not(target_arch = "x86_64")) || bytes < SMALLEST || !light && bytes < HIDDEN {
         return false;
     }
-    let mut last = LAST.load(Ordering::Relaxed);
-    if last == 0 {
-        last = last_cache().unwrap_or(FAR).clamp(SMALLEST, FAR);
-        LAST.store(last, Ordering::Relaxed);
-    }
-    bytes >= last
-}
-
-/// The bytes of the last cache, where the processor tells.
-#[cfg(target_arch = "x86_64")]
-fn last_cache() -> Option<usize> {
-    use std::arch::x86_64::{__cpuid, __cpuid_count};
-    const AMD: u32 = 0x8000_001d;
-    const INTEL: u32 = 4;
-    // Some compilers take these for safe.
-    #[allow(unused_unsafe)]
-    // SAFETY: every x86-64 has the instruction; a leaf that is not there is not asked for.
-    let (plain, extended) = unsafe { (__cpuid(0).eax, __cpuid(0x8000_0000).eax) };
-    let caches = |leaf: u32| {
-        let last = if leaf >= 0x8000_0000 { extended } else { plain };
-        (0..8).filter(move |_| leaf <= last).map_while(move |number| {
-            #[allow(unused_unsafe)]
-            // SAFETY: as above.
-            let told = unsafe { __cpuid_count(leaf, number) };
-            (told.eax & 31 != 0).then(|| {
-                let (level, field) = (told.eax >> 5 & 7, |from: u32, bits: u32| told.ebx >> from & ((1 << bits) - 1));
-                let line = (field(0, 12) + 1) as usize;
-                (level, line * (field(12, 10) + 1) as usize * (field(22, 10) + 1) as usize * (told.ecx as usize + 1))
-            })
-        })
-    };
-    let third = |leaf| caches(leaf).filter(|(level, _)| *level >= 3).map(|(_, bytes)| bytes).max();
-    third(AMD).or_else(|| third(INTEL))
-}
-#[cfg(not(target_arch = "x86_64"))]
-fn last_cache() -> Option<usize> {
-    None
+    bytes >= caches::last().clamp(SMALLEST, FAR)
 }
 
 /// Bytes of a room: so few that a processor computes the next part while the last one is still on its way.
@@ -188,7 +150,5 @@ mod tests {
     fn small_results_stay_and_huge_ones_do_not() {
         assert!(!is_far(1 << 20, true) && !is_far(FAR, false));
         assert_eq!([is_far(FAR, true), is_far(HIDDEN, false)], [cfg!(target_arch = "x86_64"); 2]);
-        let last = last_cache().unwrap_or(FAR);
-        assert!((1 << 18..1 << 40).contains(&last), "{last}");
     }
 }

@@ -18,6 +18,10 @@ pub(super) struct Tile<T> {
     /// Each position can be read as far as the panel is wide, whatever `columns` says.
     pub(super) b: *const T,
     pub(super) b_step: isize,
+    /// Is B asked for twice, since it comes from beyond the second-level cache?
+    pub(super) b_far: bool,
+    /// A line of `depth` elements side by side that is wanted later, and asked for meanwhile where A is packed; or null.
+    pub(super) ahead: *const T,
     /// The first element of C, whose columns lie side by side, and the step to the next row.
     pub(super) c: *mut T,
     pub(super) c_row: usize,

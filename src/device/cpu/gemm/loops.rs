@@ -14,7 +14,7 @@ use super::kernel::{Cut, Kernel, Real, Tile};
 use super::operand::InPlace;
 use super::scratch;
 use crate::device::Buffer;
-use crate::device::cpu::parallel;
+use crate::device::cpu::{caches, parallel};
 use crate::error::Fault;
 use std::ops::Range;
 
@@ -41,6 +41,10 @@ const FEW: usize = 8;
 /// Parts that several threads share at least, and tiles of a group that is made smaller for it.
 const PARTS: usize = 16;
 const FEWEST: usize = 4;
+
+/// Panels of B that are packed side by side, so many shared positions at a time: what lies in a row is read together.
+const BESIDE: usize = 8;
+const STRIP: usize = 8;
 
 /// Multiply-adds that a part should have at least, so that handing it out does not cost more than it brings.
 const PART: usize = 1 << 18;
@@ -83,7 +87,7 @@ pub(super) fn run<T: Real>(
     let room = blocks.room;
     if let Some(kept) = kept {
         let packed = kept.elements::<T>();
-        blocks.each(|block, index| block.multiply(Right { packed: &packed[index * room..][..room], all: true }, &out));
+        blocks.each(|block, index| block.multiply(block.all_packed(&packed[index * room..][..room]), &out));
         return Ok(());
     }
     let each = |packed: &mut [T]| blocks.each(|block, _| block.multiply(block.pack_where_worth(packed), &out));
@@ -151,7 +155,7 @@ struct Block<'a, T> {
     depth: usize,
 }
 
-/// A panel as a tile reads it: its first element, and the steps to the next line and the next shared position.
+/// A panel of A as a tile reads it: its first element, and the steps to the next line and the next shared position.
 #[derive(Clone, Copy)]
 struct Panel<T> {
     start: *const T,
@@ -164,13 +168,25 @@ struct Panel<T> {
 struct Right<'a, T> {
     packed: &'a [T],
     all: bool,
+    far: bool,
 }
 
 impl<T: Real> Block<'_, T> {
     /// Packs all panels of B.
     fn pack<'p>(&self, packed: &'p mut [T]) -> Right<'p, T> {
-        self.share(packed, self.kernel.columns * self.depth, |panel, to| self.pack_b(panel, to));
-        Right { packed, all: true }
+        let (each, panels) = (self.kernel.columns * self.depth, self.columns.div_ceil(self.kernel.columns));
+        let beside = (panels / (4 * parallel::thread_count())).clamp(1, BESIDE);
+        let side_by_side = self.product.right.in_place().is_some_and(|right| right.line == 1);
+        let strip = if side_by_side && beside > 1 { STRIP } else { self.depth };
+        self.share(packed, beside * each, |chunk, to| {
+            for position in (0..self.depth).step_by(strip) {
+                let positions = position..(position + strip).min(self.depth);
+                for (panel, to) in (chunk * beside..).zip(to.chunks_mut(each)) {
+                    self.pack_b(panel, positions.clone(), to);
+                }
+            }
+        });
+        self.all_packed(packed)
     }
 
     /// The same where it is worth it; elsewhere only the last panel, if it is ragged: a tile reads as far as its panel is wide.
@@ -182,9 +198,10 @@ impl<T: Real> Block<'_, T> {
         }
         let panels = columns.div_ceil(kernel.columns);
         if self.panel_width(panels - 1) != columns - (panels - 1) * kernel.columns {
-            self.pack_b(panels - 1, &mut packed[..self.panel_width(panels - 1) * depth]);
+            self.pack_b(panels - 1, 0..depth, packed);
         }
-        Right { packed, all: false }
+        let step = product.right.in_place().map_or(0, |right| right.shared.unsigned_abs());
+        Right { packed, all: false, far: self.is_far(step) }
     }
 
     fn multiply(&self, right: Right<T>, out: &Out<T>) {
@@ -234,11 +251,25 @@ impl<T: Real> Block<'_, T> {
         if left <= self.kernel.narrow { self.kernel.narrow } else { self.kernel.columns }
     }
 
-    fn pack_b(&self, panel: usize, to: &mut [T]) {
+    /// Some positions of a panel of B.
+    fn pack_b(&self, panel: usize, positions: Range<usize>, to: &mut [T]) {
         let first = self.column + panel * self.kernel.columns;
         let lines = first..(first + self.kernel.columns).min(self.column + self.columns);
-        let shared = self.position..self.position + self.depth;
-        self.product.right.pack(lines, shared, self.panel_width(panel), to);
+        let shared = self.position + positions.start..self.position + positions.end;
+        let width = self.panel_width(panel);
+        self.product.right.pack(lines, shared, width, &mut to[positions.start * width..positions.end * width]);
+    }
+
+    /// All panels, which are packed.
+    fn all_packed<'p>(&self, packed: &'p [T]) -> Right<'p, T> {
+        Right { packed, all: true, far: self.is_far(self.columns) }
+    }
+
+    /// Does what tiles read of B come from beyond the second-level cache, where its rows are so many elements apart? So it does
+    /// where a block does not fit, and where it is read so seldom that the first time counts.
+    fn is_far(&self, step: usize) -> bool {
+        let bytes = step.saturating_mul(self.depth * size_of::<T>());
+        self.kernel.cut(self.product.m).tiles < FEW || bytes > caches::second() / 4 * 3
     }
 
     /// Is packing worth less than it costs? So it is where few tiles read each element, or where rows of B are short: the
@@ -259,6 +290,7 @@ impl<T: Real> Block<'_, T> {
     /// LOOP 3's step: some tiles, with A read where it lies or packed.
     fn group(&self, cut: Cut, tiles: Range<usize>, panels: Range<usize>, right: Right<T>, out: &Out<T>) {
         let Block { product, depth, position, .. } = *self;
+        let rows = tiles.clone().map(|tile| cut.rows(tile));
         match self.left_in_place(panels.len()) {
             Some(left) => {
                 let a = |rows: Range<usize>| Panel {
@@ -268,13 +300,12 @@ impl<T: Real> Block<'_, T> {
                     line: left.line,
                     step: left.shared,
                 };
-                self.tiles(a, cut, tiles, panels, right, out);
+                self.tiles(a, rows, std::iter::empty(), panels, right, out);
             }
             _ => scratch::left(|scratch| {
                 let all = cut.rows_of(tiles.clone());
                 let packed = scratch.elements::<T>(all.len() * depth);
-                for tile in tiles.clone() {
-                    let rows = cut.rows(tile);
+                for rows in rows.clone() {
                     let to = &mut packed[(rows.start - all.start) * depth..][..rows.len() * depth];
                     product.left.pack(rows.clone(), position..position + depth, rows.len(), to);
                 }
@@ -283,17 +314,22 @@ impl<T: Real> Block<'_, T> {
                     line: 1,
                     step: rows.len() as isize,
                 };
-                self.tiles(a, cut, tiles, panels, right, out);
+                // What is packed next, if it lies in lines.
+                let next = cut.rows_of(tiles.end..(tiles.end + tiles.len()).min(cut.tiles));
+                let left = product.left.in_place().filter(|left| left.shared == 1);
+                let ahead = next.map_while(|row| Some(left?.after_line(row).start.wrapping_add(position)));
+                self.tiles(a, rows, ahead, panels, right, out);
             }),
         }
     }
 
-    /// LOOPS 2 and 1: one panel of B after another with panels of A.
+    /// LOOPS 2 and 1: one panel of B after another with panels of A. Lines that are wanted later are asked for meanwhile, one with each
+    /// panel of B.
     fn tiles(
         &self,
         a: impl Fn(Range<usize>) -> Panel<T>,
-        cut: Cut,
-        tiles: Range<usize>,
+        rows: impl Iterator<Item = Range<usize>> + Clone,
+        mut ahead: impl Iterator<Item = *const T>,
         panels: Range<usize>,
         right: Right<T>,
         out: &Out<T>,
@@ -301,65 +337,57 @@ impl<T: Real> Block<'_, T> {
         let Block { product, kernel, depth, position, .. } = *self;
         let last = position + depth == product.k;
         let bias = product.epilogue.per_column().filter(|_| last);
+        let in_place = product.right.in_place().filter(|_| !right.all);
         for panel in panels {
             let before = panel * kernel.columns;
             let columns = kernel.columns.min(self.columns - before);
-            let b = match product.right.in_place() {
-                Some(there) if !right.all && columns == self.panel_width(panel) => Panel {
-                    start: there
-                        .start
-                        .wrapping_offset((self.column + before) as isize + position as isize * there.shared),
-                    line: 1,
-                    step: there.shared,
-                },
-                _ => Panel {
-                    start: right.packed.as_ptr().wrapping_add(if right.all { before * depth } else { 0 }),
-                    line: 1,
-                    step: self.panel_width(panel) as isize,
-                },
+            let (b, b_step) = match in_place {
+                Some(there) if columns == self.panel_width(panel) => {
+                    let from = (self.column + before) as isize + position as isize * there.shared;
+                    (there.start.wrapping_offset(from), there.shared)
+                }
+                _ => {
+                    let from = if right.all { before * depth } else { 0 };
+                    (right.packed.as_ptr().wrapping_add(from), self.panel_width(panel) as isize)
+                }
             };
             let column = self.column + before;
-            for rows in tiles.clone().map(|tile| cut.rows(tile)) {
-                self.tile(rows.clone(), column..column + columns, a(rows), b, bias, out);
+            let ahead = ahead.next().unwrap_or(std::ptr::null());
+            for rows in rows.clone() {
+                let a = a(rows.clone());
+                let tile = Tile {
+                    rows: rows.len(),
+                    columns,
+                    depth,
+                    a: a.start,
+                    a_row: a.line,
+                    a_step: a.step,
+                    b,
+                    b_step,
+                    b_far: right.far,
+                    ahead,
+                    c: out.start.wrapping_add(rows.start * out.row_stride + column),
+                    c_row: out.row_stride,
+                    alpha: product.alpha,
+                    add: product.accumulate || position > 0,
+                    bias: bias.map_or(std::ptr::null(), |bias| bias[column..column + columns].as_ptr()),
+                };
+                // SAFETY: `Product::run` checked that C holds m rows of n; operands vouch for what they show in place;
+                // packed panels were sized for this block; `kernel` is one that the processor has.
+                unsafe { (kernel.compute)(&tile) };
+                if last && bias.is_none() && !product.epilogue.is_nothing() {
+                    self.finish(&tile, rows.start, column);
+                }
             }
         }
     }
 
-    /// One tile, and what happens to it at last.
-    fn tile(
-        &self,
-        rows: Range<usize>,
-        columns: Range<usize>,
-        a: Panel<T>,
-        b: Panel<T>,
-        bias: Option<&[T]>,
-        out: &Out<T>,
-    ) {
-        let Block { product, kernel, depth, position, .. } = *self;
-        let tile = Tile {
-            rows: rows.len(),
-            columns: columns.len(),
-            depth,
-            a: a.start,
-            a_row: a.line,
-            a_step: a.step,
-            b: b.start,
-            b_step: b.step,
-            c: out.start.wrapping_add(rows.start * out.row_stride + columns.start),
-            c_row: out.row_stride,
-            alpha: product.alpha,
-            add: product.accumulate || position > 0,
-            bias: bias.map_or(std::ptr::null(), |bias| bias[columns.clone()].as_ptr()),
-        };
-        // SAFETY: `Product::run` checked that C holds m rows of n; operands vouch for what they show in place;
-        // packed panels were sized for this block; `kernel` is one that the processor has.
-        unsafe { (kernel.compute)(&tile) };
-        if position + depth == product.k && bias.is_none() && !product.epilogue.is_nothing() {
-            for (r, row) in rows.enumerate() {
-                // SAFETY: a piece of C that this part alone touches.
-                let values = unsafe { std::slice::from_raw_parts_mut(tile.c.add(r * out.row_stride), columns.len()) };
-                product.epilogue.finish(row, columns.start, values);
-            }
+    /// What happens to a finished tile whose first element is the one at this row and column of C.
+    fn finish(&self, tile: &Tile<T>, row: usize, column: usize) {
+        for r in 0..tile.rows {
+            // SAFETY: a piece of C that this part alone touches.
+            let values = unsafe { std::slice::from_raw_parts_mut(tile.c.add(r * tile.c_row), tile.columns) };
+            self.product.epilogue.finish(row + r, column, values);
         }
     }
 }

@@ -132,6 +132,8 @@ impl<'a, T: Real> Packed<'a, T> {
                             a_step: rows as isize,
                             b: b.as_ptr(),
                             b_step: self.order.panel_width(column) as isize,
+                            b_far: true,
+                            ahead: std::ptr::null(),
                             c: out[first * n + column..].as_mut_ptr(),
                             c_row: n,
                             alpha: T::from_f64(1.0),

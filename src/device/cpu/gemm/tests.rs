@@ -266,6 +266,8 @@ fn the_tile_of_other_targets_is_right_too() {
                 a_step: 1,
                 b: b.as_ptr(),
                 b_step: kernel.columns as isize,
+                b_far: false,
+                ahead: std::ptr::null(),
                 c: c.as_mut_ptr(),
                 c_row: columns + 2,
                 alpha: T::from_f64(0.5),

@@ -31,6 +31,31 @@ const fn largest_within<const SIZES: usize, const LENGTH: usize>(sizes: [usize; 
 const AHEAD: isize = 8;
 const FAR_AHEAD: isize = 32;
 
+/// C is asked for when so many multiplications of a vector are left: earlier, what panels ask for would have to wait, and push it out
+/// again before it is wanted.
+const LAST: usize = 448;
+
+/// A loop over the early positions, in pairs with something after each or one by one, something in between, and a loop over the late ones.
+macro_rules! early_and_late {
+    ($early:expr, $late:expr, $in_pairs:expr, $position:block, $after_pair:block, $between:block) => {
+        if $in_pairs {
+            for _ in 0..$early / 2 {
+                $position
+                $position
+                $after_pair
+            }
+        } else {
+            for _ in 0..$early {
+                $position
+            }
+        }
+        $between
+        for _ in 0..$late {
+            $position
+        }
+    };
+}
+
 /// The same pointer, of which the compiler no longer knows where it came from.
 #[inline(always)]
 #[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written through it")]
@@ -50,12 +75,6 @@ macro_rules! tile {
         $(#[$about])*
         #[target_feature(enable = $features)]
         unsafe fn $name<const R: usize, const V: usize>($t: &Tile<$T>) {
-            for r in 0..R {
-                for v in 0..V {
-                    // C is wanted when all is summed; only a hint, so an address beyond C does no harm.
-                    _mm_prefetch::<_MM_HINT_T0>($t.c.wrapping_add(r * $t.c_row + v * $lanes).cast());
-                }
-            }
             // SAFETY: as the caller vouches; a packed panel of A is what `packed` asks for.
             let sums = unsafe {
                 match $t.a_row == 1 && $t.a_step == R as isize {
@@ -115,8 +134,15 @@ macro_rules! tile {
             for four in 1..4 {
                 a[four] = t.a.wrapping_offset(4 * four as isize * row);
             }
-            let [mut b, mut soon, mut later] = [0, AHEAD, FAR_AHEAD].map(|ahead| t.b.wrapping_offset(ahead * t.b_step));
-            for _ in 0..t.depth {
+            // What is near is not asked for twice: the second time it is the same again and again. (Where A is not packed there are not
+            // enough registers for more addresses.)
+            let far_step = if PACKED && !t.b_far { 0 } else { t.b_step };
+            let [mut b, mut soon] = [0, AHEAD].map(|ahead| t.b.wrapping_offset(ahead * t.b_step));
+            let mut later = t.b.wrapping_offset(FAR_AHEAD * far_step);
+            let (mut ahead, ahead_step) = if !PACKED || t.ahead.is_null() { (t.b, 0) } else { (t.ahead, 2) };
+            // A short sum is one loop; and where B comes from afar, so does C, and takes its time.
+            let early = if t.b_far || t.depth < 4 * LAST / R { 0 } else { (t.depth - LAST / R) & !1 };
+            early_and_late!(early, t.depth - early, PACKED, {
                 let mut row_of_b = [$zero(); V];
                 for v in 0..V {
                     // SAFETY: each position of the panel can be read as far as it is wide.
@@ -139,8 +165,18 @@ macro_rules! tile {
                 }
                 b = b.wrapping_offset(t.b_step);
                 soon = soon.wrapping_offset(t.b_step);
-                later = later.wrapping_offset(t.b_step);
-            }
+                later = later.wrapping_offset(far_step);
+            }, {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                ahead = ahead.wrapping_add(ahead_step);
+            }, {
+                for r in 0..R {
+                    for v in 0..V {
+                        // C is wanted when all is summed; only a hint, so an address beyond C does no harm.
+                        _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(r * t.c_row + v * $lanes).cast());
+                    }
+                }
+            });
             sums
         }
 
