@@ -4,7 +4,7 @@
 use crate::device::random::{Draw, Generate, Random};
 use crate::device::{Device, Value, on};
 use crate::error::{Error, Fault};
-use crate::layout::{DType, Shape, Sizes};
+use crate::layout::{Axis, DType, Shape, Sizes};
 use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one};
 use crate::tensor::{Tensor, refused};
 use std::ops::Range;
@@ -173,6 +173,25 @@ impl Tensor {
         let make = |shape: Shape| on!(Device::Cpu, integers(shape, range.start, range.end, draw));
         made("integers", sizes.sizes().shape().and_then(make), at)
     }
+    /// Whole numbers (i64) in this tensor's shape, on its device: from the range's start on, below its end.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let examples = Tensor::zeros([8, 3]);
+    /// // A moment between 0 and 999 for each example, where a GPU has them and inside of a captured step too.
+    /// let moments = examples.select(1, 0).integers_like(0..1000, &mut Random::new(1));
+    /// assert_eq!(moments.dims::<1>()?, [8]);
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    #[doc(alias = "randint_like")]
+    pub fn integers_like(&self, range: Range<i64>, random: &mut Random) -> Tensor {
+        let (at, draw) = (Location::caller(), random.draw());
+        match self.value() {
+            Ok(x) => made("integers_like", on!(x.device(), integers(*x.shape(), range.start, range.end, draw)), at),
+            Err(error) => Tensor::failed(error.clone()),
+        }
+    }
     /// Ones with the given chance, else zeros (f32).
     ///
     /// ```
@@ -186,6 +205,23 @@ impl Tensor {
         let (at, draw) = (Location::caller(), random.draw());
         let make = |shape: Shape| on!(Device::Cpu, bernoulli(shape, DType::F32, chance, draw));
         made("bernoulli", sizes.sizes().shape().and_then(make), at)
+    }
+    /// Ones with the given chance, else zeros, in this tensor's shape and type, on its device.
+    /// [`flip_coins`](Tensor::flip_coins) has a chance for each place.
+    ///
+    /// ```
+    /// use chainrule::{DType, Random, Tensor};
+    /// let seen = Tensor::zeros([1000]).to_dtype(DType::Bool).bernoulli_like(0.3, &mut Random::new(1));
+    /// assert!(seen.dtype()? == DType::Bool && (250.0..350.0).contains(&seen.count_nonzero().item()?));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn bernoulli_like(&self, chance: f64, random: &mut Random) -> Tensor {
+        let (at, draw) = (Location::caller(), random.draw());
+        match self.value() {
+            Ok(x) => made("bernoulli_like", on!(x.device(), bernoulli(*x.shape(), x.dtype(), chance, draw)), at),
+            Err(error) => Tensor::failed(error.clone()),
+        }
     }
     /// The numbers 0, 1, ... below `count` in random order (i64).
     ///
@@ -201,6 +237,30 @@ impl Tensor {
     pub fn permutation(count: usize, random: &mut Random) -> Tensor {
         let (at, draw) = (Location::caller(), random.draw());
         made("permutation", on!(Device::Cpu, permutation(count, draw)), at)
+    }
+    /// The slices along an axis in random order: those of [`permutation`](Tensor::permutation), on this tensor's device.
+    ///
+    /// ```
+    /// use chainrule::{Random, Tensor};
+    /// let x = Tensor::from([[1, 2], [3, 4], [5, 6]]);
+    /// let order = Tensor::permutation(3, &mut Random::new(1));
+    /// assert_eq!(x.shuffled(0, &mut Random::new(1)), x.index_select(0, &order));
+    /// # Ok::<(), chainrule::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn shuffled(&self, axis: impl Axis, random: &mut Random) -> Tensor {
+        let draw = random.draw();
+        match self.value() {
+            Ok(x) => {
+                let size = axis.resolve(x.rank()).map(|axis| x.dims()[axis]);
+                let order = size.and_then(|size| on!(x.device(), permutation(size, draw)));
+                match order {
+                    Ok(order) => self.index_select(axis, &Tensor::from_value(order)),
+                    Err(fault) => refused("shuffled", fault, &[self]),
+                }
+            }
+            Err(error) => Tensor::failed(error.clone()),
+        }
     }
     /// One with the chance that stands at its place, else zero. It has no gradient: the result is chance.
     ///

@@ -274,6 +274,7 @@ pub fn rows() -> Vec<Row> {
             .wrong(ErrorKind::Index, &["labels: -1 at [1]"], || Tensor::from([0, -1]).one_hot(4))
             .wrong(ErrorKind::Value, &["unknown"], || Tensor::from([0; 0]).one_hot_inferred())
             .wrong(ErrorKind::DType, &["labels are f32"], || Tensor::from([1.0]).one_hot(4)),
+        row("bincount", |x| x[0].bincount(3)).on([index([7], 5)]).on([index([0], 5)]),
         row("bincount weighted", |x| x[0].bincount_weighted(&x[1], 5))
             .on([index([6], 4), real([6])])
             .wrong(ErrorKind::Index, &["-2 at [1] is negative"], || Tensor::from([0, -2]).bincount(0))
@@ -291,6 +292,7 @@ pub fn rows() -> Vec<Row> {
             }),
         row("bucketize", |x| x[0].bucketize(&x[1], false))
             .on([real([2, 2]), real([3]).values(&[-1.0, 0.0, 1.0])])
+            .dtypes(NUMBERS)
             .no_gradient("its result is positions")
             .wrong(ErrorKind::Shape, &["the boundaries have 2 axes"], move || x().bucketize(&x(), false)),
         row("is_in", |x| x[0].is_in(&x[1]))

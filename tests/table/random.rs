@@ -90,6 +90,28 @@ pub fn rows() -> Vec<Row> {
             &["a chance of -0.5"],
             || Tensor::bernoulli([2], -0.5, &mut random()),
         ),
+        row("integers_like", |x| x[0].integers_like(-3..300, &mut random()))
+            .on([real([2, 70]).constant()])
+            .on([real([0]).constant()])
+            .dtypes(ALL)
+            .integers_differ()
+            .wrong(ErrorKind::Value, &["from 3 on, below 3"], || Tensor::zeros([2]).integers_like(3..3, &mut random())),
+        row("bernoulli_like", |x| x[0].bernoulli_like(0.3, &mut random()))
+            .on([real([2, 70]).constant()])
+            .on([real([]).constant()])
+            .dtypes(ALL)
+            .wrong(ErrorKind::Value, &["a chance of 1.5"], || Tensor::zeros([2]).bernoulli_like(1.5, &mut random())),
+        row("shuffled", |x| x[0].shuffled(1, &mut random()))
+            .on([real([2, 70])])
+            .on([real([2, 5, 3])])
+            .on([real([3, 1])])
+            .on([real([3, 0])])
+            .dtypes(ALL)
+            .axis(|x, axis| x[0].shuffled(axis, &mut random()))
+            .definition(|x| {
+                let size = x[0].size(1).unwrap_or(0);
+                x[0].index_select(1, &beside(&x[0], Tensor::permutation(size, &mut random())))
+            }),
         row("permutation", |_| Tensor::permutation(5, &mut random())).on([real([]).constant()]),
         row("gumbel_softmax", |x| x[0].gumbel_softmax(0.7, false, -1, &mut random()))
             .on([real([2, 4])])
