@@ -188,6 +188,53 @@ fn a_step_that_is_left_out_does_not_count() -> Result<()> {
     all_three(device, || Adafactor::new(0.05))
 }
 
+/// A model and what its optimizer remembers, after steps that go over a batch several times.
+fn repeated<O: Optimizer>(device: Device, captured: bool, mut optimizer: O) -> Result<[State; 2]> {
+    let mut model = Model::new(device);
+    let mut schedule = Cosine::new(40).start(&mut optimizer);
+    let (x, y) = batch(0);
+    let (x, y) = (Input::new(device, &x), Input::new(device, &y));
+    let mut pass = || -> Result<Tensor> {
+        // The first loss lives on while the next step is taken.
+        let mut losses = Vec::new();
+        for _ in 0..3 {
+            let loss = model.loss(&x.tensor(), &y.tensor());
+            optimizer.step(&mut model, &loss.backward()?)?;
+            schedule.step(&mut optimizer);
+            losses.push(loss);
+        }
+        Ok(Tensor::stack(&losses, 0).sum())
+    };
+    let feed = |number: u64| -> Result<()> {
+        let (next_x, next_y) = batch(number);
+        x.set(&next_x)?;
+        y.set(&next_y)
+    };
+    if captured {
+        let mut pass = device.capture(pass);
+        (0..10).try_for_each(|number| feed(number).and_then(|()| pass.replay()?.item().map(drop)))?;
+    } else {
+        (0..10).try_for_each(|number| feed(number).and_then(|()| pass()?.item().map(drop)))?;
+    }
+    Ok([model.state()?, optimizer.state(&model)?])
+}
+
+#[test]
+fn a_step_may_go_over_its_batch_several_times() -> Result<()> {
+    let Some(device) = device("a_step_may_go_over_its_batch_several_times") else { return Ok(()) };
+    fn alike<O: Optimizer>(device: Device, new: impl Fn() -> O) -> Result<()> {
+        let [plain, captured] = [repeated(device, false, new())?, repeated(device, true, new())?];
+        assert_eq!(format!("{captured:?}"), format!("{plain:?}"));
+        Ok(())
+    }
+    alike(device, || Adam::new(0.05))?;
+    alike(device, || Sgd::new(0.05).with_momentum(0.9))?;
+    alike(device, || Lamb::new(0.05))?;
+    alike(device, || NAdam::new(0.05).with_group(Group::matching("*.bias").with_rate(0.01)))?;
+    alike(device, || Adafactor::new(0.05))?;
+    alike(device, || Muon::new(0.05).with_adamw_on("second"))
+}
+
 /// Numbers of two averages that follow a model through plain or captured steps.
 fn averaged(device: Device, captured: bool, before: bool) -> Result<[State; 2]> {
     let mut model = Model::new(device);
@@ -368,6 +415,18 @@ fn what_cannot_be_replayed_teaches() -> Result<()> {
     let _ = rated.replay()?;
     says(rated.replay().unwrap_err(), &["sets its optimizer's rate", "schedule"]);
 
+    let (mut optimizer, mut scaler) = (Sgd::new(0.1), LossScaler::new());
+    let mut scaled = device.capture(|| {
+        for _ in 0..2 {
+            let mut gradients = scaler.scale(&model.forward(&x).sum()).backward()?;
+            scaler.unscale(&mut gradients)?;
+            scaler.step(&mut optimizer, &mut model, &gradients)?;
+        }
+        Ok(())
+    });
+    scaled.replay()?;
+    says(scaled.replay().unwrap_err(), &["another step of an optimizer behind one that a LossScaler", "as its last"]);
+
     let mut inner = device.capture(|| Ok(&x * 2.0));
     let _ = inner.replay()?;
     let mut outer = device.capture(|| inner.replay());
@@ -380,17 +439,21 @@ fn what_cannot_be_replayed_teaches() -> Result<()> {
 #[test]
 fn draws_of_a_stream_of_ones_own_go_on() -> Result<()> {
     let Some(device) = device("draws_of_a_stream_of_ones_own_go_on") else { return Ok(()) };
-    let x = Tensor::ones([40]).to(device);
+    let x = Tensor::arange(40).to_dtype(DType::F32).to(device);
     let (mut plain, mut counted) = (Random::new(5), Random::new(5));
     let fixed = Random::new(9).draw();
     {
         let mut step = device.capture(|| {
             let thinned = x.dropout(0.5, counted.draw()) + x.dropout(0.3, counted.draw());
-            Ok((thinned, x.dropout(0.5, fixed), x.normal_like(0.0, 1.0, &mut counted)))
+            let moments = vec![x.integers_like(0..1000, &mut counted), x.bernoulli_like(0.3, &mut counted)];
+            let mixed = &x + x.shuffled(0, &mut counted);
+            Ok((thinned, x.dropout(0.5, fixed), (x.normal_like(0.0, 1.0, &mut counted), mixed, moments)))
         });
         for _ in 0..4 {
-            let (thinned, same, normal) = step.replay()?;
+            let (thinned, same, (normal, mixed, moments)) = step.replay()?;
             assert_eq!(thinned, x.dropout(0.5, plain.draw()) + x.dropout(0.3, plain.draw()));
+            assert_eq!(moments, [x.integers_like(0..1000, &mut plain), x.bernoulli_like(0.3, &mut plain)]);
+            assert_eq!(mixed, &x + x.shuffled(0, &mut plain));
             assert_eq!(same, x.dropout(0.5, fixed));
             assert_eq!(normal, x.normal_like(0.0, 1.0, &mut plain));
         }

@@ -224,6 +224,18 @@ pub(crate) fn numbers(rule: usize, place: usize, family: u64, numbers: &[f64]) -
     Ok(None)
 }
 
+/// What stands for a value where a replay computes scalars alone: its shape and element type, over memory that nobody looks at. So the value
+/// itself is held by nobody else, and the step may change it in place once more.
+#[cfg_attr(not(feature = "cuda-unversioned"), allow(unused_variables))]
+pub(crate) fn stand_in(value: &Value) -> Result<Value, Fault> {
+    #[cfg(feature = "cuda-unversioned")]
+    if let Some(table) = with(|step| step.table.clone()).flatten() {
+        let nowhere = Layout::from_parts(*value.shape(), &vec![0; value.rank()], 0);
+        return Value::within(table.buffer().clone(), nowhere, value.dtype());
+    }
+    Ok(value.clone())
+}
+
 /// May numbers of an optimizer be set here? They may where nothing is recorded, or where that is repeated.
 pub(crate) fn is_allowed() -> bool {
     !is_recording() || ALLOWED.get()

@@ -81,7 +81,7 @@ pub(super) struct Member {
     pub(super) operands: Option<Operands>,
 }
 
-/// What an update is given. (It only computes scalars of them.)
+/// What an update is given. (It only computes scalars of them, so these stand for others.)
 pub(super) struct Operands {
     pub(super) parameter: Value,
     pub(super) states: SmallVec<[Value; 3]>,
@@ -148,6 +148,12 @@ impl Core {
         unheard: Option<(Value, Vec<Count>)>,
     ) {
         let twin = self.twin();
+        if lock(&twin).before.is_some() {
+            capture::refuse(Fault::value(
+                "a captured step takes another step of an optimizer behind one that a LossScaler may leave out",
+                "take one scaled step of each optimizer in a captured step, as its last",
+            ));
+        }
         if let Some((flag, before)) = unheard {
             lock(&twin).before = Some(before);
             let twin = twin.clone();

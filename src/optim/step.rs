@@ -132,14 +132,17 @@ impl Core {
         let mut update = || rule.update(&settings[slot.group], &mut target);
         let done = if capture::is_plain() { update() } else { capture::dialled(number, place, family, update) };
         done.map_err(|fault| Error::with(R::NAME, fault, Vec::new(), at))?;
-        Ok(capture::is_recording().then(|| {
-            let Target { parameter, states, scratch, .. } = target;
-            // The room is the graph's own: a state stands for it, as of all of them only scalars will be computed.
-            let scratch = scratch.and_then(|_| states.first().cloned());
-            let operands =
-                Some(Operands { parameter: parameter.clone(), states: states.iter().cloned().collect(), scratch });
-            Member { parameter: slot.id, place, group: slot.group, operands }
-        }))
+        if !capture::is_recording() {
+            return Ok(None);
+        }
+        let fail = |fault| Error::with(R::NAME, fault, Vec::new(), at);
+        let Target { parameter, states, scratch, .. } = target;
+        let operands = Operands {
+            parameter: capture::stand_in(parameter).map_err(fail)?,
+            states: states.iter().map(capture::stand_in).collect::<Result<_, Fault>>().map_err(fail)?,
+            scratch: scratch.as_ref().map(capture::stand_in).transpose().map_err(fail)?,
+        };
+        Ok(Some(Member { parameter: slot.id, place, group: slot.group, operands: Some(operands) }))
     }
 }
 

@@ -105,10 +105,14 @@ impl Elementwise for Cuda {
         if !parameter.dtype().is_float() {
             return Err(Fault::defect(format!("{} numbers cannot be learnt", parameter.dtype())));
         }
-        if !capture::is_repeating() {
-            update::own(parameter, &mut states)?;
-        }
-        let gradient = if gradient.is_contiguous() { gradient.clone() } else { self.contiguous(gradient)? };
+        let gradient = match capture::is_repeating() {
+            // Only scalars are computed, and what is given stands for others.
+            true => gradient.clone(),
+            false => {
+                update::own(parameter, &mut states)?;
+                self.contiguous(gradient)?
+            }
+        };
         let mut operands = SmallVec::<[&Value; 6]>::from_slice(&[parameter, &gradient]);
         operands.extend(states.iter().map(|state| &**state));
         let trace = || {

@@ -108,7 +108,16 @@ pub(super) fn own(parameter: &mut Value, states: &mut [&mut Value]) -> Result<()
     }
     // it may be a step that waits
     launch_waiting()?;
-    if all_own() { Ok(()) } else { Err(Fault::defect("an optimizer's parameter or state is shared")) }
+    match (all_own(), capture::is_recording()) {
+        (true, _) => Ok(()),
+        // It has been replaced in this step, whose end copies back what replaced it.
+        (_, true) => Err(Fault::device(
+            "a captured step changes a parameter or a state in place that it has replaced before",
+            "let nothing hold the parameter (a loss not yet dropped, a clone of the model) when the optimizer takes another step for it, \
+             or capture one optimizer step at a time",
+        )),
+        _ => Err(Fault::defect("an optimizer's parameter or state is shared")),
+    }
 }
 
 /// A step of an optimizer for one number: whose program it is, and what its settings are.
