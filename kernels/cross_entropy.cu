@@ -13,7 +13,7 @@
 //
 // Launch: 256 threads, grid and Shares as softmax in rows.cu; cross_entropy_total: one block. Bound by the bytes of x, which is read once
 // (the score that is meant is read again, from the cache); the gradient reads x once more and writes dx.
-#include "fold.cuh"
+#include "row.cuh"
 
 template <class T> struct Loss {
     using R = Real<T>;
@@ -25,49 +25,38 @@ template <class T> struct Loss {
     INLINE bool counts(i64 c) const { return !(ignores && c == ignored) && c >= 0 && c < count; }
 };
 
-INLINE i64 start_of(i64 row, i64 length, i64 inner) {
-    if (inner == 1) return row * length;
-    i64 outer = quotient(row, inner);
-    return outer * length * inner + (row - outer * inner);
-}
-
-// Σ e^(x - greatest) with the greatest, and Σ w x.
-template <class T> struct Scores {
-    using Element = T;
-    struct State { typename Exponentials<T>::State powers; double spread; };
-    INLINE State nothing() const { return {Exponentials<T>{}.nothing(), 0.0}; }
-    INLINE State join(const State& a, const State& b) const { return {Exponentials<T>{}.join(a.powers, b.powers), a.spread + b.spread}; }
-};
-
 template <class T>
 INLINE void cross_entropy(const T* x, const Loss<T>& loss, double* losses, double* counts, T* each, Real<T>* greatest, Real<T>* scale, u64* fault, const Shares& shares, i64 inner, int logarithms, u64 operation) {
     using R = Real<T>;
     Seat seat = seat_of(shares);
     bool there = seat.result < shares.results;
-    i64 row = there ? seat.result : 0, length = there ? shares.length : 0, start = start_of(row, shares.length, inner);
-    Scores<T> fold;
-    auto state = fold.nothing();
-    for (i64 j = seat.lane; j < length; j += shares.lanes) {
-        R number = widen(x[start + j * inner]);
-        if (!logarithms) Exponentials<T>{}.add(state.powers, number, j);
-        if (loss.smoothing != 0) state.spread += double(loss.weight(j)) * double(number);
-    }
-    state = join_lanes(fold, state, seat, shares);
+    i64 row = there ? seat.result : 0, start = row_start(row, shares.length, inner);
+    Powers<T> powers;
+    double spread = 0;
+    auto work = [&](auto numbers) {
+        numbers.each_word([&](i64 j, auto& word) {
+            if (!logarithms) powers.add(word);
+            if (loss.smoothing != 0) for (R x : word) spread += double(loss.weight(j++)) * double(x);
+        });
+    };
+    by_words<false>(shares, seat, there, inner, x + start, work, x + start);
+    if (!logarithms) powers.agree_on(seat, shares);
+    if (loss.smoothing != 0) spread = sum_of(spread, seat, shares);
     if (!there || seat.lane) return;
     i64 c = loss.classes[row];
     bool counted = loss.counts(c);
     if (!counted && !(loss.ignores && c == loss.ignored)) atomicMin(fault, operation << 40 | u64(row));
-    double most = logarithms ? 0.0 : double(state.powers.greatest), logarithm_of_sum = logarithms ? 0.0 : log(double(state.powers.sum)), result = 0;
+    double most = logarithms ? 0.0 : double(powers.greatest), logarithm_of_sum = logarithms ? 0.0 : log(double(powers.sum)), result = 0;
     if (counted) {
         result = (1 - loss.smoothing) * double(loss.weight(c)) * (logarithm_of_sum - (double(widen(x[start + c * inner])) - most));
         if (loss.smoothing != 0) {
             double even = loss.mean_weight(), n = double(shares.length);
-            result += loss.smoothing * (even * logarithm_of_sum - (state.spread / n - even * most));
+            result += loss.smoothing * (even * logarithm_of_sum - (spread / n - even * most));
         }
     }
     losses[row] = result; counts[row] = counted ? double(loss.weight(c)) : 0.0;
     if (each) each[row] = narrow<T>(R(result));
-    greatest[row] = R(most); scale[row] = logarithms ? R(0) : R(1) / state.powers.sum;
+    greatest[row] = R(most); scale[row] = logarithms ? R(0) : R(1) / powers.sum;
 }
 
 struct Pair {
@@ -92,26 +81,36 @@ INLINE void cross_entropy_gradient(const T* x, const Loss<T>& loss, const T* g, 
     using R = Real<T>;
     Seat seat = seat_of(shares);
     if (seat.result >= shares.results) return;
-    i64 row = seat.result, start = start_of(row, shares.length, inner), c = loss.classes[row];
+    i64 row = seat.result, start = row_start(row, shares.length, inner), c = loss.classes[row];
     bool counted = loss.counts(c);
     double arriving = double(widen(g[reduction == 2 ? row : 0])) / (reduction == 0 ? *total : 1.0);
     double own = counted ? arriving * (1 - loss.smoothing) * double(loss.weight(c)) : 0.0, all = own + arriving * loss.smoothing * loss.mean_weight();
     R share = R(all * double(scale[row])), even = loss.smoothing == 0 ? R(0) : R(arriving * loss.smoothing / double(shares.length)), most = greatest[row];
-    for (i64 j = seat.lane; j < shares.length; j += shares.lanes) {
-        i64 at = start + j * inner;
-        R number = share * exponential(widen(x[at]) - most) - even * loss.weight(j) - (j == c ? R(own) : R(0));
-        dx[at] = narrow<T>(counted ? number : R(0));
-    }
+    auto work = [&](auto numbers) {
+        numbers.write(dx + start, [&](i64 j, auto& word) {
+            constexpr int N = sizeof(word) / sizeof(R);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                word[i] = share * weight_of<T>(word[i] - most);
+                if (loss.smoothing != 0) word[i] -= even * loss.weight(j + i);
+                if (!counted) word[i] = 0;
+            }
+            if (counted && c >= j && c < j + N)
+#pragma unroll
+                for (int i = 0; i < N; i++) if (j + i == c) word[i] -= R(own);
+        });
+    };
+    by_words<false>(shares, seat, true, inner, dx + start, work, x + start);
 }
 
 #define ENTROPY(t, T)                                                                                                                                       \
-    KERNEL(cross_entropy_##t, const T* x, const i64* classes, const Real<T>* weights, const double* even, double* losses, double* counts, T* each, Real<T>* greatest, Real<T>* scale, u64* fault, Shares shares, i64 inner, int logarithms, double smoothing, int ignores, i64 ignored, u64 operation) { \
+    KERNEL_IN_PAIRS(cross_entropy_##t, const T* x, const i64* classes, const Real<T>* weights, const double* even, double* losses, double* counts, T* each, Real<T>* greatest, Real<T>* scale, u64* fault, Shares shares, i64 inner, int logarithms, double smoothing, int ignores, i64 ignored, u64 operation) { \
         cross_entropy(x, Loss<T>{classes, weights, even, shares.length, smoothing, ignores, ignored}, losses, counts, each, greatest, scale, fault, shares, inner, logarithms, operation); \
     }                                                                                                                                                       \
     KERNEL(cross_entropy_total_##t, const double* losses, const double* counts, double* total, T* output, i64 rows, int mean) {                             \
         cross_entropy_total(losses, counts, total, output, rows, mean);                                                                                     \
     }                                                                                                                                                       \
-    KERNEL(cross_entropy_gradient_##t, const T* x, const i64* classes, const Real<T>* weights, const double* even, const T* g, const Real<T>* greatest, const Real<T>* scale, const double* total, T* dx, Shares shares, i64 inner, double smoothing, int ignores, i64 ignored, int reduction) { \
+    KERNEL_IN_PAIRS(cross_entropy_gradient_##t, const T* x, const i64* classes, const Real<T>* weights, const double* even, const T* g, const Real<T>* greatest, const Real<T>* scale, const double* total, T* dx, Shares shares, i64 inner, double smoothing, int ignores, i64 ignored, int reduction) { \
         cross_entropy_gradient(x, Loss<T>{classes, weights, even, shares.length, smoothing, ignores, ignored}, g, greatest, scale, total, dx, shares, inner, reduction); \
     }
 FLOATS(ENTROPY)

@@ -14,9 +14,9 @@ struct Shares { i64 results, length; int pieces, lanes, adjacent; };
 
 struct Seat { int lane; i64 result; int slot, apart; };      // slot: in shared memory; apart: slots between lanes
 INLINE Seat seat_of(const Shares& shares) {
-    int t = threadIdx.x, groups = BLOCK / shares.lanes, lane, group;
-    if (shares.adjacent) { group = t / shares.lanes; lane = t - group * shares.lanes; }
-    else { lane = t / groups; group = t - lane * groups; }
+    int t = threadIdx.x, bits = __ffs(shares.lanes) - 1, groups = BLOCK >> bits, lane, group;
+    if (shares.adjacent) { group = t >> bits; lane = t & (shares.lanes - 1); }
+    else { lane = t / groups; group = t & (groups - 1); }
     return {lane, i64(blockIdx.x) * groups + group, t, shares.adjacent ? 1 : groups};
 }
 
@@ -33,10 +33,33 @@ template <class F> INLINE typename F::State join_lanes(const F& fold, typename F
     return state;
 }
 
-// The same, given to every lane of the group.
+INLINE float of_lane_beside(float x, int step) { return __shfl_xor_sync(EVERYONE, x, step); }
+INLINE double of_lane_beside(double x, int step) { return __shfl_xor_sync(EVERYONE, x, step); }
+
+// The same, given to every lane of the group, of folds whose states join either way round. Neighbours join within their warp, and what warps have
+// through shared memory.
 template <class F> INLINE typename F::State agree(const F& fold, typename F::State state, const Seat& seat, const Shares& shares) {
     using State = typename F::State;
     SHARED(State, agreed, [BLOCK]);
+    if (shares.adjacent) {
+#pragma unroll
+        for (int step = WARP / 2; step > 0; step /= 2) {
+            State other = of_lane_beside(state, step);
+            if (step < shares.lanes) state = fold.join(state, other);
+        }
+        if (shares.lanes <= WARP) return state;
+        int warps = shares.lanes / WARP, warp = threadIdx.x / WARP;
+        if (threadIdx.x % WARP == 0) agreed[warp] = state;
+        __syncthreads();
+        state = agreed[(warp & ~(warps - 1)) + (threadIdx.x & (warps - 1))];
+#pragma unroll
+        for (int step = BLOCK / WARP / 2; step > 0; step /= 2) {
+            State other = of_lane_beside(state, step);
+            if (step < warps) state = fold.join(state, other);
+        }
+        __syncthreads();                                     // before anybody writes again
+        return state;
+    }
     state = join_lanes(fold, state, seat, shares);
     int first = seat.slot - seat.lane * seat.apart;
     if (seat.lane == 0) agreed[first] = state;

@@ -37,10 +37,16 @@ PROOFS = {
 }
 MORE = {"compute_80": [("12.0", "sm_90"), ("13.0", "sm_86"), ("13.0", "sm_89"), ("13.0", "sm_100")], "compute_90a": []}
 OPTIONS = ["--std=c++17", "--extra-device-vectorization"]
+# Of lambdas that take words of any length the compiler does not know by itself that they run on the device.
+LAMBDAS = ["--device-as-default-execution-space"]
 
 
 def target(source):
     return TARGETS[source.stem.endswith("_hopper")]
+
+
+def options(source):
+    return OPTIONS + LAMBDAS * (b'#include "row.cuh"' in source.read_bytes())
 
 
 def digest(source):
@@ -52,7 +58,7 @@ def digest(source):
         names = [name.decode() for name in re.findall(rb'#include "(\w+\.cuh)"', text)]
         open_files += [HOME / name for name in names if name not in seen]
         seen.update(names)
-    parts += [" ".join([COMPILER, target(source), *OPTIONS]).encode()]
+    parts += [" ".join([COMPILER, target(source), *options(source)]).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
 
 
@@ -114,9 +120,9 @@ class Compiler:
 
     def compiled(self, source):
         program = ctypes.c_void_p()
-        options = [f"--gpu-architecture={target(source)}", f"-I{HOME}", *OPTIONS]
+        given = [option.encode() for option in [f"--gpu-architecture={target(source)}", f"-I{HOME}", *options(source)]]
         self.library.nvrtcCreateProgram(ctypes.byref(program), source.read_bytes(), source.name.encode(), 0, None, None)
-        if self.library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*[o.encode() for o in options])):
+        if self.library.nvrtcCompileProgram(program, len(given), (ctypes.c_char_p * len(given))(*given)):
             raise ValueError(f"{source.name} does not compile\n{self.text(program, 'ProgramLog')}")
         text = self.text(program, "PTX")
         self.library.nvrtcDestroyProgram(ctypes.byref(program))

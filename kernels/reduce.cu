@@ -10,8 +10,8 @@
 //        mode 0 counts what is not zero, 1 Σ|x|, 2 √Σx², 3 (Σ|x|^order)^(1/order), 4 the greatest |x|, 5 the least
 //   logsumexp_T(x, y, parts, Shares, View kept, View folded)                               floats. parts: 16 bytes
 //   ..._join_T(x, y, parts, Shares, View kept, View folded, ...)                           the same parameters: joins the parts
-//   put_{1,2,4,8}(x, y, places, i64 count, View kept, View folded)                         y[kept(r) + folded(places[r])] = x[r]
-//   pick_{1,2,4,8}(x, y, places, i64 count, View kept, View folded)                        y[r] = x[kept(r) + folded(places[r])]
+//   put_{2,4,8}(x, y, places, i64 count, View kept, View folded)                         y[kept(r) + folded(places[r])] = x[r]
+//   pick_{2,4,8}(x, y, places, i64 count, View kept, View folded)                        y[r] = x[kept(r) + folded(places[r])]
 //
 // struct Shares { i64 results, length; int pieces, lanes, adjacent; } (32 bytes with padding) by value. Launch: 256 threads, grid
 // (ceil(results · lanes / 256), pieces, 1). With one piece y is written at once and parts may be null; with more, state
@@ -155,4 +155,4 @@ FLOATS(OF_FLOAT) WHOLES(OF_WHOLE) FLOATS(OF_ANY) WHOLES(OF_ANY)
     KERNEL(pick_##bytes, const W* x, W* y, const i64* places, i64 count, View kept, View folded) {                                           \
         for (i64 r = first_of_grid(); r < count; r += step_of_grid()) y[r] = x[place_of(kept, r) + place_of(folded, places[r])];             \
     }
-PLACES(1, u8) PLACES(2, u16) PLACES(4, u32) PLACES(8, u64)
+PLACES(2, u16) PLACES(4, u32) PLACES(8, u64)

@@ -26,120 +26,139 @@
 // cache. Softmax does an exponential for each number and a second one for the result: two of 3.6 T/s on H100 against 0.4 T/s of numbers.
 #include "row.cuh"
 
-// The element `lane` of a row [outer, length, inner], and how far apart elements are.
-INLINE i64 row_start(i64 row, i64 length, i64 inner) {
-    if (inner == 1) return row * length;
-    i64 outer = quotient(row, inner);
-    return outer * length * inner + (row - outer * inner);
+// A row that is kept keeps its exponentials too. Where the greatest is infinite all is NaN, as on the CPU.
+template <class T, int N> INLINE void softmax_of(Kept<T, N> row, T* y, const Seat& seat, const Shares& shares, int logarithm_of) {
+    using R = Real<T>;
+    R greatest = -R(INFINITY), sum = 0;
+    row.each_word([&](int, R (&word)[N]) { for (R x : word) if (x > greatest) greatest = x; });
+    greatest = agree(Greatest<R>{}, greatest, seat, shares);
+    if (logarithm_of) {
+        row.each_word([&](int, R (&word)[N]) { for (R x : word) sum += weight_of<T>(x - greatest); });
+        R total = greatest + logarithm(sum_of(sum, seat, shares));
+        return row.write(y, [&](int, R (&word)[N]) { for (R& x : word) x -= total; });
+    }
+    row.each_word([&](int, R (&word)[N]) { for (R& x : word) { x = weight_of<T>(x - greatest); sum += x; } });
+    R share = R(1) / sum_of(sum, seat, shares);
+    row.write(y, [&](int, R (&word)[N]) { for (R& x : word) x *= share; });
 }
-
-// Maximum and sum of exponentials of kept numbers: the maximum first, so that no sum is scaled.
-template <class T> INLINE typename Exponentials<T>::State exponentials(const Kept<T>& row) {
-    auto state = Exponentials<T>{}.nothing();
-    row.each([&](int, Real<T> x) { if (x > state.greatest) state.greatest = x; });
-    row.each([&](int, Real<T> x) { state.sum += x == state.greatest ? Real<T>(1) : exponential(x - state.greatest); });
-    return state;
-}
-template <class T> INLINE typename Exponentials<T>::State exponentials(const Again<T>& row) {
-    Exponentials<T> fold;
-    auto state = fold.nothing();
-    row.each([&](i64 j, Real<T> x) { fold.add(state, x, j); });
-    return state;
-}
-
+// One that is not is read twice.
 template <class T, class Row> INLINE void softmax_of(const Row& row, T* y, const Seat& seat, const Shares& shares, int logarithm_of) {
     using R = Real<T>;
-    auto state = agree(Exponentials<T>{}, exponentials(row), seat, shares);
-    R total = state.greatest + logarithm(state.sum), share = R(1) / state.sum;
-    row.write(y, [&](i64, R x) { return logarithm_of ? x - total : exponential(x - state.greatest) * share; });
+    Powers<T> powers;
+    row.each_word([&](i64, auto& word) { powers.add(word); });
+    powers.agree_on(seat, shares);
+    R total = powers.greatest + logarithm(powers.sum), share = R(1) / powers.sum;
+    row.write(y, [&](i64, auto& word) { for (R& x : word) x = logarithm_of ? x - total : weight_of<T>(x - powers.greatest) * share; });
 }
 template <class T> INLINE void softmax(const T* x, T* y, const Shares& shares, i64 inner, int logarithm_of) {
     Seat seat = seat_of(shares);
     bool there = seat.result < shares.results;
     i64 start = row_start(there ? seat.result : 0, shares.length, inner);
-    if (Places<T>::fit(shares, inner)) softmax_of(Kept<T>(x + start, Places<T>(seat, shares, there)), y + start, seat, shares, logarithm_of);
-    else softmax_of(Again<T>(x + start, seat, shares, there, inner), y + start, seat, shares, logarithm_of);
+    by_words(shares, seat, there, inner, y + start, [&](auto row) { softmax_of(row, y + start, seat, shares, logarithm_of); }, x + start);
 }
 
-// Two sums at a time.
-template <class R> struct Two {
-    struct State { R a, b; };
-    INLINE State nothing() const { return {R(0), R(0)}; }
-    INLINE State join(const State& one, const State& other) const { return {one.a + other.a, one.b + other.b}; }
-};
-
-template <class T, class Row> INLINE void softmax_gradient_of(const Row& y, const Row& g, T* dx, const Seat& seat, const Shares& shares, int logarithm_of) {
-    using R = Real<T>;
-    Two<R> fold;
-    auto state = fold.nothing();
-    y.each(g, [&](i64, R b, R a) { state.a += logarithm_of ? a : a * b; });
-    R sum = agree(fold, state, seat, shares).a;
-    y.write(g, dx, [&](i64, R b, R a) { return logarithm_of ? a - exponential(b) * sum : (a - sum) * b; });
-}
 template <class T> INLINE void softmax_gradient(const T* y, const T* g, T* dx, const Shares& shares, i64 inner, int logarithm_of) {
+    using R = Real<T>;
     Seat seat = seat_of(shares);
     bool there = seat.result < shares.results;
     i64 start = row_start(there ? seat.result : 0, shares.length, inner);
-    if (Places<T>::fit(shares, inner)) {
-        Places<T> places(seat, shares, there);
-        softmax_gradient_of(Kept<T>(y + start, places), Kept<T>(g + start, places), dx + start, seat, shares, logarithm_of);
-    } else
-        softmax_gradient_of(Again<T>(y + start, seat, shares, there, inner), Again<T>(g + start, seat, shares, there, inner), dx + start, seat, shares, logarithm_of);
+    auto work = [&](auto results, auto arriving) {
+        R sum = 0;
+        results.each_word(arriving, [&](i64, auto& b, auto& a) {
+#pragma unroll
+            for (int i = 0; i < int(sizeof(b) / sizeof(R)); i++) sum += logarithm_of ? a[i] : a[i] * b[i];
+        });
+        sum = sum_of(sum, seat, shares);
+        results.write(arriving, dx + start, [&](i64, auto& b, auto& a) {
+#pragma unroll
+            for (int i = 0; i < int(sizeof(b) / sizeof(R)); i++) b[i] = logarithm_of ? a[i] - weight_of<T>(b[i]) * sum : (a[i] - sum) * b[i];
+        });
+    };
+    by_words(shares, seat, there, inner, dx + start, work, y + start, g + start);
 }
 
-// The weight of a number of a row.
-struct Run {
-    i64 run, from;
-    INLINE Run(i64 row, i64 length, i64 run, i64 groups) : run(run), from(groups == 1 ? 0 : (row - quotient(row, groups) * groups) * quotient(length, run)) {}
-    INLINE i64 of(i64 j) const { return from + (run == 1 ? j : quotient(j, run)); }
+// The weights of the numbers of a row.
+template <class R> struct Weights {
+    const R* of_row; i64 run; bool by_words;
+
+    INLINE Weights(const R* weights, i64 row, i64 length, i64 run, i64 groups) : of_row(weights), run(run) {
+        if (weights && groups > 1) of_row += (row - quotient(row, groups) * groups) * quotient(length, run);
+        by_words = run == 1 && beyond_16(of_row) == 0;
+    }
+    INLINE operator bool() const { return of_row != nullptr; }
+    // Those of the neighbours from j on.
+    template <int N> INLINE void read(i64 j, R (&word)[N]) const {
+        constexpr int EACH = N < NEIGHBOURS<R> ? N : NEIGHBOURS<R>;
+        if (N > 1 && by_words && j % EACH == 0) {
+#pragma unroll
+            for (int i = 0; i < N; i += EACH) {
+                R some[EACH];
+                read_word(of_row + j + i, some);
+#pragma unroll
+                for (int e = 0; e < EACH; e++) word[i + e] = some[e];
+            }
+        } else
+#pragma unroll
+            for (int i = 0; i < N; i++) word[i] = of_row[run == 1 ? j + i : quotient(j + i, run)];
+    }
 };
 
-template <class T, class Row>
-INLINE void standardize_of(const Row& numbers, const T* x, const Real<T>* weight, const Real<T>* bias, T* y, Real<T>* means, Real<T>* scales, const Seat& seat, const Shares& shares, i64 row, bool there, const Run& run, int center, double epsilon) {
+// Sums of differences from the first number, whose rounding is small where numbers lie near each other: see Spread in reduce.cu. Of kept numbers
+// the squares are those of differences from the mean, else they are added up as f64.
+template <class T, int N> INLINE void spread_of(Kept<T, N>& row, Real<T> shift, Real<T>& off, double& variance, const Seat& seat, const Shares& shares, int center) {
     using R = Real<T>;
-    // Sums of differences from the first number and of their squares: see Spread in reduce.cu.
-    double shift = center && there && shares.length > 0 ? double(widen(x[0])) : 0.0;
-    Two<double> fold;
-    auto state = fold.nothing();
-    numbers.each([&](i64, R number) { double d = double(number) - shift; state.a += d; state.b += d * d; });
-    state = agree(fold, state, seat, shares);
-    double n = double(shares.length), off = center ? state.a / n : 0.0, variance = state.b / n - off * off;
-    R mean = center ? R(shift + off) : R(0), scale = R(1.0 / sqrt((variance < 0 ? 0.0 : variance) + epsilon));
-    if (there && seat.lane == 0) { means[row] = mean; scales[row] = scale; }
-    numbers.write(y, [&](i64 j, R number) {
-        number = (number - mean) * scale;
-        if (weight) number *= weight[run.of(j)];
-        return bias ? number + bias[run.of(j)] : number;
-    });
+    R n = R(shares.length), sum = 0, squares = 0;
+    off = 0;
+    if (center) {
+        row.each_word([&](int, R (&word)[N]) { for (R& x : word) { x -= shift; sum += x; } });
+        off = sum_of(sum, seat, shares) / n;
+    }
+    row.each_word([&](int, R (&word)[N]) { for (R& x : word) { x -= off; squares += x * x; } });
+    variance = double(sum_of(squares, seat, shares) / n);
 }
+template <class T, class Row> INLINE void spread_of(const Row& row, Real<T> shift, Real<T>& off, double& variance, const Seat& seat, const Shares& shares, int center) {
+    using R = Real<T>;
+    Two<double>::State state = {0.0, 0.0};
+    row.each_word([&](i64, auto& word) { for (R x : word) { double d = double(x) - double(shift); state.a += d; state.b += d * d; } });
+    state = agree(Two<double>{}, state, seat, shares);
+    double n = double(shares.length), mean = center ? state.a / n : 0.0;
+    off = R(mean); variance = state.b / n - mean * mean;
+}
+template <class T, int N> INLINE constexpr bool has_differences(const Kept<T, N>&) { return true; }
+template <class Row> INLINE constexpr bool has_differences(const Row&) { return false; }
+
 template <class T>
 INLINE void standardize(const T* x, const Real<T>* weight, const Real<T>* bias, T* y, Real<T>* means, Real<T>* scales, const Shares& shares, i64 run, i64 groups, int center, double epsilon) {
+    using R = Real<T>;
     Seat seat = seat_of(shares);
     bool there = seat.result < shares.results;
     i64 row = there ? seat.result : 0;
     x += row * shares.length; y += row * shares.length;
-    Run runs(row, shares.length, run, groups);
-    if (Places<T>::fit(shares, 1)) standardize_of(Kept<T>(x, Places<T>(seat, shares, there)), x, weight, bias, y, means, scales, seat, shares, row, there, runs, center, epsilon);
-    else standardize_of(Again<T>(x, seat, shares, there, 1), x, weight, bias, y, means, scales, seat, shares, row, there, runs, center, epsilon);
+    Weights<R> weights(weight, row, shares.length, run, groups), biases(bias, row, shares.length, run, groups);
+    R shift = center && there && shares.length > 0 ? widen(x[0]) : R(0);
+    auto work = [&](auto numbers) {
+        R off; double variance;
+        spread_of<T>(numbers, shift, off, variance, seat, shares, center);
+        R scale = R(1.0 / sqrt((variance < 0 ? 0.0 : variance) + epsilon));
+        if (there && seat.lane == 0) { means[row] = shift + off; scales[row] = scale; }
+        bool are_off = has_differences(numbers);
+        numbers.write(y, [&](i64 j, auto& word) {
+            constexpr int N = sizeof(word) / sizeof(R);
+            R factors[N], terms[N];
+            if (weights) weights.read(j, factors);
+            if (biases) biases.read(j, terms);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                R number = (are_off ? word[i] : word[i] - shift - off) * scale;
+                if (weights) number *= factors[i];
+                word[i] = biases ? number + terms[i] : number;
+            }
+        });
+    };
+    by_words(shares, seat, there, 1, y, work, x);
 }
 
 // dx = scale · (a - mean(a) - x̂ mean(a x̂)) with a = g · weight; without centring mean(a) falls away.
-template <class T, class Row>
-INLINE void standardize_gradient_of(const Row& x, const Row& g, const Real<T>* weight, Real<T> mean, Real<T> scale, T* dx, const Seat& seat, const Shares& shares, const Run& run, int center) {
-    using R = Real<T>;
-    Two<R> fold;
-    auto state = fold.nothing();
-    x.each(g, [&](i64 j, R number, R a) {
-        if (weight) a *= weight[run.of(j)];
-        state.a += a; state.b += a * ((number - mean) * scale);
-    });
-    state = agree(fold, state, seat, shares);
-    R plain = center ? state.a / R(shares.length) : R(0), with = state.b / R(shares.length);
-    x.write(g, dx, [&](i64 j, R number, R a) {
-        if (weight) a *= weight[run.of(j)];
-        return scale * (a - plain - (number - mean) * scale * with);
-    });
-}
 template <class T>
 INLINE void standardize_gradient(const T* x, const Real<T>* weight, const Real<T>* means, const Real<T>* scales, const T* g, T* dx, const Shares& shares, i64 run, i64 groups, int center) {
     using R = Real<T>;
@@ -148,12 +167,33 @@ INLINE void standardize_gradient(const T* x, const Real<T>* weight, const Real<T
     i64 row = there ? seat.result : 0;
     x += row * shares.length; g += row * shares.length; dx += row * shares.length;
     R mean = there ? means[row] : R(0), scale = there ? scales[row] : R(0);
-    Run runs(row, shares.length, run, groups);
-    if (Places<T>::fit(shares, 1)) {
-        Places<T> places(seat, shares, there);
-        standardize_gradient_of(Kept<T>(x, places), Kept<T>(g, places), weight, mean, scale, dx, seat, shares, runs, center);
-    } else
-        standardize_gradient_of(Again<T>(x, seat, shares, there, 1), Again<T>(g, seat, shares, there, 1), weight, mean, scale, dx, seat, shares, runs, center);
+    Weights<R> weights(weight, row, shares.length, run, groups);
+    auto weighed = [&](i64 j, auto& numbers, auto& a) {
+        constexpr int N = sizeof(a) / sizeof(R);
+        R factors[N];
+        if (weights) weights.read(j, factors);
+#pragma unroll
+        for (int i = 0; i < N; i++) { numbers[i] = (numbers[i] - mean) * scale; if (weights) a[i] *= factors[i]; }
+    };
+    auto work = [&](auto numbers, auto arriving) {
+        // Rows that are kept stay as they become here.
+        bool stays = has_differences(numbers);
+        Two<R> fold;
+        auto state = fold.nothing();
+        numbers.each_word(arriving, [&](i64 j, auto& number, auto& a) {
+            weighed(j, number, a);
+#pragma unroll
+            for (int i = 0; i < int(sizeof(a) / sizeof(R)); i++) { state.a += a[i]; state.b += a[i] * number[i]; }
+        });
+        state = agree(fold, state, seat, shares);
+        R plain = center ? state.a / R(shares.length) : R(0), with = state.b / R(shares.length);
+        numbers.write(arriving, dx, [&](i64 j, auto& number, auto& a) {
+            if (!stays) weighed(j, number, a);
+#pragma unroll
+            for (int i = 0; i < int(sizeof(a) / sizeof(R)); i++) number[i] = scale * (a[i] - plain - number[i] * with);
+        });
+    };
+    by_words(shares, seat, there, 1, dx, work, x, g);
 }
 
 template <class T> struct Affine {
@@ -212,13 +252,16 @@ INLINE void channels_gradient(const T* x, const Real<T>* means, const Real<T>* s
     }
 }
 
+// Blocks that are to fit on a multiprocessor.
+template <class T> constexpr int AT_ONCE = sizeof(Real<T>) == 8 ? 1 : 2;
+
 #define ROWS(t, T)                                                                                                                                                      \
     KERNEL_IN_PAIRS(softmax_##t, const T* x, T* y, Shares shares, i64 inner, int logarithm) { softmax(x, y, shares, inner, logarithm); }                                         \
-    KERNEL(softmax_gradient_##t, const T* y, const T* g, T* dx, Shares shares, i64 inner, int logarithm) { softmax_gradient(y, g, dx, shares, inner, logarithm); }      \
-    KERNEL(standardize_##t, const T* x, const Real<T>* weight, const Real<T>* bias, T* y, Real<T>* means, Real<T>* scales, Shares shares, i64 run, i64 groups, int center, double epsilon) { \
+    KERNEL_IN_PAIRS(softmax_gradient_##t, const T* y, const T* g, T* dx, Shares shares, i64 inner, int logarithm) { softmax_gradient(y, g, dx, shares, inner, logarithm); }      \
+    KERNEL_IN_PAIRS(standardize_##t, const T* x, const Real<T>* weight, const Real<T>* bias, T* y, Real<T>* means, Real<T>* scales, Shares shares, i64 run, i64 groups, int center, double epsilon) { \
         standardize(x, weight, bias, y, means, scales, shares, run, groups, center, epsilon);                                                                           \
     }                                                                                                                                                                   \
-    KERNEL(standardize_gradient_##t, const T* x, const Real<T>* weight, const Real<T>* means, const Real<T>* scales, const T* g, T* dx, Shares shares, i64 run, i64 groups, int center) { \
+    KERNEL_OF((BLOCK, AT_ONCE<T>), standardize_gradient_##t, const T* x, const Real<T>* weight, const Real<T>* means, const Real<T>* scales, const T* g, T* dx, Shares shares, i64 run, i64 groups, int center) { \
         standardize_gradient(x, weight, means, scales, g, dx, shares, run, groups, center);                                                                             \
     }                                                                                                                                                                   \
     KERNEL(weight_sums_##t, const T* x, const Real<T>* means, const Real<T>* scales, const T* g, T* dweight, T* dbias, double* sums, Two<double>::State* parts, Shares shares, i64 run, i64 width, i64 runs, int by_channel) { \

@@ -5,7 +5,7 @@ use crate::emulator::call::{Argument, Plain, bytes};
 use half::{bf16, f16};
 
 /// Sizes before, along and behind the axis, and how the work is shared out.
-const SOFTMAXES: [(usize, usize, usize, i32, i32); 7] = [
+const SOFTMAXES: [(usize, usize, usize, i32, i32); 12] = [
     (3, 100, 1, 32, 1),
     (2, 1000, 1, 256, 1),
     (40, 5, 1, 1, 1),
@@ -14,6 +14,12 @@ const SOFTMAXES: [(usize, usize, usize, i32, i32); 7] = [
     (1, 1, 1, 32, 1),
     // More than lanes keep in registers.
     (2, 300, 1, 8, 1),
+    (2, 1200, 1, 64, 1),
+    // Whole words, of which some lanes have none; rows that begin within one.
+    (5, 96, 1, 8, 1),
+    (2, 520, 1, 64, 1),
+    (7, 37, 1, 4, 1),
+    (3, 1, 1, 1, 1),
 ];
 
 /// What becomes of a row and what belongs to it.

@@ -38,6 +38,14 @@ impl Cuda {
         let lanes = if adjacent { (length.next_power_of_two() / 8).clamp(1, THREADS) } else { 8 };
         Shares { results, length, pieces: 1, lanes, adjacent }
     }
+    /// The same of rows of `x`: a lane has two words of 16 bytes of dense ones.
+    fn rows_of(self, x: &Value, length: usize, adjacent: bool) -> Shares {
+        let shares = self.rows(x.count().checked_div(length).unwrap_or(0), length, adjacent);
+        match adjacent && x.dtype().is_half() {
+            true => Shares { lanes: (length.next_power_of_two() / 16).clamp(1, THREADS), ..shares },
+            false => shares,
+        }
+    }
     fn row_kernel(self, name: &str, x: &Value) -> Result<Launch, Fault> {
         floats(x, name.split('_').next().unwrap_or(name))?;
         Ok(self.call(self.kernel(&ROWS, &format!("{name}_{}", x.dtype()))?))
@@ -84,7 +92,7 @@ impl Rows for Cuda {
     fn softmax(&self, x: &Value, axis: usize, form: Softmax) -> Result<Value, Fault> {
         let (x, out) = (self.contiguous(x)?, self.blank(*x.shape(), x.dtype())?);
         let (length, inner) = along(&x, axis);
-        let shares = self.rows(x.count().checked_div(length).unwrap_or(0), length, inner == 1);
+        let shares = self.rows_of(&x, length, inner == 1);
         let call = self.row_kernel("softmax", &x)?.read(&x).write(&out).rows(&shares).long(inner as i64);
         call.int((form == Softmax::Logarithm) as i32).grid([shares.blocks(), 1, 1], THREADS, 0)?;
         Ok(out)
@@ -93,7 +101,7 @@ impl Rows for Cuda {
         let (y, g) = (self.contiguous(y)?, self.contiguous(&self.cast(g, y.dtype())?)?);
         let out = self.blank(*y.shape(), y.dtype())?;
         let (length, inner) = along(&y, axis);
-        let shares = self.rows(y.count().checked_div(length).unwrap_or(0), length, inner == 1);
+        let shares = self.rows_of(&y, length, inner == 1);
         let call = self.row_kernel("softmax_gradient", &y)?.read(&y).read(&g).write(&out);
         let call = call.rows(&shares).long(inner as i64).int((form == Softmax::Logarithm) as i32);
         call.grid([shares.blocks(), 1, 1], THREADS, 0)?;
@@ -113,7 +121,7 @@ impl Rows for Cuda {
         let output = self.blank(*x.shape(), x.dtype())?;
         let statistics = || self.blank(Shape::new(&[count])?, beside(x.dtype()));
         let (mean, scale) = (statistics()?, statistics()?);
-        let shares = self.rows(count, length, true);
+        let shares = self.rows_of(&x, length, true);
         let call = self.row_kernel("standardize", &x)?.read(&x).option(weight.as_ref()).option(bias.as_ref());
         let call = call.write(&output).write(&mean).write(&scale).rows(&shares).long(run as i64);
         let call = call.long(groups as i64).int(center as i32).double(epsilon);
@@ -137,7 +145,7 @@ impl Rows for Cuda {
             false => None,
             true => {
                 let out = self.blank(*x.shape(), x.dtype())?;
-                let shares = self.rows(x.count().checked_div(length).unwrap_or(0), length, true);
+                let shares = self.rows_of(&x, length, true);
                 let call = self.row_kernel("standardize_gradient", &x)?.read(&x).option(weight.as_ref());
                 let call = call.read(mean).read(scale).read(&g).write(&out).rows(&shares);
                 let call = call.long(run as i64).long(groups as i64).int(center as i32);
