@@ -3,8 +3,10 @@
 //
 //   attend_T(q, k, v, mask, out, maxima, shares, Attention, View q_batch, View k_batch, View v_batch, View mask_batch)
 //   attend_products_T(g, out, products, i64 rows, i64 value_width)                                products[i] = Σ g[i] · out[i]
+//        T of f32 f64 bf16 f16
 //   attend_query_T(q, k, v, mask, g, maxima, shares, products, dq, dmask, Attention, the four views)
-//   attend_key_T(q, k, v, mask, g, maxima, shares, products, dk, dv, Attention, the four views)          T of f32 f64 bf16 f16
+//   attend_key_T(q, k, v, mask, g, maxima, shares, products, dk, dv, Attention, the four views)
+//        T of f32 f64: 16 bits that do not go by tensor cores are widened first, so that their gradient reads a result that is not rounded
 //
 //   q_batch and mask_batch say where matrix z of matrices · groups begins, k_batch and v_batch where matrix z / groups does. out, g [z, queries,
 //   value_width], dq [z, queries, width], dmask [z, queries, keys], dk [matrix, keys, width], dv [matrix, keys, value_width] are dense, T.
@@ -182,7 +184,8 @@ INLINE void slopes_of(const Attention& how, const void* mask, int z, int i, int 
     for (int c = 0; c < MINE; c++) {
         int j = begin + lane + LANES * c;
         R x = score<T>(how, mask, i, j, weights[c]), weight = x == -R(INFINITY) ? R(0) : exponential(x - most) * share, kept = survived[lane + LANES * c];
-        slopes[c] = weight * (kept * slopes[c] - product);
+        // Where one key has all the weight of its query its slope is what rounding left of nothing.
+        slopes[c] = (share == R(1) && weight > R(0.5) ? R(0) : weight) * (kept * slopes[c] - product);
         weights[c] = weight * kept;
     }
 }
@@ -283,11 +286,12 @@ INLINE void attend_key(const T* q, const T* k, const T* v, const void* mask, con
     KERNEL_OF((BLOCK, FORWARD<T>), attend_##t, const T* q, const T* k, const T* v, const void* mask, T* out, Real<T>* maxima, Real<T>* shares, Attention how, View q_batch, View k_batch, View v_batch, View mask_batch) { \
         attend(q, k, v, mask, out, maxima, shares, how, q_batch, k_batch, v_batch, mask_batch);                                                           \
     }                                                                                                                                                     \
-    KERNEL(attend_products_##t, const T* g, const T* out, Real<T>* products, i64 rows, i64 value_width) { attend_products(g, out, products, rows, value_width); } \
+    KERNEL(attend_products_##t, const T* g, const T* out, Real<T>* products, i64 rows, i64 value_width) { attend_products(g, out, products, rows, value_width); }
+#define GRADIENTS(t, T)                                                                                                                                   \
     KERNEL_OF((BLOCK, BACKWARD<T>), attend_query_##t, const T* q, const T* k, const T* v, const void* mask, const T* g, const Real<T>* maxima, const Real<T>* shares, const Real<T>* products, T* dq, T* dmask, Attention how, View q_batch, View k_batch, View v_batch, View mask_batch) { \
         attend_query(q, k, v, mask, g, maxima, shares, products, dq, dmask, how, q_batch, k_batch, v_batch, mask_batch);                                  \
     }                                                                                                                                                     \
     KERNEL_OF((BLOCK, BACKWARD<T>), attend_key_##t, const T* q, const T* k, const T* v, const void* mask, const T* g, const Real<T>* maxima, const Real<T>* shares, const Real<T>* products, T* dk, T* dv, Attention how, View q_batch, View k_batch, View v_batch, View mask_batch) { \
         attend_key(q, k, v, mask, g, maxima, shares, products, dk, dv, how, q_batch, k_batch, v_batch, mask_batch);                                       \
     }
-FLOATS(ATTENTION)
+FLOATS(ATTENTION) GRADIENTS(f32, float) GRADIENTS(f64, double)

@@ -5,7 +5,7 @@
 //        -ln P(target); 0 with zero_infinity where no path spells it. Where slopes are wanted forward, f64 [batch, steps, 2 width + 1], is given the chance that
 //        a path is at a position after a step, and next, i32 [batch, width], for each symbol the next equal one of its target, or width (the complement where an
 //        equal one came before); both may be null. spare: f64 [batch, 3, 2 width + 1], wanted from 1024 positions on. Of what is out of range
-//        the least of (check << 40 | its place among the numbers) goes to fault. T of f32 f64 bf16 f16
+//        the least of (check << 40 | its place among the numbers) goes to fault. T of f32 f64: losses of 16 bits are computed in f32
 //   ctc_slopes_T(chances, numbers, next, y, i64 steps, i64 batch, i64 classes, i64 width, i64 blank)
 //        y [steps, batch, classes], zeros before: minus the chance that a path uses the class at the step
 //
@@ -152,4 +152,4 @@ INLINE void ctc_slopes(const double* chances, const i64* numbers, const i32* nex
     KERNEL(ctc_slopes_##t, const double* chances, const i64* numbers, const i32* next, T* y, i64 steps, i64 batch, i64 classes, i64 width, i64 blank) { \
         ctc_slopes(chances, numbers, next, y, steps, batch, classes, width, blank);                                           \
     }
-FLOATS(CTC)
+CTC(f32, float) CTC(f64, double)

@@ -17,7 +17,7 @@
 //   join_{sum,wholes,whole_product,product,exponentials,extreme_f32,extreme_f64,extreme_i64,recurrence,decay,meeting}(parts, int pieces)
 //        parts become what stands before each of them: sum of floats, wholes of integers; recurrence of product_gradient, decay of
 //        logsumexp_gradient, meeting of add_at_places and sum_runs; product of all other products
-//   take_places_{1,2,4,8}(x, y, places, i64 count, i64 size, i64 inner)        y[o][k][i] = x[o][places[o][k][i]][i]
+//   take_places_{2,4,8}(x, y, places, i64 count, i64 size, i64 inner)        y[o][k][i] = x[o][places[o][k][i]][i]
 //
 // struct Lines { i64 count, size, inner; int pieces, lanes, adjacent, reversed; } (40 bytes) by value; x, y, g, places are dense. Launch: 256 threads, grid
 // (ceil(count · lanes / 256), pieces, 1). With one piece only the kernel itself, and parts may be null. With more: ..._parts_T with the
@@ -226,4 +226,4 @@ template <class W> INLINE void take_places(const W* x, W* y, const i64* places, 
 }
 #define TAKEN(bytes, W) \
     KERNEL(take_places_##bytes, const W* x, W* y, const i64* places, i64 count, i64 size, i64 inner) { take_places(x, y, places, count, size, inner); }
-TAKEN(1, u8) TAKEN(2, u16) TAKEN(4, u32) TAKEN(8, u64)
+TAKEN(2, u16) TAKEN(4, u32) TAKEN(8, u64)

@@ -7,7 +7,7 @@
 //        -infinity and -1 where a window holds no element
 //   scatter_volumes_{f32,f64}(x, places, y, i64 volumes, i64 windows, i64 elements, u64* fault, u64 operation)
 //        y (zeros before) [volumes, elements]: each x [volumes, windows] is added at its place (i64; -1: nowhere), in order
-//   pick_volumes_{1,2,4,8}(x, places, y, i64 count, i64 windows, i64 elements, u64* fault, u64 operation)      y = x at its place, 0 for -1
+//   pick_volumes_{2,4,8}(x, places, y, i64 count, i64 windows, i64 elements, u64* fault, u64 operation)      y = x at its place, 0 for -1
 //   blend_f64(x, y, starts, places, weights, i64 count, i64 size, i64 outputs, i64 inner)
 //        one axis through a linear map: y[o][i][k] = Σ weights[t] · x[o][places[t]][k] for t of starts[i] .. starts[i + 1]
 //   unfold_{1,2,4,8}(x, columns, i64 count, Windows)                             columns [volumes, taps, windows], zeros for padding
@@ -115,9 +115,10 @@ FLOATS(GREATEST)
     }                                                                                                                                                     \
     KERNEL(fold_##t, const T* columns, T* y, i64 count, Windows windows) { fold(columns, y, count, windows); }
 SUMS(f32, float) SUMS(f64, double)
-#define MOVES(bytes, W)                                                                                                                                   \
+#define PICKS(bytes, W)                                                                                                                                   \
     KERNEL(pick_volumes_##bytes, const W* x, const i64* places, W* y, i64 count, i64 windows, i64 elements, u64* fault, u64 operation) {                  \
         pick_volumes(x, places, y, count, windows, elements, fault, operation);                                                                           \
-    }                                                                                                                                                     \
-    KERNEL(unfold_##bytes, const W* x, W* columns, i64 count, Windows windows) { unfold(x, columns, count, windows); }
-MOVES(1, u8) MOVES(2, u16) MOVES(4, u32) MOVES(8, u64)
+    }
+#define UNFOLDS(bytes, W) KERNEL(unfold_##bytes, const W* x, W* columns, i64 count, Windows windows) { unfold(x, columns, count, windows); }
+PICKS(2, u16) PICKS(4, u32) PICKS(8, u64)
+UNFOLDS(1, u8) UNFOLDS(2, u16) UNFOLDS(4, u32) UNFOLDS(8, u64)

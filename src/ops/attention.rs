@@ -384,7 +384,9 @@ fn defined(op: &Attends, inputs: &[Tensor]) -> Tensor {
             scores = scores.reshape(joined);
         }
         if let Some(mask) = mask.first() {
-            scores = scores + added(mask)?;
+            // What a boolean one hides by is f32.
+            let hidden = added(mask)?.to_dtype(scores.dtype()?);
+            scores = scores + hidden;
         }
         if op.causal {
             let below = Tensor::ones([length, seen]).tril(0).to_dtype(DType::Bool).near(&scores);

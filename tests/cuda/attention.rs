@@ -68,6 +68,31 @@ fn attention_of_f32_is_rounded_where_that_is_allowed() -> Result<()> {
     Ok(())
 }
 
+/// A query that sees one key gives it all its weight, whatever the scores are: no slope is left of them.
+#[test]
+fn a_query_that_sees_one_key_has_no_slope() -> Result<()> {
+    if !emulator::inside("attention::a_query_that_sees_one_key_has_no_slope") {
+        return Ok(());
+    }
+    let (device, mut random) = (Device::cuda(0)?, Random::new(8));
+    // The first and the last query see one, the second none, the others some.
+    let seen =
+        Tensor::from([[0, 1, 0, 0], [0, 0, 0, 0], [1, 1, 0, 1], [0, 1, 1, 0], [0, 0, 0, 1]]).to_dtype(DType::Bool);
+    for (dtype, width) in [(DType::F32, 40), (DType::F32, 150), (DType::F64, 40), (DType::BF16, 40)] {
+        let sizes = [[2, 5, width], [2, 4, width], [2, 4, width], [2, 5, width]];
+        let operands = sizes.map(|sizes| Tensor::normal_of(dtype, sizes, 0.0, 1.0, &mut random));
+        for place in [device, Device::Cpu] {
+            let how = Attention::new().mask(&seen.to(place));
+            let for_query = &both_ways(&operands, place, &how, false)?[1];
+            for (query, is_nothing) in [true, true, false, false, true].into_iter().enumerate() {
+                let most = for_query.select(1, query as isize).abs().max().item()?;
+                assert_eq!(most == 0.0, is_nothing, "{dtype} on {place}, query {query}: {most}");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn attention_on_hopper_is_that_of_the_cpu() -> Result<()> {
     match emulator::inside_with("attention::attention_on_hopper_is_that_of_the_cpu", &[("EMULATOR_CAPABILITY", "90")]) {

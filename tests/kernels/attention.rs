@@ -325,11 +325,18 @@ fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
                 bytes(value_width as i64),
             ];
             emulator.launch(&format!("attend_products_{t}"), [rows.div_ceil(8), 1, 1], 256, 0, &sums).unwrap();
-            launch("attend_query", &[&arriving, &maxima, &shares, &products, dq, dmask]);
-            launch("attend_key", &[&arriving, &maxima, &shares, &products, dk, dv]);
+            // Ordinary units have no gradients of 16 bits.
+            let written = match path {
+                Path::Plain if size_of::<T>() == 2 => &outputs[..1],
+                _ => {
+                    launch("attend_query", &[&arriving, &maxima, &shares, &products, dq, dmask]);
+                    launch("attend_key", &[&arriving, &maxima, &shares, &products, dk, dv]);
+                    &outputs[..]
+                }
+            };
 
             for (what, (buffer, expected)) in
-                ["out", "dq", "dk", "dv", "dmask"].iter().zip(outputs.iter().zip(&expected))
+                ["out", "dq", "dk", "dv", "dmask"].iter().zip(written.iter().zip(&expected))
             {
                 // Sums of more numbers are farther from each other.
                 let close = close * (width.max(value_width) as f64 / 64.0).sqrt().max(1.0);
@@ -342,7 +349,7 @@ fn attention<T: Number, R: Number>(path: Path, cases: &[Case], close: f64) {
                     );
                 }
             }
-            let bits: Vec<Vec<u8>> = outputs.iter().map(|buffer| buffer.read()).collect();
+            let bits: Vec<Vec<u8>> = written.iter().map(|buffer| buffer.read()).collect();
             assert!(*first.get_or_insert_with(|| bits.clone()) == bits, "other bits where threads run {order}");
         }
     }

@@ -2,7 +2,6 @@
 
 use super::support::{Number, Random, in_every_order, near, run};
 use crate::emulator::call::{Argument, Buffer, Emulator, bytes};
-use half::bf16;
 
 const BLANK: usize = 1;
 
@@ -135,7 +134,6 @@ fn compared<T: Number>() {
 fn every_path_that_spells_a_target_counts() {
     compared::<f64>();
     compared::<f32>();
-    compared::<bf16>();
 }
 
 /// More positions than threads, and more than shared memory has room for.

@@ -47,7 +47,11 @@ pub fn rows() -> Vec<Row> {
             .unary(real([]))
             .dtypes(ALL)
             .wrong(Shape, &["9 axes"], || Tensor::zeros([2]).at_least_rank(9)),
-        row("contiguous", |x| x[0].contiguous()).unary(real([])).dtypes(ALL).large(ALL, [real([2, 17, 40])]),
+        row("contiguous", |x| x[0].contiguous())
+            .unary(real([]))
+            .dtypes(ALL)
+            .large(ALL, [real([2, 17, 40])])
+            .large(ALL, [real([30, 60])]),
         row("mesh", |x| Tensor::mesh([&x[0], &x[1]])).on([real([2]), real([3])]).on([real([1]), real([0])]).dtypes(ALL),
         // Views.
         row("permute", |x| x[0].permute([2, 0, 1]))
@@ -317,6 +321,7 @@ pub fn rows() -> Vec<Row> {
             .dtypes(ALL)
             .wrong(Shape, &["at least one axis"], || Tensor::zeros(()).diagonal_matrix(0)),
         row("to_dtype", |x| x[0].to_dtype(DType::F64)).unary(real([])).dtypes(ALL).composed(),
-        row("to_dtype each", |x| ALL.iter().map(|&dtype| x[0].to_dtype(dtype)).collect::<Vec<_>>()).large(ALL, [real([70])]),
+        row("to_dtype each", |x| ALL.iter().map(|&dtype| x[0].to_dtype(dtype)).collect::<Vec<_>>())
+            .large(ALL, [real([70])]),
     ]
 }
