@@ -208,7 +208,9 @@ fn compare(
     )?;
     // In 16 bits what is made of many steps is rounded between them, and again in their gradients: of what nothing is left says little.
     let many_steps = dtype.is_half() && (row.composed || row.definition.is_some());
-    if !second || many_steps || row.no_second.is_some() || row.no_gradient.is_some() {
+    // Each derivative divides by the gaps between eigenvalues once more: a second one in f32 has lost the digits to compare, f64 has them.
+    let by_gaps = dtype == DType::F32 && row.name.starts_with("symmetric_eigen");
+    if !second || many_steps || by_gaps || row.no_second.is_some() || row.no_gradient.is_some() {
         return Ok(());
     }
     // Of graphs that no walk has freed.
