@@ -5,6 +5,7 @@ use chainrule::nn::{Init, Layer, Linear, Module};
 use chainrule::optim::{AdamW, Optimizer};
 use chainrule::{ErrorKind, Tensor, live_nodes, shared_updates};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Tests that count what is alive run one after another.
 fn alone() -> MutexGuard<'static, ()> {
@@ -125,8 +126,15 @@ fn the_cache_can_be_emptied_and_the_peak_begun_anew() {
     let _alone = alone();
     drop(Tensor::ones([1 << 20]));
     assert!(memory().idle() >= 4 << 20);
-    release_cached();
-    assert_eq!(memory().idle(), 0, "{}", memory());
+    // What the thread of a test just done keeps for itself goes back when that thread ends, a moment later.
+    let emptied = (0..1000).any(|_| {
+        release_cached();
+        memory().idle() == 0 || {
+            std::thread::sleep(Duration::from_millis(10));
+            false
+        }
+    });
+    assert!(emptied, "{}", memory());
     reset_peak();
     let start = memory().in_use;
     drop(Tensor::ones([1 << 20]));
