@@ -18,6 +18,21 @@ fn made(name: &'static str, value: Result<Value, Fault>, at: &'static Location<'
     }
 }
 
+/// A random tensor made beside `x`, on its device, from its shape and type and one draw; where `x` failed, its error.
+#[track_caller]
+fn drawn_like(
+    name: &'static str,
+    x: &Tensor,
+    random: &mut Random,
+    make: impl FnOnce(&Value, Draw) -> Result<Value, Fault>,
+) -> Tensor {
+    let (at, draw) = (Location::caller(), random.draw());
+    match x.value() {
+        Ok(x) => made(name, make(x, draw), at),
+        Err(error) => Tensor::failed(error.clone()),
+    }
+}
+
 impl Tensor {
     /// Uniform numbers (f32): from the range's start on, below its end.
     ///
@@ -65,13 +80,9 @@ impl Tensor {
     /// Uniform numbers in this tensor's shape, on its device, in a float type.
     #[track_caller]
     pub(super) fn uniform_beside(&self, dtype: DType, range: Range<f64>, random: &mut Random) -> Tensor {
-        let (at, draw) = (Location::caller(), random.draw());
-        match self.value() {
-            Ok(x) => {
-                made("uniform_like", on!(x.device(), uniform(*x.shape(), dtype, range.start, range.end, draw)), at)
-            }
-            Err(error) => Tensor::failed(error.clone()),
-        }
+        drawn_like("uniform_like", self, random, |x, draw| {
+            on!(x.device(), uniform(*x.shape(), dtype, range.start, range.end, draw))
+        })
     }
     /// Normal numbers (f32) of this mean and standard deviation.
     ///
@@ -112,11 +123,9 @@ impl Tensor {
     #[track_caller]
     #[doc(alias = "randn_like")]
     pub fn normal_like(&self, mean: f64, deviation: f64, random: &mut Random) -> Tensor {
-        let (at, draw) = (Location::caller(), random.draw());
-        match self.value() {
-            Ok(x) => made("normal_like", on!(x.device(), normal(*x.shape(), x.dtype(), mean, deviation, draw)), at),
-            Err(error) => Tensor::failed(error.clone()),
-        }
+        drawn_like("normal_like", self, random, |x, draw| {
+            on!(x.device(), normal(*x.shape(), x.dtype(), mean, deviation, draw))
+        })
     }
     /// Waiting times (f32) for what happens `rate` times in a unit of time: numbers of the exponential distribution, whose mean
     /// is `1 / rate`.
@@ -186,11 +195,9 @@ impl Tensor {
     #[track_caller]
     #[doc(alias = "randint_like")]
     pub fn integers_like(&self, range: Range<i64>, random: &mut Random) -> Tensor {
-        let (at, draw) = (Location::caller(), random.draw());
-        match self.value() {
-            Ok(x) => made("integers_like", on!(x.device(), integers(*x.shape(), range.start, range.end, draw)), at),
-            Err(error) => Tensor::failed(error.clone()),
-        }
+        drawn_like("integers_like", self, random, |x, draw| {
+            on!(x.device(), integers(*x.shape(), range.start, range.end, draw))
+        })
     }
     /// Ones with the given chance, else zeros (f32).
     ///
@@ -217,11 +224,9 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn bernoulli_like(&self, chance: f64, random: &mut Random) -> Tensor {
-        let (at, draw) = (Location::caller(), random.draw());
-        match self.value() {
-            Ok(x) => made("bernoulli_like", on!(x.device(), bernoulli(*x.shape(), x.dtype(), chance, draw)), at),
-            Err(error) => Tensor::failed(error.clone()),
-        }
+        drawn_like("bernoulli_like", self, random, |x, draw| {
+            on!(x.device(), bernoulli(*x.shape(), x.dtype(), chance, draw))
+        })
     }
     /// The numbers 0, 1, ... below `count` in random order (i64).
     ///

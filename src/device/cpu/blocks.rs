@@ -286,9 +286,7 @@ impl<'a> Walk<'a> {
                     while done < out.len() {
                         let rest = out.len() - done;
                         let count = blocks.next(room.most().map_or(rest, |most| rest.min(most)));
-                        let operands = blocks.operands(count);
-                        let operands = &operands[..blocks.operands.len()];
-                        room.fill(&mut out[done..done + count], operands, &mut |_, out| kernel.run(operands, out));
+                        blocks.run(&mut out[done..done + count], kernel, &mut room);
                         done += count;
                     }
                 });
@@ -306,13 +304,13 @@ impl<'a> Walk<'a> {
         let operands = self.operands::<T>()?;
         Value::build::<O>(shape, |out| {
             parallel::chunks(out, self.chunk, operands.count + 1, |index, out| {
-                let mut room = [T::from_bool(false); BLOCK];
+                let mut block = [T::from_bool(false); BLOCK];
                 self.with_blocks(&operands, index * self.chunk, &mut |blocks| {
-                    let mut done = 0;
+                    let (mut room, mut done) = (Room::of(false), 0);
                     while done < out.len() {
                         let count = blocks.next((out.len() - done).min(BLOCK));
-                        blocks.run(&mut room[..count], kernel);
-                        store(&room[..count], &mut out[done..done + count]);
+                        blocks.run(&mut block[..count], kernel, &mut room);
+                        store(&block[..count], &mut out[done..done + count]);
                         done += count;
                     }
                 });
@@ -484,23 +482,20 @@ impl<'a, T: Compute> Blocks<'a, T> {
         }
     }
 
-    /// The operands of this block.
+    /// Computes this block of the result, by way of `room`.
     #[inline]
-    fn operands(&self, count: usize) -> [&[T]; MOST] {
+    fn run(&self, out: &mut [T], kernel: &dyn Loop<T>, room: &mut Room<T>) {
         let mut slices: [&[T]; MOST] = [&[]; MOST];
         for (k, slice) in slices.iter_mut().enumerate().take(self.operands.len()) {
             *slice = match (self.from[k], self.operands[k].source) {
-                (From::Place(start), Source::Same(source)) => &source[start..start + count],
-                (From::Buffer(buffer), _) => &self.buffers[buffer * self.walk.block..][..count],
+                (From::Place(start), Source::Same(source)) => &source[start..start + out.len()],
+                (From::Buffer(buffer), _) => &self.buffers[buffer * self.walk.block..][..out.len()],
                 // What is not of the loop's own type has a buffer.
                 (From::Place(_), _) => &[],
             };
         }
-        slices
-    }
-    #[inline]
-    fn run(&self, out: &mut [T], kernel: &dyn Loop<T>) {
-        kernel.run(&self.operands(out.len())[..self.operands.len()], out);
+        let slices = &slices[..self.operands.len()];
+        room.fill(out, slices, &mut |_, out| kernel.run(slices, out));
     }
 }
 

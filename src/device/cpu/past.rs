@@ -26,6 +26,7 @@ pub(super) fn is_far(bytes: usize, light: bool) -> bool {
 const ROOM: usize = 1 << 10;
 /// Bytes that are asked for ahead of their use: on its own no processor asks beyond a page.
 const AHEAD: usize = 4 << 10;
+
 /// Where the pieces of a result are computed: where they lie; or, of a result that no cache can hold, part by part in a room
 /// from which they go past all caches. So no loop knows of it, and none is compiled for it.
 pub(super) struct Room<T> {
