@@ -68,6 +68,12 @@ impl Plan {
             ));
         }
         let (rank_a, rank_b) = (a.rank(), b.rank());
+        let starts = [a.offset(), b.offset()];
+        if let (&[down, along], &[inner, across]) = (a.strides(), b.strides()) {
+            let (shape, sizes, steps) = (Shape::new(&[m, n])?, [1; MAX_RANK], [0; MAX_RANK]);
+            let (left, right, left_steps, right_steps) = ([down, along], [across, inner], steps, steps);
+            return Ok(Plan { shape, m, n, k, left, right, batch: 1, sizes, left_steps, right_steps, axes: 0, starts });
+        }
         let batch = Shape::new(&a.dims()[..rank_a - 2])?.broadcast(&Shape::new(&b.dims()[..rank_b - 2])?)?;
         let mut dims = [1; MAX_RANK];
         let mut axes = batch.len();
@@ -107,7 +113,6 @@ impl Plan {
         let mut sizes = [1; MAX_RANK];
         sizes[..axes].copy_from_slice(&batch[..axes]);
         let batch = sizes[..axes].iter().product();
-        let starts = [a.offset(), b.offset()];
         Ok(Plan { shape, m, n, k, left, right, batch, sizes, left_steps, right_steps, axes, starts })
     }
 

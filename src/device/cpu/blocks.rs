@@ -79,7 +79,7 @@ compute! { f64 i64 u8 }
 #[inline]
 pub(super) fn run<T: Compute>(operands: &[&Value], result: DType, kernel: &dyn Loop<T>) -> Result<Value, Fault> {
     if result == T::DTYPE
-        && let Some(value) = plain(operands, kernel)
+        && let Some(value) = plain(operands, kernel).or_else(|| beside_numbers(operands, kernel))
     {
         return value;
     }
@@ -119,6 +119,36 @@ fn plain<T: Compute>(operands: &[&Value], kernel: &dyn Loop<T>) -> Option<Result
             });
         });
     }))
+}
+
+/// A small result of operands that are dense in its shape and of numbers that are the same at all its places.
+#[inline(never)]
+fn beside_numbers<T: Compute>(operands: &[&Value], kernel: &dyn Loop<T>) -> Option<Result<Value, Fault>> {
+    let shape = *operands.iter().find(|operand| operand.count() > 1)?.shape();
+    let count = shape.count();
+    if count > SMALL {
+        return None;
+    }
+    let mut repeated = [[T::from_bool(false); SMALL]; MOST];
+    let mut slices: [&[T]; MOST] = [&[]; MOST];
+    for ((slice, repeated), operand) in slices.iter_mut().zip(&mut repeated).zip(operands) {
+        let fits = *operand.shape() == shape;
+        *slice = match operand.slice::<T>() {
+            Some(dense) if fits => dense,
+            _ => {
+                let is_number = fits || operand.count() == 1 && operand.rank() <= shape.len();
+                let data = operand.strided::<T>().ok()?;
+                let layout = data.layout;
+                if !is_number || layout.dims().iter().zip(layout.strides()).any(|(&size, &step)| size > 1 && step != 0)
+                {
+                    return None;
+                }
+                repeated[..count].fill(*data.data.get(layout.offset())?);
+                &repeated[..count]
+            }
+        };
+    }
+    Some(Value::build::<T>(shape, |out| kernel.run(&slices[..operands.len()], out)))
 }
 
 #[inline(never)]

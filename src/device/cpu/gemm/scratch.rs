@@ -23,12 +23,25 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// As many elements, half a page from where `read` lies in its own: a processor takes what is read at the place of a page at
+    /// which it has just written for what it wrote, and waits, though the pages are others.
+    pub(super) fn apart_from<T: Real>(&mut self, read: *const T, count: usize) -> &mut [T] {
+        const PAGE: usize = 4096;
+        let page = PAGE / size_of::<T>();
+        let all = self.elements::<T>(count + page);
+        let place = read.addr().wrapping_sub(all.as_ptr().addr()).wrapping_add(PAGE / 2) % PAGE;
+        // From a cache line on, as the room itself.
+        &mut all[place / 64 * 64 / size_of::<T>()..][..count]
+    }
+}
+
 thread_local! {
     static LEFT: RefCell<Scratch> = RefCell::default();
     static RIGHT: RefCell<Scratch> = RefCell::default();
 }
 
-/// Room for panels of A.
+/// Room for panels of A, or sums.
 pub(super) fn left<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     lend(&LEFT, work)
 }

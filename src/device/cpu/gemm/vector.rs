@@ -26,29 +26,37 @@ pub(super) fn run<T: Real>(product: &Product<T>, out: &mut [T], row_stride: usiz
         return false;
     }
     scratch::right(|room| {
-        let x = room.elements::<T>(k);
-        vector.pack(0..1, 0..k, 1, x);
-        let x: &[T] = x;
+        let x = match vector.in_place().filter(|vector| vector.shared == 1) {
+            // SAFETY: the only line of the operand, dense along the shared size, whose bounds were checked when it was made.
+            Some(dense) => unsafe { std::slice::from_raw_parts(dense.start, k) },
+            None => {
+                let x = room.elements::<T>(k);
+                vector.pack(0..1, 0..k, 1, x);
+                &*x
+            }
+        };
         // Each sum is one thread's, whoever else has which: so threads may decide where to cut.
         let threads = if product.alone { 1 } else { parallel::thread_count() };
         let cut = lines.div_ceil(threads).next_multiple_of(SHARE).min(LINES);
         let part = |index: usize, out: &mut [T]| {
-            let mut sums = [T::default(); LINES];
-            let sums = &mut sums[..cut.min(lines - index * cut)];
-            let matrix = matrix.after_line(index * cut);
-            if matrix.shared == 1 {
-                dot(matrix, x, sums);
-            } else {
-                simd::run(Columns { matrix, x, sums });
-            }
-            for (i, &sum) in sums.iter().enumerate() {
-                let c = &mut out[i * stride];
-                *c = if product.accumulate { *c + product.alpha * sum } else { product.alpha * sum };
-            }
+            let (count, matrix) = (cut.min(lines - index * cut), matrix.after_line(index * cut));
+            scratch::left(|room| {
+                let sums = room.apart_from(matrix.start, count);
+                if matrix.shared == 1 {
+                    dot(matrix, x, sums);
+                } else {
+                    sums.fill(T::default());
+                    simd::run(Columns { matrix, x, sums });
+                }
+                for (i, &sum) in sums.iter().enumerate() {
+                    let c = &mut out[i * stride];
+                    *c = if product.accumulate { *c + product.alpha * sum } else { product.alpha * sum };
+                }
+            });
             match product.m {
-                1 => product.epilogue.finish(0, index * cut, &mut out[..sums.len()]),
+                1 => product.epilogue.finish(0, index * cut, &mut out[..count]),
                 _ if product.epilogue.is_nothing() => {}
-                _ => (0..sums.len()).for_each(|i| {
+                _ => (0..count).for_each(|i| {
                     product.epilogue.finish(index * cut + i, 0, &mut out[i * stride..i * stride + 1]);
                 }),
             }

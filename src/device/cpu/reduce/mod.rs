@@ -1,6 +1,7 @@
 //! Reductions on the processor: a plan of loops, one driver, and a fold for each story.
 
 mod extremes;
+mod few;
 mod fold;
 mod gradients;
 mod logsumexp;
@@ -103,7 +104,13 @@ fn in_f32(x: &Value, kernel: impl FnOnce(&Value) -> Result<Value, Fault>) -> Res
 /// The sum of terms, divided; of squares the root of their sum.
 fn sum_terms<T: Real>(x: &Value, axes: &[usize], keep: bool, term: Term, divisor: f64) -> Result<Value, Fault> {
     let root = matches!(term, Term::Square);
-    fold(x, axes, keep, Sum::<T>(term, PhantomData), |sum| T::narrow(if root { sum.sqrt() } else { sum / divisor }))
+    let finish = |sum: f64| T::narrow(if root { sum.sqrt() } else { sum / divisor });
+    if matches!(term, Term::Plain)
+        && let Some(sum) = few::sum(x, axes, keep, finish)
+    {
+        return sum;
+    }
+    fold(x, axes, keep, Sum::<T>(term, PhantomData), finish)
 }
 
 impl Reduce for Cpu {
