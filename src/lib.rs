@@ -83,7 +83,8 @@ pub use layout::{
 };
 pub use loss::{cross_entropy, mse_loss};
 pub use ops::{
-    Attention, Conv, GridSample, Interpolation, Pad, Pool, Recurrence, Resize, Rotary, RotaryScaling, Unique,
+    Attention, Conv, Fourier, GridSample, Interpolation, Pad, Pool, Recurrence, Resize, Rotary, RotaryScaling, Stft,
+    Unique,
 };
 pub use tensor::{
     AUTOCAST, Array, Captured, Cut, GradientCheck, Gradients, Input, KeepGraph, Later, Parameter, Precision, Recording,

@@ -88,6 +88,15 @@ fn cases() -> Vec<Case> {
             all.extend(with_gradients(&[&rows], cross_entropy(&rows, &classes(900, &[600]))));
             all
         }),
+        ("Fourier transforms of many signals, of columns, of one long signal and of a prime length", || {
+            let [many, columns] = [normal([300, 400], 53).variable(), normal([6, 96, 300], 54).variable()];
+            let [long, prime] = [normal([1 << 18], 55).variable(), normal([40, 1009], 56).variable()];
+            let mut all = with_gradients(&[&many], many.rfft(1));
+            all.extend(with_gradients(&[&columns], columns.rfft(1)));
+            all.extend(with_gradients(&[&long], long.rfft(0)));
+            all.extend(with_gradients(&[&prime], prime.rfft(1)));
+            all
+        }),
         ("ctc_loss", || {
             let x = normal([60, 40, 30], 52).variable();
             let targets = Tensor::integers([40, 10], 1..30, &mut Random::resume(DRAW));

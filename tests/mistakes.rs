@@ -30,6 +30,8 @@ const MISTAKES: &[Mistake] = &[
     ("Nothing joined", || of(Tensor::cat::<Tensor>(&[], 0))),
     ("Numbers that do not fill the shape", || Tensor::from_vec(vec![1.0f32; 5], [2, 3]).err()),
     ("More axes than there may be", || of(Tensor::zeros([1; 9]))),
+    ("A signal's length that its spectrum does not have", || of(Tensor::zeros([2, 5, 2]).irfft(1, 10))),
+    ("A spectrum taken for numbers", || of(Tensor::zeros([3, 4]).fft(0))),
     ("Absurd sizes", || of(Tensor::zeros([1usize << 40, 1 << 40]))),
     ("One number read from several", || Tensor::zeros([2, 3]).item().err()),
     ("Sizes read that are not there", || Tensor::zeros([2, 3]).dims::<3>().err()),

@@ -17,6 +17,7 @@ pub mod ctc;
 pub(crate) mod cuda;
 pub mod elementwise;
 pub mod factor;
+pub mod fourier;
 pub(crate) mod guard;
 pub mod index;
 pub(crate) mod later;

@@ -105,6 +105,10 @@ pub const AUTOCAST: &[(Precision, &[&str])] = &[
             "symmetric_eigen",
             "pseudo_inverse",
             "grid_sample",
+            "rfft",
+            "irfft",
+            "fft",
+            "ifft",
         ],
     ),
     (Precision::Widest, &["cat", "stack", "slice_assign", "index_add", "scatter", "scatter_reduce", "put", "add_at"]),
@@ -130,7 +134,7 @@ impl Precision {
 /// | computes in | operations |
 /// |---|---|
 /// | the scope's type | matmul, add_matmul, linear, conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, scaled_dot_product_attention |
-/// | f32 | exp, exp2, expm1, ln, log1p, log2, log10, pow, rsqrt, reciprocal, softplus, logaddexp, softmax, log_softmax, logsumexp, layer_norm, rms_norm, group_norm, instance_norm, batch_norm, batch_norm_with, sum, nan_sum, mean, prod, var, std, var_mean, norm, vector_norm, cumulative_sum, cumulative_prod, cumulative_logsumexp, square, squared_difference, cross_entropy, nll_loss, focal_loss, l1_loss, smooth_l1_loss, huber_loss, binary_cross_entropy, binary_cross_entropy_with_logits, binary_cross_entropy_with_positives, kl_div, kl_div_of_logarithms, ctc_loss, rnn, lstm, gru, qr, svd, solve, solve_lower, solve_upper, inverse, determinant, log_determinant, cholesky, symmetric_eigen, pseudo_inverse, grid_sample |
+/// | f32 | exp, exp2, expm1, ln, log1p, log2, log10, pow, rsqrt, reciprocal, softplus, logaddexp, softmax, log_softmax, logsumexp, layer_norm, rms_norm, group_norm, instance_norm, batch_norm, batch_norm_with, sum, nan_sum, mean, prod, var, std, var_mean, norm, vector_norm, cumulative_sum, cumulative_prod, cumulative_logsumexp, square, squared_difference, cross_entropy, nll_loss, focal_loss, l1_loss, smooth_l1_loss, huber_loss, binary_cross_entropy, binary_cross_entropy_with_logits, binary_cross_entropy_with_positives, kl_div, kl_div_of_logarithms, ctc_loss, rnn, lstm, gru, qr, svd, solve, solve_lower, solve_upper, inverse, determinant, log_determinant, cholesky, symmetric_eigen, pseudo_inverse, grid_sample, rfft, irfft, fft, ifft |
 /// | the widest of its operands' types | cat, stack, slice_assign, index_add, scatter, scatter_reduce, put, add_at |
 /// | what it is given, mixed types as f32 | all others |
 ///

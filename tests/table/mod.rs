@@ -410,7 +410,7 @@ macro_rules! families {
     };
 }
 
-families! { pointwise shape matmul factor reduce softmax norm conv pool index attention recurrent random loss }
+families! { pointwise shape matmul factor fourier reduce softmax norm conv pool index attention recurrent random loss }
 
 #[allow(clippy::single_component_path_imports)] // this is how a macro gets a path
 pub(crate) use each_family;

@@ -14,6 +14,7 @@ mod cross_entropy;
 mod ctc;
 mod elementwise;
 mod factor;
+mod fourier;
 pub(crate) mod gemm;
 pub(crate) mod index;
 mod interpret;

@@ -21,6 +21,7 @@ mod driver;
 mod elementwise;
 mod factor;
 mod faults;
+mod fourier;
 mod graph;
 mod index;
 mod lacking;

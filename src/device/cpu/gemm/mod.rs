@@ -34,6 +34,7 @@ pub(crate) use integer::{Wrapping, multiply_integers};
 pub(crate) use kernel::Real;
 pub(crate) use operand::{Lines, Operand, Widen};
 pub(crate) use packed::Packed;
+pub(super) use scratch::{Scratch, lend};
 #[cfg(target_arch = "x86_64")]
 pub(super) use transpose::{transpose_4, transpose_8, transpose_16};
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 /// Aligned to a cache line.
 #[derive(Default)]
-pub(super) struct Scratch(Vec<Line>);
+pub(in crate::device::cpu) struct Scratch(Vec<Line>);
 
 #[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
@@ -13,7 +13,7 @@ struct Line([u64; 8]);
 
 impl Scratch {
     /// The first `count` elements; they hold old numbers.
-    pub(super) fn elements<T: Real>(&mut self, count: usize) -> &mut [T] {
+    pub(in crate::device::cpu) fn elements<T: Real>(&mut self, count: usize) -> &mut [T] {
         let lines = (count * size_of::<T>()).div_ceil(64);
         if self.0.len() < lines {
             self.0.resize(lines, Line::default());
@@ -52,7 +52,10 @@ pub(super) fn right<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
 }
 
 /// Taken out while it is used: whoever comes to this thread in between gets room of its own.
-fn lend<R>(from: &'static std::thread::LocalKey<RefCell<Scratch>>, work: impl FnOnce(&mut Scratch) -> R) -> R {
+pub(in crate::device::cpu) fn lend<R>(
+    from: &'static std::thread::LocalKey<RefCell<Scratch>>,
+    work: impl FnOnce(&mut Scratch) -> R,
+) -> R {
     let mut scratch = from.take();
     let result = work(&mut scratch);
     from.set(scratch);

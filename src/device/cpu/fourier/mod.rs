@@ -1,0 +1,120 @@
+//! Fourier transforms on the processor.
+//!
+//! - [`plan`]: a length as factors, and the turns between them.
+//! - [`lanes`]: the transform itself, of many signals at once, one to a lane.
+//! - [`many`]: what real numbers and half spectra take before and behind it.
+//! - [`across`]: signals whose neighbours lie beside each other in memory.
+//! - [`chirp`]: lengths with a great prime factor, by a convolution.
+//!
+//! Each signal is computed by itself, in an order that its length alone decides: the same bits for any number of threads, and whatever
+//! stands in the other lanes.
+
+mod across;
+mod chirp;
+mod lanes;
+mod many;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use super::gemm::{self, Scratch};
+use super::real::Real;
+use super::{Cpu, parallel};
+use crate::device::Value;
+use crate::device::copy::Arrange;
+use crate::device::fourier::{Form, Fourier, Transform, no_spectrum};
+use crate::error::Fault;
+use crate::layout::DType;
+use many::Many;
+use std::cell::RefCell;
+
+/// The floats that are transformed.
+trait Number: Real + gemm::Real {}
+impl Number for f32 {}
+impl Number for f64 {}
+
+/// Lanes of a vector of f32 and of f64.
+const SINGLE: usize = 16;
+const DOUBLE: usize = 4;
+
+impl Fourier for Cpu {
+    fn transform(&self, x: &Value, how: &Transform) -> Result<Value, Fault> {
+        match x.dtype() {
+            DType::F32 => transform::<f32, SINGLE>(x, how),
+            DType::F64 => transform::<f64, DOUBLE>(x, how),
+            half if half.is_half() => self.cast(&self.transform(&self.cast(x, DType::F32)?, how)?, half),
+            other => Err(no_spectrum(other)),
+        }
+    }
+}
+
+fn transform<T: Number, const L: usize>(x: &Value, how: &Transform) -> Result<Value, Fault> {
+    let walk = how.plan(x)?;
+    // What is too large is refused before anything is made for it.
+    let count = walk.shape.count();
+    if count == 0 {
+        return Value::build::<T>(walk.shape, |_| ());
+    }
+    if walk.inner > 1 {
+        let many = if walk.inner >= L && how.length <= across::LONGEST { Many::of(*how) } else { None };
+        if let Some(many) = many {
+            let x = Cpu.contiguous(x)?;
+            let from = x.dense::<T>()?;
+            return Value::build::<T>(walk.shape, |out| {
+                across::run::<T, L>(&many, from, out, [walk.outer, walk.inner])
+            });
+        }
+        return behind::<T, L>(x, how);
+    }
+    let x = Cpu.contiguous(x)?;
+    let from = x.dense::<T>()?;
+    Value::build::<T>(walk.shape, |out| rows::<T, L>(from, out, how))
+}
+
+/// With the axis brought to the end, and back.
+fn behind<T: Number, const L: usize>(x: &Value, how: &Transform) -> Result<Value, Fault> {
+    let moved = |x: &Value, pairs: bool, to_end: bool| {
+        let last = x.rank() - 1 - pairs as usize;
+        let mut order: Vec<usize> = (0..x.rank()).collect();
+        let (from, to) = if to_end { (how.axis, last) } else { (last, how.axis) };
+        let axis = order.remove(from);
+        order.insert(to, axis);
+        Cpu.contiguous(&x.with_layout(x.layout().permuted(&order))?)
+    };
+    let turned = moved(x, how.form != Form::Half, true)?;
+    let axis = turned.rank() - 1 - (how.form != Form::Half) as usize;
+    let result = transform::<T, L>(&turned, &Transform { axis, ..*how })?;
+    moved(&result, how.form != Form::Real, false)
+}
+
+/// Signals that stand one behind the other.
+fn rows<T: Number, const L: usize>(from: &[T], out: &mut [T], how: &Transform) {
+    let [width, width_out] = Many::<T>::sizes(how);
+    let Some(many) = Many::of(*how) else { return chirp::rows::<T, L>(from, out, how) };
+    let work = width.max(width_out) / width_out.min(width) + how.length.ilog2() as usize;
+    parallel::chunks(out, L * width_out, work, |index, out| {
+        let signals = out.len() / width_out;
+        with_rooms::<T, L, ()>(&many, |[front, between, back]| {
+            let from = &from[index * L * width..][..signals * width];
+            // SAFETY: so many signals of `width` numbers stand there, and the room holds `L` for each number.
+            unsafe { T::turn(from.as_ptr(), width as isize, signals, width, front.as_mut_ptr(), L) };
+            many.run::<L>([front, between, &mut *back]);
+            // SAFETY: the room holds `width_out` vectors; of each the first so many numbers become rows of the result.
+            unsafe { T::turn(back.as_ptr(), L as isize, width_out, signals, out.as_mut_ptr(), width_out) };
+        });
+    });
+}
+
+thread_local! {
+    static ROOM: RefCell<Scratch> = RefCell::default();
+}
+
+/// The rooms that some transforms need, which the thread keeps; they hold old numbers.
+fn with_rooms<T: Number, const L: usize, R>(many: &Many<T>, work: impl FnOnce([&mut [T]; 3]) -> R) -> R {
+    let [front, between, back] = many.rooms().map(|vectors| vectors * L);
+    gemm::lend(&ROOM, |scratch| {
+        let (first, rest) = scratch.elements::<T>(front + between + back).split_at_mut(front);
+        let (second, third) = rest.split_at_mut(between);
+        work([first, second, third])
+    })
+}

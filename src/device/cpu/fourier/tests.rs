@@ -1,0 +1,1 @@
+//! Transforms against the sums that define them.
