@@ -173,6 +173,11 @@ impl<T: Float, const FUSED: bool> F<T, FUSED> {
     pub(crate) fn decay(self) -> Self {
         if T::DOUBLE { self.exp() } else { mathematics::decay(self) }
     }
+    /// The same as a term of a sum whose greatest term is 1.
+    #[inline(always)]
+    pub(crate) fn addend(self) -> Self {
+        if T::DOUBLE { self.exp() } else { mathematics::addend(self) }
+    }
 }
 
 impl<T: Float, const FUSED: bool, const NEAR: bool> Neg for F<T, FUSED, NEAR> {

@@ -27,6 +27,8 @@ pub(in crate::device::cpu) trait Real:
     fn fused(self, b: Self, c: Self) -> Self;
     /// e^self of a number that is not above 0.
     fn decay<const FUSED: bool>(self) -> Self;
+    /// The same as a term of a sum whose greatest term is 1, at less than its price.
+    fn addend<const FUSED: bool>(self) -> Self;
     /// The hyperbolic tangent.
     fn tangent<const FUSED: bool>(self) -> Self;
     /// The logistic function, 1 / (1 + e^-self).
@@ -61,6 +63,8 @@ macro_rules! real {
             fn fused(self, b: $t, c: $t) -> $t { self.mul_add(b, c) }
             #[inline(always)]
             fn decay<const FUSED: bool>(self) -> $t { F::<$t, FUSED>(self).decay().0 }
+            #[inline(always)]
+            fn addend<const FUSED: bool>(self) -> $t { F::<$t, FUSED>(self).addend().0 }
             #[inline(always)]
             fn tangent<const FUSED: bool>(self) -> $t { F::<$t, FUSED>(self).tanh().0 }
             #[inline(always)]

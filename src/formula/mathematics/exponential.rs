@@ -70,6 +70,26 @@ fn power_near_zero<R: Real>(r: R) -> R {
     )
 }
 
+/// `2^f` for |f| <= 1/2, likewise.
+#[inline(always)]
+fn power_of_two_near_zero<R: Real>(f: R) -> R {
+    if R::DOUBLE {
+        return power_near_zero(f * LN_2);
+    }
+    polynomial(
+        f,
+        [
+            1.0,
+            0.6931472028566567,
+            0.2402264791349768,
+            0.055503324674018494,
+            0.009618437361748153,
+            0.0013398875966297782,
+            0.00015353364287230579,
+        ],
+    )
+}
+
 /// x = n ln 2 + r with whole n and |r| <= ln 2 / 2; gives (n, r).
 #[inline(always)]
 fn reduce<R: Real>(x: R) -> (R, R) {
@@ -128,6 +148,19 @@ pub(crate) fn decay<R: Real>(x: R) -> R {
     if_less(x, -87.336_54, 0.0, e * power)
 }
 
+/// e^x for x <= 0 as a term of a sum whose greatest term is 1: the exponent to base 2 takes one step instead of two, and may be off by |x| / 4 units
+/// of its term's last place (fused; portable |x|), which is less than one of the sum's.
+#[inline(always)]
+pub(crate) fn addend<R: Real>(x: R) -> R {
+    if R::DOUBLE {
+        return exp(x);
+    }
+    // -127 ln 2: there the power is 0
+    let x = if_less(x, -88.03, -88.03, x);
+    let (n, power) = x.nearest_power(LOG2_E, 0);
+    power_of_two_near_zero(x.multiply_add(LOG2_E.into(), -n)) * power
+}
+
 /// 1 / (1 + e^-x), both made so much smaller that neither the power nor the sum overflows.
 #[inline(always)]
 pub(crate) fn sigmoid<R: Real>(x: R) -> R {
@@ -144,7 +177,7 @@ pub(crate) fn exp2<R: Real>(x: R) -> R {
     let (low, high) = if R::DOUBLE { (-1076.0, 1025.0) } else { (-151.0, 129.0) };
     let x = within(x, low, high);
     let (n, powers) = x.nearest_powers(1.0);
-    power_near_zero((x - n) * LN_2).times_powers(powers)
+    power_of_two_near_zero(x - n).times_powers(powers)
 }
 
 /// (e^x - 1) 2^shift

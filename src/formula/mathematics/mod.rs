@@ -18,7 +18,7 @@ mod power;
 mod trigonometric;
 
 pub(crate) use error::{erf, erfc, erfinv, normal_cdf};
-pub(crate) use exponential::{cosh, decay, exp, exp2, expm1, sigmoid, sinh, tanh};
+pub(crate) use exponential::{addend, cosh, decay, exp, exp2, expm1, sigmoid, sinh, tanh};
 pub(crate) use gamma::{lgamma, polygamma};
 pub(crate) use logarithm::{acosh, asinh, atanh, ln, log1p, log2, log10};
 pub(crate) use power::{cbrt, pow};

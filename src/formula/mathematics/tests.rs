@@ -393,6 +393,34 @@ fn decays_are_near_the_truth() {
     assert_eq!((F::<f64, false>(0.0).decay().0, F::<f64, false>(f64::NEG_INFINITY).decay().0), (1.0, 0.0));
 }
 
+/// What is added to a 1 need not be exact in its own last place, but in that of the sum.
+#[test]
+fn addends_are_near_the_truth() {
+    let check = |addend: fn(f32) -> f32| {
+        let (mut of_the_sum, mut own) = ((0.0, 0.0), (0.0, 0.0));
+        for x in points().map(|x| -x.abs()).chain((0..100_000).map(|i| i as f32 * -8.8e-4)) {
+            let want = (x as f64).exp();
+            if want < 2.0 * f32::MIN_POSITIVE as f64 {
+                assert!(addend(x) as f64 <= 4.0 * f32::MIN_POSITIVE as f64, "{x:?}");
+                continue;
+            }
+            let off = (addend(x) as f64 - want).abs() / (f32::EPSILON as f64 / 2.0);
+            of_the_sum = if off > of_the_sum.0 { (off, x) } else { of_the_sum };
+            let off = off / want / (1.0 + x.abs() as f64);
+            own = if off > own.0 { (off, x) } else { own };
+        }
+        assert!(of_the_sum.0 <= 1.5, "e^{:?} is off by {} of 2^-24", of_the_sum.1, of_the_sum.0);
+        assert!(own.0 <= 1.5, "e^{:?} is off by {} of (1 + |x|) 2^-24 of itself", own.1, own.0);
+        assert_eq!([0.0, -0.0, -89.0, -1e30, f32::NEG_INFINITY].map(addend), [1.0, 1.0, 0.0, 0.0, 0.0]);
+        for bits in [0x7fc0_0000, 0x7fc0_0123, 0xffff_ffff_u32] {
+            assert!(addend(f32::from_bits(bits)).is_nan());
+        }
+    };
+    check(|x| F::<f32, false>(x).addend().0);
+    check(|x| F::<f32, true>(x).addend().0);
+    assert_eq!((F::<f64, false>(0.0).addend().0, F::<f64, false>(f64::NEG_INFINITY).addend().0), (1.0, 0.0));
+}
+
 #[test]
 fn angles_of_points() {
     let edges = [0.0, -0.0, 1.0, -1.0, 0.3, -7.5, 1e-40, 1e30, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];

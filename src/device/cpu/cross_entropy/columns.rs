@@ -96,7 +96,7 @@ fn block<T: Real, const FUSED: bool>(
         for class in from..count.min(from + BLOCK) {
             let x = &x[class * inner..][..width];
             for ((part, &greatest), &x) in part.iter_mut().zip(&*greatest).zip(x) {
-                *part += (x - greatest).decay::<FUSED>();
+                *part += (x - greatest).addend::<FUSED>();
             }
             if smooth {
                 let weight = all.weights.map_or(T::ONE, |weights| weights[class]);

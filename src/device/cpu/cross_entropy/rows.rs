@@ -69,7 +69,7 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
             let greatest = greatest_known_of(x);
             let mut sum = 0.0;
             for x in x.chunks(512) {
-                sum += sum_of(x, |x| (x - greatest).decay::<FUSED>());
+                sum += sum_of(x, |x| (x - greatest).addend::<FUSED>());
             }
             let mut spread = 0.0;
             if self.targets.how.smoothing != 0.0 {

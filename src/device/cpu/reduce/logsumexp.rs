@@ -88,7 +88,7 @@ impl<T: Real + Bounded, const FUSED: bool> Powers<T, FUSED> {
         let mut powers = [T::ZERO; STRIP];
         for row in rows {
             for j in 0..STRIP {
-                powers[j] += (row[j] - bases[j]).decay::<FUSED>();
+                powers[j] += (row[j] - bases[j]).addend::<FUSED>();
             }
         }
         for j in 0..STRIP {
@@ -134,7 +134,7 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
         }
         let base = Exponentials::base(state.greatest);
         for values in values.chunks(BLOCK) {
-            state.sum += sum_beside(values, |x| (x - base).decay::<FUSED>(), |block| ahead.ask(block));
+            state.sum += sum_beside(values, |x| (x - base).addend::<FUSED>(), |block| ahead.ask(block));
         }
     }
     #[inline(always)]

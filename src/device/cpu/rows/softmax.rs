@@ -104,7 +104,7 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
                     let mut sum = 0.0;
                     for (x, out) in x.chunks(512).zip(out.chunks_mut(512)) {
                         // Written at once, since memory has time while powers are computed.
-                        sum += map_sum(x, out, |x| x - greatest, |below| below.decay::<FUSED>());
+                        sum += map_sum(x, out, |x| x - greatest, |below| below.addend::<FUSED>());
                     }
                     let logarithm = T::narrow(sum.ln());
                     for out in out {
