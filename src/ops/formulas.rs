@@ -135,8 +135,8 @@ formulas! {
     fn gelu(x) 1.0 => 0.841345, { x * normal_cdf(x) }
     /// The approximation of [`gelu`](Tensor::gelu) by tanh.
     fn gelu_tanh(x) 1.0 => 0.841192, {
-        const C: f64 = 0.7978845608028654; // √(2/π)
-        0.5 * x * (1.0 + tanh(C * (x + 0.044715 * (x * x * x))))
+        const C: f64 = 1.5957691216057308; // 2 √(2/π); (1 + tanh u) / 2 is the logistic function of 2 u
+        x * sigmoid(x * (C + 0.044715 * C * (x * x)))
     }
     /// `ln(1 + e^(beta x)) / beta`; the identity where `beta x` is above the threshold.
     fn softplus(x; beta = 1.0, threshold = 20.0) 0.0 => 0.693147, {

@@ -223,14 +223,17 @@ pub(crate) fn tanh<R: Real>(x: R) -> R {
     }
     // (1 - e) / (1 + e) with e = e^(-2 |x|) = 2^n + 2^n (e^r - 1); away from 0 it is 1 - 2 e / (1 + e), whose error shrinks
     // with e: slopes, 1 - tanh², are as good as they can be
-    let twice = size * -2.0;
-    let (n, power) = twice.nearest_power(LOG2_E, 0);
-    let (high, low) = ln_2::<R>();
-    let more = expm1_near_zero(n.multiply_add(-low, n.multiply_add(-high, twice)));
+    let twice = size + size;
+    let (n, power) = twice.nearest_power(-LOG2_E, 0);
+    let r = without_powers(-twice, n);
+    let fit =
+        [0.49999998132822976, 0.16666542678526736, 0.04166720393051604, 0.00836664759496087, 0.0013882498592289315];
+    let more = (r * r).multiply_add(polynomial(r, fit), r);
     let near = size.less(R::from(0.6));
     let choose = |a: R, b: R| R::choose(near, a, b);
-    let e = more.multiply_add(power, power);
-    let share = choose(more.multiply_add(-power, -power + 1.0), e + e) / more.multiply_add(power, power + 1.0);
+    let double = power + power;
+    let above = more.multiply_add(-choose(power, double), choose(-power + 1.0, -double));
+    let share = above / more.multiply_add(power, power + 1.0);
     // no choice between both results: the compiler would divide for each
-    share.multiply_add(choose(R::from(1.0), R::from(-1.0)), choose(R::from(0.0), R::from(1.0))).with_sign_of(x)
+    (share + choose(R::from(0.0), R::from(1.0))).with_sign_of(x)
 }
