@@ -14,6 +14,19 @@ pub(super) fn last() -> usize {
     known(&KNOWN, || size(|level| level >= 3).unwrap_or(32 << 20))
 }
 
+/// Is the processor Intel's? There a loop that computes waits for the lines that it writes; AMD's fetch them meanwhile.
+pub(super) fn is_intel() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[allow(unused_unsafe)]
+        // SAFETY: every x86-64 has the instruction.
+        let name = unsafe { std::arch::x86_64::__cpuid(0) };
+        name.ebx.to_le_bytes() == *b"Genu"
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// What was asked once.
 fn known(known: &AtomicUsize, ask: impl FnOnce() -> usize) -> usize {
     match known.load(Ordering::Relaxed) {
