@@ -1,6 +1,6 @@
 //! The error function, its complement and its inverse.
 
-use super::exponential::{decay, exp};
+use super::exponential::{addend, decay, exp};
 use super::logarithm::ln;
 use super::{Real, exact_product, if_less, polynomial};
 use std::f64::consts::FRAC_1_SQRT_2;
@@ -127,20 +127,22 @@ pub(crate) fn normal_cdf<R: Real>(x: R) -> R {
     let exponent = exponent_of_tail(
         near,
         [
-            -0.6931471795843058,
-            -0.7978846343678354,
-            0.181690981009183,
-            -0.03633923693141808,
-            0.004788627907968104,
-            3.328280640843109e-05,
-            -0.00021654986760258249,
-            6.182077772454855e-05,
-            -9.543859800213418e-06,
-            8.195362369495916e-07,
-            -3.051119749083443e-08,
+            -0.6931471746233541,
+            -0.7978849730972687,
+            0.18169461281443217,
+            -0.03635360939417344,
+            0.004816150810450887,
+            4.360225268620841e-06,
+            -0.0001988170108057161,
+            5.535486183773687e-05,
+            -8.172288465065325e-06,
+            6.64246175789287e-07,
+            -2.3291510473619062e-08,
         ],
     );
-    let tail = decay((size * -0.5).multiply_add(size, exponent));
+    let exponent = (size * -0.5).multiply_add(size, exponent);
+    // as a share of 1 a term will do, but where its exponent would be rounded twice
+    let tail = if R::FUSED { addend(exponent) } else { decay(exponent) };
     if_less(x, 0.0, tail, -tail + 1.0)
 }
 
