@@ -41,6 +41,9 @@ pub(super) use transpose::{transpose_4, transpose_8, transpose_16};
 use crate::device::cpu::beside::{Beside, Key};
 use crate::error::Fault;
 
+/// Multiplications from which on a product is shared among threads: fewer are done as soon as helpers have come.
+const SHARED: usize = 1 << 19;
+
 /// `C = alpha · A · B`: its sizes, its operands, and what to do with the result.
 ///
 /// ```text
@@ -104,7 +107,7 @@ impl<'a, T: Real> Product<'a, T> {
         Product { alone: true, ..self }
     }
     /// Computes into `out`, whose rows begin `row_stride` apart.
-    pub(crate) fn run(self, out: &mut [T], row_stride: usize) -> Result<(), Fault> {
+    pub(crate) fn run(mut self, out: &mut [T], row_stride: usize) -> Result<(), Fault> {
         if self.m == 0 || self.n == 0 {
             return Ok(());
         }
@@ -120,6 +123,7 @@ impl<'a, T: Real> Product<'a, T> {
         if small::run(&self, out, row_stride) || vector::run(&self, out, row_stride) {
             return Ok(());
         }
+        self.alone |= self.m.saturating_mul(self.n).saturating_mul(self.k) < SHARED;
         let kept = loops::kept(&self);
         if kept.is_none() && turned::run(&self, out, row_stride)? {
             return Ok(());
