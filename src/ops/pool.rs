@@ -151,14 +151,12 @@ impl Pool {
         let mut windows = [Sliding::POINT; 3];
         for axis in 3 - axes..3 {
             let (size, pad) = (sizes[axis], padding[axis]);
-            let mut window = sliding(axis, size, [kernel[axis], stride[axis], dilation[axis]], [pad, pad])?;
-            if self.ceil {
-                let reach = dilation[axis] * (kernel[axis] - 1) + 1;
-                window.count = (size + 2 * pad - reach).div_ceil(stride[axis]) + 1;
-                // The last window begins inside the input or the padding before it.
-                if (window.count - 1) * stride[axis] >= size + pad {
-                    window.count -= 1;
-                }
+            // What the last step lacks may reach over the end.
+            let over = if self.ceil { stride[axis] - 1 } else { 0 };
+            let mut window = sliding(axis, size, [kernel[axis], stride[axis], dilation[axis]], [pad, pad + over])?;
+            // The last window begins inside the input or the padding before it.
+            if self.ceil && (window.count - 1) * stride[axis] >= size + pad {
+                window.count -= 1;
             }
             windows[axis] = window;
         }

@@ -19,6 +19,13 @@ pub fn rows() -> Vec<Row> {
             .wrong(Value, &["a padding of 2 for windows of 3", "at most half a window, 1"], move || {
                 zeros(&[1, 1, 9]).max_pool1d(Pool::new(3).padding(2))
             }),
+        row("max_pool1d over the end", |x| x[0].max_pool1d(Pool::new(5).stride(4).ceil()))
+            .on([real([2, 3, 2]).distinct()])
+            .on([real([2, 3, 4]).distinct()])
+            .definition(|x| x[0].max_over(2).unsqueeze(2))
+            .wrong(Shape, &["the kernel is larger than the input", "7 over a width of 5"], move || {
+                zeros(&[1, 1, 3]).max_pool1d(Pool::new(7).stride(3).ceil())
+            }),
         row("max_pool2d", |x| x[0].max_pool2d(2))
             .on([real([2, 3, 4, 5]).distinct()])
             .on([real([1, 2, 2, 2]).distinct()])
@@ -49,6 +56,10 @@ pub fn rows() -> Vec<Row> {
             .on([real([2, 3, 8])])
             .on([real([0, 3, 8])])
             .wrong(Value, &["a divisor of 0"], move || zeros(&[1, 1, 4]).average_pool1d(Pool::new(2).divisor(0.0))),
+        row("average_pool1d over the end", |x| x[0].average_pool1d(Pool::new(5).stride(4).ceil()))
+            .on([real([2, 3, 2])])
+            .on([real([2, 3, 4])])
+            .definition(|x| x[0].mean_over(2).unsqueeze(2)),
         row("average_pool2d", |x| x[0].average_pool2d(Pool::new([2, 3]).padding([1, 1]).without_padding()))
             .on([real([2, 3, 4, 5])])
             .on([real([1, 1, 1, 3])]),

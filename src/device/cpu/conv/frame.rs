@@ -82,8 +82,10 @@ impl<'a, T: Real> Frame<'a, T> {
                 + (part.image + n) as isize * steps[0]
                 + (part.channel + c) as isize * steps[1]
         };
-        let turned = order == Order::ChannelsLast && steps[4] == 1 && part.channels > 1 && !wide.is_empty();
-        for place in 0..part.images * if turned { 1 } else { part.channels } {
+        let turned = order == Order::ChannelsLast && steps[4] == 1 && part.channels > 1;
+        // Where all that is read of a row is padding, there is nothing to copy.
+        let copies = if wide.is_empty() { 0 } else { part.images * if turned { 1 } else { part.channels } };
+        for place in 0..copies {
             let (n, c) = if turned { (place, 0) } else { (place / part.channels, place % part.channels) };
             for d in deep.clone() {
                 for h in high.clone() {
