@@ -98,6 +98,30 @@ fn users_formulas_run_on_a_gpu() {
     }
 }
 
+#[test]
+fn quotients_have_the_processors_bits() {
+    if !emulator::inside("quotients_have_the_processors_bits") {
+        return;
+    }
+    // To where the logistic function is subnormal and where it is 1; and around 0, where its divisor's digits are all set somewhere.
+    let far = (0..30_000).map(|i| i as f64 * (150.0 / 30_000.0) - 106.0);
+    let near = (-400..400).map(|i| i as f64 * 2f64.powi(-25));
+    let tiny = (0..160).flat_map(|power| [1.0, -1.3].map(|x| x * 2f64.powi(-power)));
+    let list: Vec<f64> = far.chain(near).chain(tiny).collect();
+    for dtype in [DType::F32, DType::BF16] {
+        let x = Tensor::from_vec(list.clone(), [list.len()]).unwrap().to_dtype(dtype);
+        let a = x.to(gpu());
+        for (name, here, there) in [
+            ("sigmoid", x.sigmoid(), a.sigmoid()),
+            ("silu", x.silu(), a.silu()),
+            ("tanh", x.tanh(), a.tanh()),
+            ("gelu_tanh", x.gelu_tanh(), a.gelu_tanh()),
+        ] {
+            same(&here, &there, &format!("{name} in {dtype}"));
+        }
+    }
+}
+
 /// A power whose steps a number of its own decides, which it says or not. Counts how often it is evaluated.
 #[derive(Clone, Debug)]
 struct Power {

@@ -5,7 +5,7 @@ mod common;
 mod emulator;
 mod table;
 
-use chainrule::formula::ptx::{BLOCK, EACH, Kernel, Paths, Signature};
+use chainrule::formula::ptx::{BLOCK, Kernel, Paths, Signature};
 use chainrule::formula::{Arithmetic, F, Function, Integral, Number, Program, Symbol, Whole, Written};
 use chainrule::{DType, Tensor, record, update_formula};
 use common::{View, operands};
@@ -79,7 +79,8 @@ fn every_formula_assembles() {
     let mut names = Vec::new();
     let mut add = |name: String, kernel: Kernel| {
         let (_, entry) = kernel.text().split_once(".address_size 64\n").unwrap();
-        let _ = writeln!(text, "{}", entry.replace(".entry formula(", &format!(".entry formula_{}(", names.len())));
+        let entry = entry.replace(".entry formula(", &format!(".entry formula_{}(", names.len()));
+        let _ = writeln!(text, "// {name}\n{entry}");
         names.push(name);
     };
     for (name, (written, inputs)) in &formulas {
@@ -90,6 +91,16 @@ fn every_formula_assembles() {
             let signature = Signature::formula(&vec![dtype; *inputs], compute, dtype, paths);
             let kernel = Kernel::write(name, program, &[program.result()], &signature).unwrap();
             add(format!("{name} in {dtype}"), kernel);
+        }
+        // Rare ones are computed in f64.
+        if program.instructions().len() < 40 {
+            for dtype in [DType::BF16, DType::F16] {
+                let signature = Signature::formula(&vec![dtype; *inputs], DType::F32, dtype, Paths::Dense);
+                let kernel = Kernel::write(name, program, &[program.result()], &signature).unwrap();
+                if kernel.text().len() < 40_000 {
+                    add(format!("{name} in words of {dtype}"), kernel);
+                }
+            }
         }
     }
     let (program, results) = Program::of_update(&Moments { rate: 0.1, keep: 0.9, root: 1e-8 });
@@ -145,8 +156,8 @@ fn dense<T: Plain, O: Plain>(
     let result = emulator.unwritten::<O>(count);
     let mut arguments: Vec<Argument> = vec![result.argument()];
     arguments.extend(buffers.iter().map(|buffer| buffer.argument()));
-    arguments.push(bytes(count as u64));
-    let blocks = count.div_ceil((BLOCK * EACH) as usize);
+    arguments.extend([bytes(count as u64), bytes(count as u64 / signature.each() as u64)]);
+    let blocks = count.div_ceil((BLOCK * signature.each()) as usize);
     let outcome = emulator.launch_text(kernel.text(), "formula", [blocks, 1, 1], BLOCK as usize, &arguments);
     outcome.unwrap_or_else(|said| panic!("{said}\n{}", kernel.text()));
     result.read()
@@ -339,26 +350,91 @@ fn numbers_keep_their_types() {
 #[test]
 fn a_kernel_stays_inside_its_operands() {
     let Some(emulator) = Emulator::new() else { return };
+    stays_inside(&emulator, DType::F32, [1f32, 2.0, 3.0]);
+    stays_inside(&emulator, DType::BF16, [1.0, 2.0, 3.0].map(bf16::from_f32));
+    stays_inside(&emulator, DType::F16, [1.0, 2.0, 3.0].map(f16::from_f32));
+}
+
+/// Sums of two numbers, so many of them that turns are full, and that they are not.
+fn stays_inside<T: Plain + PartialEq>(emulator: &Emulator, dtype: DType, [one, two, sum]: [T; 3]) {
     let program = Program::trace(|| Symbol::input(0) + Symbol::input(1));
-    let signature = Signature::formula(&[DType::F32; 2], DType::F32, DType::F32, Paths::Dense);
+    let signature = Signature::formula(&[dtype; 2], DType::F32, dtype, Paths::Dense);
     let kernel = Kernel::write("sum", &program, &[program.result()], &signature).unwrap();
     let run = |count: usize, short: usize, offset: usize| {
-        let (a, b) = (emulator.buffer(&vec![1f32; count]), emulator.buffer(&vec![2f32; count - short + offset]));
-        let result = emulator.unwritten::<f32>(count);
-        let arguments = [result.argument(), a.argument(), b.from(4 * offset), bytes(count as u64)];
-        let blocks = count.div_ceil((BLOCK * EACH) as usize);
+        let (a, b) = (emulator.buffer(&vec![one; count]), emulator.buffer(&vec![two; count - short + offset]));
+        let result = emulator.unwritten::<T>(count);
+        let words = if offset == 0 { count as u64 / signature.each() as u64 } else { 0 };
+        let arguments =
+            [result.argument(), a.argument(), b.from(dtype.size() * offset), bytes(count as u64), bytes(words)];
+        let blocks = count.div_ceil((BLOCK * signature.each()) as usize);
         emulator.launch_text(kernel.text(), "formula", [blocks, 1, 1], BLOCK as usize, &arguments)?;
-        assert!(result.read::<f32>().iter().all(|x| *x == 3.0));
+        assert!(result.read::<T>().iter().all(|x| *x == sum));
         Ok::<(), String>(())
     };
-    for count in [1, 2, 3, 4, 5, 1023, 1024, 1025, 3000] {
+    for count in [1, 2, 3, 4, 5, 7, 8, 9, 15, 17, 1023, 1024, 1025, 2047, 2048, 2049, 3000] {
         run(count, 0, 0).unwrap();
         // off a multiple of 16 bytes
         run(count, 0, 1).unwrap();
         let said = run(count, 1, 0).unwrap_err();
         let words = if count == 1 { "uninitialised" } else { "out of bounds" };
-        assert!(said.contains(words), "{said}");
+        assert!(said.contains(words), "{dtype}, {count}: {said}");
     }
+}
+
+#[test]
+fn every_type_goes_by_words_and_singly() {
+    let Some(emulator) = Emulator::new() else { return };
+    let program = Program::trace(|| Symbol::input(0) * Symbol::input(1));
+    for count in [3, 8, 21, 2061] {
+        let some = |shift: usize| (0..count).map(move |i| ((i + shift) % 13) as f32 - 6.0);
+        let products: Vec<f32> = some(0).zip(some(4)).map(|(a, b)| a * b).collect();
+        let (a, b): (Vec<bf16>, Vec<bf16>) =
+            some(0).zip(some(4)).map(|(a, b)| (bf16::from_f32(a), bf16::from_f32(b))).unzip();
+        let wide: Vec<f32> = dense(&emulator, &program, DType::F32, [DType::BF16, DType::F32], &[&a, &b]);
+        assert_eq!(wide, products);
+        let halves: Vec<f16> = dense(&emulator, &program, DType::F32, [DType::BF16, DType::F16], &[&a, &b]);
+        assert_eq!(halves, products.iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>());
+        let truths: Vec<u8> = dense(&emulator, &program, DType::F32, [DType::BF16, DType::Bool], &[&a, &b]);
+        assert_eq!(truths, products.iter().map(|x| (*x != 0.0) as u8).collect::<Vec<_>>());
+        let doubles: Vec<bf16> = dense(&emulator, &program, DType::F64, [DType::BF16, DType::BF16], &[&a, &b]);
+        assert_eq!(doubles, products.iter().map(|x| bf16::from_f32(*x)).collect::<Vec<_>>());
+        let (a, b): (Vec<u8>, Vec<u8>) = (0..count).map(|i| ((i % 200) as u8, (i % 3) as u8)).unzip();
+        let bytes: Vec<u8> = dense(&emulator, &program, DType::U8, [DType::U8; 2], &[&a, &b]);
+        assert_eq!(bytes, a.iter().zip(&b).map(|(a, b)| a.wrapping_mul(*b)).collect::<Vec<_>>());
+    }
+}
+
+/// A choice between a number and a constant, by comparing both: is the constant on the left, may they be equal, is the left one chosen?
+fn chosen<N: Arithmetic>(x: N, constant: f64, [on_left, or_equal, first]: [bool; 3]) -> N {
+    let constant = N::from(constant);
+    let (left, right) = if on_left { (constant, x) } else { (x, constant) };
+    let condition = if or_equal { left.less_equal(right) } else { left.less(right) };
+    if first { N::choose(condition, left, right) } else { N::choose(condition, right, left) }
+}
+
+#[test]
+fn choices_by_a_constant_are_one_instruction_with_the_same_bits() {
+    let Some(emulator) = Emulator::new() else { return };
+    let mut numbers: Vec<f32> = points().iter().map(|x| *x as f32).collect();
+    numbers.extend([1.5, -2.0, f32::from_bits(1), -f32::from_bits(1), f32::NAN]);
+    let mut instructions = 0;
+    for constant in [0.0, -0.0, 1.5, -2.0, f64::INFINITY, f64::NAN] {
+        for ways in 0..8 {
+            let ways = [1, 2, 4].map(|bit| ways & bit != 0);
+            let program = Program::trace(|| chosen(Symbol::input(0), constant, ways));
+            let found: Vec<f32> = dense(&emulator, &program, DType::F32, [DType::F32; 2], &[&numbers]);
+            for (x, found) in numbers.iter().zip(&found) {
+                let wanted = chosen(F::<f32, true>(*x), constant, ways).0;
+                let same = found.to_bits() == wanted.to_bits() || found.is_nan() && wanted.is_nan();
+                assert!(same, "{constant} beside {x:e}, {ways:?}: {found:e} instead of {wanted:e}");
+            }
+            let signature = Signature::formula(&[DType::F32], DType::F32, DType::F32, Paths::Dense);
+            let kernel = Kernel::write("choice", &program, &[program.result()], &signature).unwrap();
+            instructions += (!kernel.text().contains("selp.f32")) as usize;
+        }
+    }
+    // All but those with NaN and half of those with a zero, whose signs tell.
+    assert_eq!(instructions, 3 * 8 + 2 * 4);
 }
 
 #[test]
@@ -369,7 +445,7 @@ fn mistakes_in_a_text_are_found() {
     let kernel = Kernel::write("sum", &program, &[program.result()], &signature).unwrap();
     let run = |text: &str| {
         let (x, result) = (emulator.buffer(&[1f32; 6]), emulator.unwritten::<f32>(6));
-        let arguments = [result.argument(), x.argument(), bytes(6u64)];
+        let arguments = [result.argument(), x.argument(), bytes(6u64), bytes(1u64)];
         emulator.launch_text(text, "formula", [1, 1, 1], BLOCK as usize, &arguments)
     };
     run(kernel.text()).unwrap();

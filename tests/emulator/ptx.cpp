@@ -60,6 +60,23 @@ unsigned short to_bf16(float x) {
     return (unsigned short)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// -0 is smaller than 0. A NaN is kept, or not taken where there is a number.
+float extreme(float a, float b, bool smaller, bool keeps) {
+    if (a != a || b != b) return keeps ? NAN : a != a ? b : a;
+    if (a == b) return std::signbit(a) == smaller ? a : b;
+    return (a < b) == smaller ? a : b;
+}
+// What is within a unit in the last place of it may come out, so here anything within two does. But where all of a number's digits are set the
+// nearest has to: else no quotient by it would be right, those that the assembler itself makes of div.rn neither.
+float nearly_inverse(float x) {
+    unsigned bits = get<unsigned>(put(x)), off = (bits & 0x7fffff) == 0x7fffff ? 2 : (bits * 2654435761u >> 16) % 5;
+    if (x != x) return NAN;
+    if ((bits & 0x7f800000) == 0) return std::copysign(INFINITY, x);
+    if (std::isinf(x)) return std::copysign(0.0f, x);
+    float inverse = get<float>(put(get<unsigned>(put(1 / x)) + off - 2));
+    return std::fabs(inverse) < 1.17549435e-38f ? std::copysign(0.0f, x) : inverse;
+}
+
 // ------------------------------------------------------------------------------------------ operations by name
 #define A get<T>(file[step.place[1]])
 #define B get<T>(file[step.place[2]])
@@ -142,6 +159,13 @@ const std::map<std::string, Work>& operations() {
         all["cvt.f32.f16"] = GIVES(from_f16(get<unsigned short>(A)));
         all["cvt.rn.f16.f32"] = GIVES(to_f16(get<float>(A)));
         all["cvt.rn.bf16.f32"] = GIVES(to_bf16(get<float>(A)));
+        all["cvt.rn.f16x2.f32"] = GIVES(unsigned(to_f16(get<float>(B)) | unsigned(to_f16(get<float>(A))) << 16));
+        all["cvt.rn.bf16x2.f32"] = GIVES(unsigned(to_bf16(get<float>(B)) | unsigned(to_bf16(get<float>(A))) << 16));
+        all["min.f32"] = GIVES(extreme(get<float>(A), get<float>(B), true, false));
+        all["max.f32"] = GIVES(extreme(get<float>(A), get<float>(B), false, false));
+        all["min.NaN.f32"] = GIVES(extreme(get<float>(A), get<float>(B), true, true));
+        all["max.NaN.f32"] = GIVES(extreme(get<float>(A), get<float>(B), false, true));
+        all["rcp.approx.ftz.f32"] = GIVES(nearly_inverse(get<float>(A)));
         return all;
     }();
     return all;

@@ -4,12 +4,13 @@
 use super::Cuda;
 use super::launch::Launch;
 use super::traced::{Looks, Part, Traced};
+use super::transfer::address;
 use super::update::{self, Step};
 use crate::device::copy::Arrange;
 use crate::device::elementwise::{Axes, Elementwise, MOST, check_fit, meeting};
 use crate::device::{Value, capture};
 use crate::error::Fault;
-use crate::formula::ptx::{BLOCK, EACH, Paths};
+use crate::formula::ptx::{BLOCK, Paths};
 use crate::formula::{Formula, Program, Update};
 use crate::layout::{DType, Element};
 use smallvec::{SmallVec, smallvec};
@@ -163,6 +164,7 @@ impl Cuda {
             let result = program.result();
             Traced::new(program, &[result])
         };
+        let each = looks.each();
         let (kernel, scalars) = self.with_program(work.formula, &trace, |traced| {
             Ok::<_, Fault>((traced.kernel(self, work.name, looks)?, traced.scalars(work.parameters)))
         })?;
@@ -171,6 +173,11 @@ impl Cuda {
             launch = launch.read(operand);
         }
         launch = launch.wide(count as i64);
+        if dense {
+            let mut addresses = work.operands.iter().copied().chain([&result]).map(address);
+            let words = if addresses.all(|address| address % 16 == 0) { count / each } else { 0 };
+            launch = launch.wide(words as i64);
+        }
         if let Some(axes) = &axes {
             for &size in &axes.sizes[1..] {
                 launch = launch.wide(size as i64);
@@ -181,8 +188,7 @@ impl Cuda {
                 }
             }
         }
-        let threads = if dense { count.div_ceil(EACH as usize) } else { count };
-        let blocks = [threads.div_ceil(BLOCK as usize), 1, 1];
+        let blocks = [count.div_ceil(each * BLOCK as usize), 1, 1];
         with_scalars(launch, &scalars, work.compute).grid(blocks, BLOCK as usize, 0)?;
         Ok(result)
     }

@@ -55,6 +55,10 @@ impl Looks {
             paths: self.paths,
         }
     }
+    /// Elements that a thread takes.
+    pub(super) fn each(&self) -> usize {
+        ptx::each([&self.inputs, &self.results], self.compute, self.paths) as usize
+    }
 }
 
 pub(super) type Scalars = SmallVec<[f64; 8]>;

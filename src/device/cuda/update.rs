@@ -11,7 +11,7 @@ use super::traced::{Looks, Part, Scalars, Traced};
 use super::transfer::address;
 use crate::device::{Value, capture, guard};
 use crate::error::Fault;
-use crate::formula::ptx::{self, BLOCK, EACH, Paths};
+use crate::formula::ptx::{self, BLOCK, Paths};
 use crate::layout::DType;
 use smallvec::SmallVec;
 use std::any::TypeId;
@@ -36,6 +36,8 @@ struct Waiting {
 struct Steps {
     kernel: &'static Kernel,
     dtype: DType,
+    /// Elements of a thread.
+    each: usize,
     numbers: Numbers,
     /// Where it is not 0, nothing changes.
     flag: Option<Value>,
@@ -56,7 +58,7 @@ enum Numbers {
 
 impl Steps {
     fn launch(mut self, cuda: Cuda) -> Result<(), Fault> {
-        let blocks = self.most.div_ceil((BLOCK * EACH) as usize);
+        let blocks = self.most.div_ceil(BLOCK as usize * self.each);
         // what the kernel declares, whole lines of it
         let line = self.table.len() / self.tensors;
         self.table.resize(TABLE / line * line, 0);
@@ -158,6 +160,7 @@ impl Cuda {
             capture::address_of_scalars(key, &scalars, bits)?.map_or(Numbers::Given(scalars), Numbers::At)
         };
         let kernel = kernel(matches!(numbers, Numbers::At(_)))?;
+        let each = looks(false, false).each();
         let mut line = SmallVec::<[u64; 8]>::new();
         for operand in operands {
             self.holds(operand)?;
@@ -184,6 +187,7 @@ impl Cuda {
                 None => waiting.steps.push(Steps {
                     kernel,
                     dtype,
+                    each,
                     numbers: numbers.clone(),
                     flag: flag.clone(),
                     table: line.clone(),
@@ -196,8 +200,10 @@ impl Cuda {
         });
         match waits {
             Some(()) => Ok(()),
-            None => Steps { kernel, dtype, numbers, flag, table: line, tensors: 1, most: count, held: Vec::new() }
-                .launch(self),
+            None => {
+                Steps { kernel, dtype, each, numbers, flag, table: line, tensors: 1, most: count, held: Vec::new() }
+                    .launch(self)
+            }
         }
     }
 }

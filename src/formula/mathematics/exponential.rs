@@ -169,7 +169,7 @@ pub(crate) fn sigmoid<R: Real>(x: R) -> R {
     let y = within(x, least, 42.0);
     let (n, power) = y.nearest_power(-LOG2_E, -shrink);
     let one = R::from(2f64.powi(-shrink));
-    one / power_near_zero(without_powers(-y, n)).multiply_add(power, one)
+    one.quotient(power_near_zero(without_powers(-y, n)).multiply_add(power, one))
 }
 
 #[inline(always)]
@@ -233,7 +233,7 @@ pub(crate) fn tanh<R: Real>(x: R) -> R {
     let choose = |a: R, b: R| R::choose(near, a, b);
     let double = power + power;
     let above = more.multiply_add(-choose(power, double), choose(-power + 1.0, -double));
-    let share = above / more.multiply_add(power, power + 1.0);
+    let share = above.quotient(more.multiply_add(power, power + 1.0));
     // no choice between both results: the compiler would divide for each
     (share + choose(R::from(0.0), R::from(1.0))).with_sign_of(x)
 }

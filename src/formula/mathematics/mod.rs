@@ -42,6 +42,12 @@ pub(super) trait Real: Arithmetic {
     const NEAR: bool;
     /// `self · b + c`, with one rounding where the processor can.
     fn multiply_add(self, b: Self, c: Self) -> Self;
+    /// `self / divisor`, where the divisor is between 2^-64 and 2^86, and this is 0, between 2^-64 and 2^64, or less for a divisor of 2: the
+    /// steps between its digits neither overflow nor lose any.
+    #[inline(always)]
+    fn quotient(self, divisor: Self) -> Self {
+        self / divisor
+    }
     /// Square root.
     fn square_root(self) -> Self;
     /// This magnitude with the sign of the other.

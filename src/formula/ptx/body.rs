@@ -73,7 +73,7 @@ impl fmt::Display for Operand {
 
 enum Line {
     /// Computes a register from others.
-    Step { to: Operand, from: Vec<Operand>, text: String },
+    Step { to: Operand, operation: String, from: Vec<Operand> },
     /// Stands there whether its result is read or not.
     Fixed { from: Vec<Operand>, text: String },
 }
@@ -86,6 +86,8 @@ struct Body {
     labels: u32,
     /// The steps that stand there, by their text.
     known: HashMap<String, Operand>,
+    /// The line of each step, by its result.
+    made: HashMap<Operand, usize>,
 }
 
 thread_local! {
@@ -108,13 +110,20 @@ pub(super) fn step(bank: Bank, operation: &str, from: &[Operand]) -> Operand {
         return known;
     }
     let to = register(bank);
-    let mut all = vec![to];
-    all.extend(from);
     BODY.with_borrow_mut(|body| {
-        body.lines.push(Line::Step { to, from: from.to_vec(), text: line(operation, &all) });
+        body.made.insert(to, body.lines.len());
+        body.lines.push(Line::Step { to, operation: operation.to_string(), from: from.to_vec() });
         body.known.insert(key, to);
     });
     to
+}
+
+/// The step that computes a register: its operation, and what it reads.
+pub(super) fn made(register: Operand) -> Option<(String, Vec<Operand>)> {
+    BODY.with_borrow(|body| match &body.lines[*body.made.get(&register)?] {
+        Line::Step { operation, from, .. } => Some((operation.clone(), from.clone())),
+        Line::Fixed { .. } => None,
+    })
 }
 
 /// A line that stands as it is; it reads `from`.
@@ -153,6 +162,23 @@ pub(super) fn repeated<const N: usize>(
     })
 }
 
+/// What `yes` writes runs where a truth value holds, what `no` writes elsewhere.
+pub(super) fn either(condition: Operand, yes: impl FnOnce(), no: impl FnOnce()) {
+    let (label, known) = BODY.with_borrow_mut(|body| {
+        body.labels += 1;
+        (body.labels, body.known.clone())
+    });
+    fixed(format!("@!{condition} bra ELSE_{label};"), &[condition]);
+    yes();
+    fixed(format!("bra DONE_{label};"), &[]);
+    fixed(format!("ELSE_{label}:"), &[]);
+    // What stands in one of both has not run where the other does.
+    BODY.with_borrow_mut(|body| body.known = known.clone());
+    no();
+    fixed(format!("DONE_{label}:"), &[]);
+    BODY.with_borrow_mut(|body| body.known = known);
+}
+
 /// Repeats what `inside` writes until the truth value that it gives is false, which is asked first.
 fn repeat(condition: impl FnOnce() -> Operand, inside: impl FnOnce()) {
     let (label, known) = BODY.with_borrow_mut(|body| {
@@ -189,12 +215,13 @@ impl Body {
     fn text(&self) -> String {
         let mut read: HashSet<Operand> = HashSet::new();
         let mut kept = Vec::with_capacity(self.lines.len());
-        for line in self.lines.iter().rev() {
-            match line {
+        for one in self.lines.iter().rev() {
+            match one {
                 Line::Step { to, .. } if !read.contains(to) => {}
-                Line::Step { from, text, .. } => {
+                Line::Step { to, operation, from } => {
                     read.extend(from);
-                    kept.push(format!("    {text};\n"));
+                    let all: Vec<Operand> = std::iter::once(to).chain(from).copied().collect();
+                    kept.push(format!("    {};\n", line(operation, &all)));
                 }
                 Line::Fixed { from, text } => {
                     read.extend(from);

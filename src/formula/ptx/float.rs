@@ -151,10 +151,53 @@ impl<T: Precision, const FUSED: bool> From<f64> for Wire<T, FUSED> {
     }
 }
 
+/// The one instruction that chooses so, where the choice is between an f32 and a constant that it was compared with. With a NaN the comparison
+/// fails and the second is chosen: the constant, as `min` and `max` do, or the NaN, as they do where they are told to keep it.
+fn extreme(condition: Operand, a: Operand, b: Operand) -> Option<&'static str> {
+    let constant = |register: Operand| match body::made(register)? {
+        (operation, from) if operation == "mov.f32" => match from[..] {
+            [Operand::Single(bits)] => Some(f32::from_bits(bits)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let (comparison, compared) = body::made(condition)?;
+    let or_equal = match comparison.as_str() {
+        "setp.lt.f32" => false,
+        "setp.le.f32" => true,
+        _ => return None,
+    };
+    let &[left, right] = compared.as_slice() else { return None };
+    let is_less = (a, b) == (left, right);
+    if !is_less && (a, b) != (right, left) {
+        return None;
+    }
+    let (number, is_left) = match (constant(left), constant(right)) {
+        (Some(number), None) => (number, true),
+        (None, Some(number)) => (number, false),
+        _ => return None,
+    };
+    // Zeros are equal, and which of them is chosen is not what `min` and `max` do, which take -0 for the smaller.
+    let other_zero = number == 0.0 && number.is_sign_positive() == (is_left == or_equal);
+    if number.is_nan() || other_zero {
+        return None;
+    }
+    Some(match (is_less, is_less == is_left) {
+        (true, true) => "min.NaN",
+        (true, false) => "min",
+        (false, true) => "max.NaN",
+        (false, false) => "max",
+    })
+}
+
 impl<T: Precision, const FUSED: bool> Arithmetic for Wire<T, FUSED> {
     compared_in_registers!();
     fn choose(condition: Truth, a: Self, b: Self) -> Self {
-        Self::operate("selp", &[a.0, b.0, condition.0])
+        let way = if T::DOUBLE { None } else { extreme(condition.0, a.0, b.0) };
+        way.map_or_else(
+            || Self::operate("selp", &[a.0, b.0, condition.0]),
+            |operation| Self::operate(operation, &[a.0, b.0]),
+        )
     }
     fn abs(self) -> Self {
         Self::operate("abs", &[self.0])
@@ -187,6 +230,17 @@ impl<T: Precision, const FUSED: bool> Real for Wire<T, FUSED> {
     const NEAR: bool = false;
     fn multiply_add(self, b: Self, c: Self) -> Self {
         if FUSED { Self::operate("fma.rn", &[self.0, b.0, c.0]) } else { self * b + c }
+    }
+    fn quotient(self, divisor: Self) -> Self {
+        if T::DOUBLE || !FUSED {
+            return self / divisor;
+        }
+        // What `div.rn` does, less the question whether it may.
+        let near = Self::operate("rcp.approx.ftz", &[divisor.0]);
+        let minus = -divisor;
+        let inverse = minus.multiply_add(near, 1.0.into()).multiply_add(near, near);
+        let quotient = self * inverse;
+        minus.multiply_add(quotient, self).multiply_add(inverse, quotient)
     }
     fn square_root(self) -> Self {
         Self::operate("sqrt.rn", &[self.0])

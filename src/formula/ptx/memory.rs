@@ -1,7 +1,7 @@
 //! What stands around a formula's steps: arguments, positions, loads, conversions and stores.
 
-use super::body::{Bank, Operand, fixed, register, step, written};
-use super::{BLOCK, EACH, Kind, Paths, Reading, Signature};
+use super::body::{Bank, Operand, either, fixed, register, step, written};
+use super::{BLOCK, Kind, Paths, Reading, Signature};
 use crate::error::Fault;
 use crate::layout::DType;
 use std::fmt::Write;
@@ -116,74 +116,147 @@ fn leave_beyond(position: Operand, count: Operand, kind: &str) {
     fixed(format!("@{beyond} ret;"), &[beyond]);
 }
 
-/// Which of a thread's elements are there, from its first one on: all, or single ones where the row ends.
-struct Row {
-    start: Operand,
-    all: Operand,
-    single: Vec<Operand>,
+/// The turn of a thread: so many neighbours, in words of 16 bytes where the launch has whole ones for it, else one by one as far as the
+/// elements go.
+struct Turn {
+    /// Which turn it is, among all.
+    index: Operand,
+    /// Is it one of whole words?
+    is_whole: Operand,
+    count: Operand,
+    each: u32,
 }
 
-impl Row {
-    /// Where one of the addresses is no multiple of 16, elements are taken singly everywhere.
-    fn new(count: Operand, addresses: &[Operand]) -> Row {
-        let start = long("shl.b64", &[thread(true), (EACH.ilog2() as i64).into()]);
-        leave_beyond(start, count, "u64");
-        let left = long("sub.s64", &[count, start]);
-        let truth = |operation: &str, from: &[Operand]| step(Bank::Truth, operation, from);
+impl Turn {
+    /// The first turns, `words` of them, are whole.
+    fn new(count: Operand, words: Operand, each: u32) -> Turn {
+        let index = thread(true);
+        Turn { index, is_whole: step(Bank::Truth, "setp.lt.u64", &[index, words]), count, each }
+    }
+    /// Of elements at these addresses: where one is no multiple of 16, none is whole.
+    fn at(count: Operand, addresses: &[Operand], each: u32) -> Turn {
         let joined = addresses.iter().copied().reduce(|a, b| long("or.b64", &[a, b]));
         let odd = long("and.b64", &[joined.unwrap_or(0.into()), 15.into()]);
-        let aligned = truth("setp.eq.u64", &[odd, 0.into()]);
-        let all = truth("and.pred", &[aligned, truth("setp.ge.u64", &[left, (EACH as i64).into()])]);
-        let part = truth("not.pred", &[all]);
-        let is_there = |at: u32| truth("and.pred", &[part, truth("setp.gt.u64", &[left, (at as i64).into()])]);
-        Row { start, all, single: (0..EACH).map(is_there).collect() }
+        let is_aligned = step(Bank::Truth, "setp.eq.u64", &[odd, 0.into()]);
+        let words = long("shr.u64", &[count, (each.ilog2() as i64).into()]);
+        Turn::new(count, long("selp.b64", &[words, 0.into(), is_aligned]), each)
     }
     /// The address of its first element.
     fn address(&self, base: Operand, dtype: DType) -> Operand {
-        long("mad.lo.s64", &[self.start, (dtype.size() as i64).into(), base])
+        long("mad.lo.s64", &[self.index, (self.each as i64 * dtype.size() as i64).into(), base])
     }
-    /// Loads its elements, as they are stored.
-    fn load(&self, base: Operand, dtype: DType) -> Vec<Operand> {
-        let address = self.address(base, dtype);
-        let (bank, bits) = stored(dtype);
-        let to: Vec<Operand> = (0..EACH).map(|_| register(bank)).collect();
-        for to in &to {
-            fixed(format!("mov.{} {to}, 0;", moved(bank)), &[]);
-        }
-        for (at, list) in packs(&to, dtype) {
-            fixed(
-                format!("@{} ld.global.v{}.{bits} {}, [{address}+{at}];", self.all, list.0, list.1),
-                &[self.all, address],
-            );
-        }
-        for (k, (to, there)) in to.iter().zip(&self.single).enumerate() {
-            let at = k * dtype.size();
-            fixed(format!("@{there} ld.global.{bits} {to}, [{address}+{at}];"), &[*there, address]);
-        }
-        to
+    /// Which of its elements are there; a thread that has none leaves.
+    fn there(&self) -> Vec<Operand> {
+        let start = long("shl.b64", &[self.index, (self.each.ilog2() as i64).into()]);
+        leave_beyond(start, self.count, "u64");
+        let left = long("sub.s64", &[self.count, start]);
+        (0..self.each as i64).map(|k| step(Bank::Truth, "setp.gt.u64", &[left, k.into()])).collect()
     }
-    /// Stores elements that are ready to be stored.
-    fn store(&self, base: Operand, dtype: DType, from: &[Operand]) {
-        let address = self.address(base, dtype);
-        let bits = stored(dtype).1;
-        let read = |guard: Operand| from.iter().copied().chain([guard, address]).collect::<Vec<_>>();
-        for (at, list) in packs(from, dtype) {
-            fixed(format!("@{} st.global.v{}.{bits} [{address}+{at}], {};", self.all, list.0, list.1), &read(self.all));
-        }
-        for (k, (from, there)) in from.iter().zip(&self.single).enumerate() {
-            let at = k * dtype.size();
-            fixed(format!("@{there} st.global.{bits} [{address}+{at}], {from};"), &read(*there));
-        }
+    /// Loads its elements of these addresses and types, each into cells.
+    fn load(&self, from: &[(Operand, DType)]) -> Vec<Vec<Operand>> {
+        let all: Vec<Vec<Operand>> = from.iter().map(|(_, dtype)| cells(*dtype, self.each)).collect();
+        let whole = || {
+            for ((base, dtype), cells) in from.iter().zip(&all) {
+                let address = self.address(*base, *dtype);
+                for (at, kind, list) in packs(cells, *dtype) {
+                    fixed(format!("ld.global.{kind} {list}, [{address}+{at}];"), &[address]);
+                }
+            }
+        };
+        let singly = || {
+            let there = self.there();
+            for ((base, dtype), cells) in from.iter().zip(&all) {
+                let address = self.address(*base, *dtype);
+                let (bank, bits) = stored(*dtype);
+                let load = |(k, there): (usize, &Operand)| {
+                    let (to, at) = (register(bank), k * dtype.size());
+                    fixed(format!("mov.{} {to}, 0;", moved(bank)), &[]);
+                    fixed(format!("@{there} ld.global.{bits} {to}, [{address}+{at}];"), &[*there, address]);
+                    to
+                };
+                let elements: Vec<Operand> = there.iter().enumerate().map(load).collect();
+                for (cell, elements) in cells.iter().zip(elements.chunks(self.each as usize / cells.len())) {
+                    let value = if let [low, high] = elements { joined(*low, *high) } else { elements[0] };
+                    let bank = self::cell(*dtype).0;
+                    fixed(format!("mov.{} {cell}, {value};", moved(bank)), &[value]);
+                }
+            }
+        };
+        either(self.is_whole, whole, singly);
+        all
+    }
+    /// Stores cells to these addresses.
+    fn store(&self, to: &[(Operand, DType, Vec<Operand>)]) {
+        let whole = || {
+            for (base, dtype, cells) in to {
+                let address = self.address(*base, *dtype);
+                let from: Vec<Operand> = cells.iter().copied().chain([address]).collect();
+                for (at, kind, list) in packs(cells, *dtype) {
+                    fixed(format!("st.global.{kind} [{address}+{at}], {list};"), &from);
+                }
+            }
+        };
+        let singly = || {
+            let there = self.there();
+            for (base, dtype, cells) in to {
+                let address = self.address(*base, *dtype);
+                for (k, there) in there.iter().enumerate() {
+                    let (element, at) = (element_of(cells, k, *dtype), k * dtype.size());
+                    let bits = stored(*dtype).1;
+                    fixed(
+                        format!("@{there} st.global.{bits} [{address}+{at}], {element};"),
+                        &[*there, element, address],
+                    );
+                }
+            }
+        };
+        either(self.is_whole, whole, singly);
     }
 }
 
-/// The registers of a row in as large pieces as one access can have, of 16 bytes: their offset, number and list.
-fn packs(registers: &[Operand], dtype: DType) -> Vec<(usize, (usize, String))> {
-    let most = (16 / dtype.size()).min(EACH as usize);
+/// What holds an element between memory and the steps, and the bits that an access to it names: two elements of 16 bits share a word, the
+/// first in its lower half.
+fn cell(dtype: DType) -> (Bank, &'static str) {
+    if is_half(dtype) { (Bank::Word, "b32") } else { stored(dtype) }
+}
+
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::BF16 | DType::F16)
+}
+
+/// Empty cells for so many elements.
+fn cells(dtype: DType, each: u32) -> Vec<Operand> {
+    let count = if is_half(dtype) { each / 2 } else { each };
+    (0..count).map(|_| register(cell(dtype).0)).collect()
+}
+
+/// Two elements of 16 bits as a word.
+fn joined(low: Operand, high: Operand) -> Operand {
+    let [low, high] = [low, high].map(|half| step(Bank::Word, "cvt.u32.u16", &[half]));
+    step(Bank::Word, "or.b32", &[low, step(Bank::Word, "shl.b32", &[high, 16.into()])])
+}
+
+/// One element of cells, as it is stored.
+fn element_of(cells: &[Operand], at: usize, dtype: DType) -> Operand {
+    if !is_half(dtype) {
+        return cells[at];
+    }
+    let word = cells[at / 2];
+    let lowest = if at % 2 == 1 { step(Bank::Word, "shr.u32", &[word, 16.into()]) } else { word };
+    step(Bank::Half, "cvt.u16.u32", &[lowest])
+}
+
+/// The cells of a turn in as large pieces as one access can have, of 16 bytes: their offset, and how an access says its type and lists them.
+fn packs(cells: &[Operand], dtype: DType) -> Vec<(usize, String, String)> {
+    let size = if is_half(dtype) { 4 } else { dtype.size() };
+    let most = (16 / size).min(4);
     let list = |part: &[Operand]| part.iter().map(Operand::to_string).collect::<Vec<_>>().join(", ");
-    let pack =
-        |(at, part): (usize, &[Operand])| (at * most * dtype.size(), (part.len(), format!("{{{}}}", list(part))));
-    registers.chunks(most).enumerate().map(pack).collect()
+    let bits = cell(dtype).1;
+    let pack = |(at, part): (usize, &[Operand])| match part {
+        [one] => (at * most * size, bits.to_string(), one.to_string()),
+        _ => (at * most * size, format!("v{}.{bits}", part.len()), format!("{{{}}}", list(part))),
+    };
+    cells.chunks(most).enumerate().map(pack).collect()
 }
 
 /// The register for an element as it is stored, and the bits that an access to it names.
@@ -217,17 +290,11 @@ fn widened<K: Kind>(x: Operand, dtype: DType) -> Result<K, Fault> {
         (DType::I64, Bank::Long) | (DType::I32, Bank::Word) => Ok(K::new(x)),
         (DType::F32, Bank::Double) => convert("cvt.f64.f32", x),
         (DType::F64, Bank::Single) => convert("cvt.rn.f32.f64", x),
-        (DType::BF16 | DType::F16, Bank::Single | Bank::Double) => {
-            let single = match dtype {
-                DType::F16 => step(Bank::Single, "cvt.f32.f16", &[x]),
-                // the upper half of an f32
-                _ => {
-                    let digits = step(Bank::Word, "cvt.u32.u16", &[x]);
-                    let digits = step(Bank::Word, "shl.b32", &[digits, 16.into()]);
-                    step(Bank::Single, "mov.b32", &[digits])
-                }
-            };
-            if to == Bank::Single { Ok(K::new(single)) } else { convert("cvt.f64.f32", single) }
+        (DType::F16, Bank::Single | Bank::Double) => widened(step(Bank::Single, "cvt.f32.f16", &[x]), DType::F32),
+        // the upper half of an f32
+        (DType::BF16, Bank::Single | Bank::Double) => {
+            let digits = step(Bank::Word, "cvt.u32.u16", &[x]);
+            upper_half(step(Bank::Word, "shl.b32", &[digits, 16.into()]))
         }
         (DType::I64 | DType::I32 | DType::U8 | DType::Bool, Bank::Single | Bank::Double | Bank::Long | Bank::Word) => {
             let from = match dtype {
@@ -243,6 +310,20 @@ fn widened<K: Kind>(x: Operand, dtype: DType) -> Result<K, Fault> {
             }
         }
         _ => Err(Fault::defect(format!("a formula on a GPU does not compute with {dtype} as whole numbers"))),
+    }
+}
+
+/// An f32 of these digits.
+fn upper_half<K: Kind>(digits: Operand) -> Result<K, Fault> {
+    widened(step(Bank::Single, "mov.b32", &[digits]), DType::F32)
+}
+
+/// One element of cells as the number that is computed with.
+fn number_of<K: Kind>(cells: &[Operand], at: usize, dtype: DType) -> Result<K, Fault> {
+    match dtype {
+        DType::BF16 if at % 2 == 1 => upper_half(step(Bank::Word, "and.b32", &[cells[at / 2], (!0xffff_i64).into()])),
+        DType::BF16 => upper_half(step(Bank::Word, "shl.b32", &[cells[at / 2], 16.into()])),
+        _ => widened(element_of(cells, at, dtype), dtype),
     }
 }
 
@@ -274,50 +355,66 @@ fn narrowed<K: Kind>(x: K, dtype: DType) -> Result<Operand, Fault> {
     })
 }
 
-/// The same by way of a type that the result is rounded to before.
-fn result<K: Kind>(x: K, through: Option<DType>, dtype: DType) -> Result<Operand, Fault> {
+/// A result by way of a type that it is rounded to before it takes its own.
+fn rounded<K: Kind>(x: K, through: Option<DType>, dtype: DType) -> Result<K, Fault> {
     match through.filter(|through| *through != dtype) {
-        None => narrowed(x, dtype),
-        Some(through) => narrowed(widened::<K>(narrowed(x, through)?, through)?, dtype),
+        None => Ok(x),
+        Some(through) => widened(narrowed(x, through)?, through),
     }
 }
 
-/// Dense inputs, a dense result: `result, input_0, ..., count, scalar_0, ...`.
+/// The cells of the results of a turn.
+fn cells_of<K: Kind>(results: &[K], through: Option<DType>, dtype: DType) -> Result<Vec<Operand>, Fault> {
+    let results: Vec<K> = results.iter().map(|x| rounded(*x, through, dtype)).collect::<Result<_, _>>()?;
+    let pair = match dtype {
+        DType::BF16 => "cvt.rn.bf16x2.f32",
+        DType::F16 => "cvt.rn.f16x2.f32",
+        _ => return results.into_iter().map(|x| narrowed(x, dtype)).collect(),
+    };
+    let singles: Vec<Operand> = results.into_iter().map(|x| narrowed(x, DType::F32)).collect::<Result<_, _>>()?;
+    Ok(singles.chunks(2).map(|two| step(Bank::Word, pair, &[two[1], two[0]])).collect())
+}
+
+/// Dense inputs, a dense result: `result, input_0, ..., count, words, scalar_0, ...`; `words` says how many turns are whole.
 fn dense<K: Kind>(reading: &Reading<'_>, signature: &Signature, arguments: &mut Arguments) -> Result<(), Fault> {
     let to = arguments.long("result");
     let inputs: Vec<Operand> = (0..signature.inputs.len()).map(|k| arguments.long(&format!("input_{k}"))).collect();
-    let count = arguments.long("count");
+    let (count, words) = (arguments.long("count"), arguments.long("words"));
     let scalars = arguments.scalars::<K>(reading);
-    let row = Row::new(count, &[&[to], &inputs[..]].concat());
-    let loaded = load_rows(&row, &inputs, reading, signature);
-    let mut results = Vec::new();
-    for at in 0..EACH as usize {
-        let element = element::<K>(reading, signature, &loaded, at, &scalars)?;
-        results.push(result(element[0], signature.through, signature.results[0])?);
-    }
-    row.store(to, signature.results[0], &results);
-    Ok(())
+    let turn = Turn::new(count, words, signature.each());
+    take(&turn, reading, signature, (&inputs, &[to]), &scalars)
 }
 
-/// The elements of a row of each input that is read.
-fn load_rows(row: &Row, bases: &[Operand], reading: &Reading<'_>, signature: &Signature) -> Vec<Option<Vec<Operand>>> {
-    let load = |k: usize| reading.reads(k).then(|| row.load(bases[k], signature.inputs[k]));
-    (0..bases.len()).map(load).collect()
-}
-
-/// The steps for the element at this place of a row.
-fn element<K: Kind>(
+/// A turn from loads to stores.
+fn take<K: Kind>(
+    turn: &Turn,
     reading: &Reading<'_>,
     signature: &Signature,
-    loaded: &[Option<Vec<Operand>>],
-    at: usize,
+    (inputs, outputs): (&[Operand], &[Operand]),
     scalars: &[K],
-) -> Result<Vec<K>, Fault> {
-    let mut inputs = Vec::new();
-    for (loaded, dtype) in loaded.iter().zip(&signature.inputs) {
-        inputs.push(loaded.as_ref().map(|row| widened::<K>(row[at], *dtype)).transpose()?);
+) -> Result<(), Fault> {
+    let is_read: Vec<bool> = (0..inputs.len()).map(|k| reading.reads(k)).collect();
+    let all = inputs.iter().copied().zip(signature.inputs.iter().copied());
+    let read: Vec<(Operand, DType)> = all.zip(&is_read).filter(|(_, is_read)| **is_read).map(|(one, _)| one).collect();
+    let loaded = turn.load(&read);
+    let mut results: Vec<Vec<K>> = vec![Vec::new(); outputs.len()];
+    for at in 0..turn.each as usize {
+        let mut rows = loaded.iter().zip(&read);
+        let mut next = |is_read: &bool| {
+            let row = if *is_read { rows.next() } else { None };
+            row.map(|(cells, (_, dtype))| number_of(cells, at, *dtype)).transpose()
+        };
+        let numbers: Vec<Option<K>> = is_read.iter().map(&mut next).collect::<Result<_, _>>()?;
+        for (list, result) in results.iter_mut().zip(reading.element(&numbers, scalars)?) {
+            list.push(result);
+        }
     }
-    reading.element(&inputs, scalars)
+    let mut stores = Vec::new();
+    for ((to, dtype), list) in outputs.iter().zip(&signature.results).zip(&results) {
+        stores.push((*to, *dtype, cells_of(list, signature.through, *dtype)?));
+    }
+    turn.store(&stores);
+    Ok(())
 }
 
 /// Inputs by strides, a dense result: `result, input_0, ..., count, size_1, ..., stride_0_0, stride_0_1, ..., scalar_0, ...`;
@@ -372,7 +469,7 @@ fn strided<K: Kind>(
     }
     let element = reading.element(&inputs, &scalars)?;
     let dtype = signature.results[0];
-    let stored_result = result(element[0], signature.through, dtype)?;
+    let stored_result = narrowed(rounded(element[0], signature.through, dtype)?, dtype)?;
     let address = long("mad.lo.s64", &[lengthened(position), (dtype.size() as i64).into(), to]);
     fixed(format!("st.global.{} [{address}], {stored_result};", stored(dtype).1), &[address, stored_result]);
     Ok(())
@@ -406,19 +503,8 @@ fn in_place<K: Kind>(
         to
     };
     let bases: Vec<Operand> = (0..operands).map(column).collect();
-    let row = Row::new(column(operands), &bases);
-    let loaded = load_rows(&row, &bases, reading, signature);
-    let mut results: Vec<Vec<Operand>> = vec![Vec::new(); signature.results.len()];
-    for at in 0..EACH as usize {
-        let element = element::<K>(reading, signature, &loaded, at, &scalars)?;
-        for (k, (list, dtype)) in results.iter_mut().zip(&signature.results).enumerate() {
-            list.push(result(element[k], signature.through, *dtype)?);
-        }
-    }
+    let turn = Turn::at(column(operands), &bases, signature.each());
     // in place of the parameter and the states
-    let places = std::iter::once(0).chain(2..operands);
-    for ((place, list), dtype) in places.zip(&results).zip(&signature.results) {
-        row.store(bases[place], *dtype, list);
-    }
-    Ok(())
+    let places: Vec<Operand> = bases.iter().enumerate().filter(|(k, _)| *k != 1).map(|(_, base)| *base).collect();
+    take(&turn, reading, signature, (&bases, &places), &scalars)
 }

@@ -50,8 +50,6 @@ use whole::Count;
 
 /// Threads of a block; every kernel of a formula runs in such blocks.
 pub const BLOCK: u32 = 256;
-/// Elements that a thread handles where they lie in a row.
-pub const EACH: u32 = 4;
 
 /// What a kernel is written for.
 ///
@@ -84,13 +82,39 @@ impl Signature {
     pub fn formula(inputs: &[DType], compute: DType, result: DType, paths: Paths) -> Signature {
         Signature { inputs: inputs.to_vec(), compute, results: vec![result], through: None, paths }
     }
+    /// How many elements a thread takes: neighbours where they lie in a row, eight where some have 16 bits or fewer, so that these too
+    /// come in words of 16 bytes.
+    ///
+    /// ```
+    /// use chainrule::DType;
+    /// use chainrule::formula::ptx::{Paths, Signature};
+    /// let each = |dtype, paths| Signature::formula(&[dtype], DType::F32, dtype, paths).each();
+    /// assert_eq!((each(DType::BF16, Paths::Dense), each(DType::F32, Paths::Dense)), (8, 4));
+    /// assert_eq!(each(DType::BF16, Paths::Strided { axes: 2, long: false }), 1);
+    /// ```
+    pub fn each(&self) -> u32 {
+        each([&self.inputs, &self.results], self.compute, self.paths)
+    }
+}
+
+/// The same of types that stand elsewhere.
+pub(crate) fn each(types: [&[DType]; 2], compute: DType, paths: Paths) -> u32 {
+    let is_narrow = types.into_iter().flatten().any(|dtype| dtype.size() <= 2);
+    match paths {
+        Paths::Strided { .. } => 1,
+        // What is computed in 64 bits has more steps than bytes.
+        _ if is_narrow && compute.size() <= 4 => 8,
+        // All numbers of a step have to fit into what registers calls leave, such as for a root of an f64.
+        Paths::InPlace { .. } if compute.size() == 8 => 1,
+        _ => 4,
+    }
 }
 
 /// Ways through memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Paths {
-    /// All is dense and has as many elements as the result: [`EACH`] to a thread, in accesses of up to 16 bytes where all begin
-    /// at a multiple of those.
+    /// All is dense and has as many elements as the result. The launch says how many threads have all of their elements, which they take
+    /// in words of 16 bytes (none where not all begins at a multiple of those); what is left is taken singly.
     Dense,
     /// The inputs go by strides along so many axes, the result is dense; an element to a thread. `long` where positions
     /// do not fit in 32 bits.
