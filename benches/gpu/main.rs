@@ -1,4 +1,4 @@
-//! How fast one GPU is, against what it could be at most, and beside PyTorch on the same GPU (`benches/peers/gpu.py`, under the
+//! How fast one GPU is, against what it could be at most, and beside PyTorch on the same GPU (`benches/peers/gpu_pytorch.py`, under the
 //! same names).
 //!
 //! ```text

@@ -1,6 +1,6 @@
 """PyTorch on the workloads of benches/gpu, on the same GPU, under the same names. `gpu` starts this.
 
-    python benches/peers/gpu_pytorch.py [--only product_bf16,train_] [--seconds 1] [--device cuda] [--quick] [--check FOLDER]
+    python benches/peers/gpu_pytorch.py [--only product_bf16,train_] [--seconds 1] [--device cuda] [--quick] [--check FOLDER] [--list]
 
 One line of JSON for each workload. What PyTorch offers beyond plain calls (torch.compile, captured graphs by its mode
 "reduce-overhead") has a line of its own, named with what it is after an @. With --check trainings begin with the weights and inputs of that folder, and
@@ -23,6 +23,7 @@ parser.add_argument("--seconds", type=float, default=1.0)
 parser.add_argument("--device", default="cuda")
 parser.add_argument("--quick", action="store_true")
 parser.add_argument("--check")
+parser.add_argument("--list", action="store_true")
 ASKED = parser.parse_args()
 ONLY = [name for name in ASKED.only.split(",") if name]
 DEVICE = torch.device(ASKED.device)
@@ -51,6 +52,9 @@ def run(name, step, allow=False, bytes=0, work=0.0, items=(0, "")):
     if ONLY and not any(name.startswith(only) for only in ONLY):
         return
     if ASKED.check and not (name.startswith("train_") and "@" not in name):
+        return
+    if ASKED.list:
+        print(name)
         return
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allow
     line = {"fw": "torch", "device": CARD, "work": name}
