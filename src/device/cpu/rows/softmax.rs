@@ -123,9 +123,15 @@ fn map_sum<T: Real>(x: &[T], out: &mut [T], written: impl Fn(T) -> T, term: impl
     let (blocks, rest) = x.as_chunks::<LANES>();
     let (out_blocks, out_rest) = out.as_chunks_mut::<LANES>();
     for (block, out) in blocks.iter().zip(out_blocks) {
-        for ((lane, out), &x) in lanes.iter_mut().zip(out).zip(block) {
-            *out = written(x);
-            *lane += term(*out);
+        // By way of arrays of its own: else the lanes are kept in memory, and what is written might be what is read.
+        let (mut results, mut terms) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        for ((result, term_of), &x) in results.iter_mut().zip(&mut terms).zip(block) {
+            *result = written(x);
+            *term_of = term(*result);
+        }
+        *out = results;
+        for (lane, term) in lanes.iter_mut().zip(terms) {
+            *lane += term;
         }
     }
     for (out, &x) in out_rest.iter_mut().zip(rest) {
