@@ -25,7 +25,8 @@ pub(super) fn max_windows<T: Real>(
     }
     let shape = volumes(x, spans.each_ref().map(Span::count))?;
     let outputs: usize = shape[2..].iter().product();
-    let reads = |span: &Span| span.window(span.count() / 2).1.max(1);
+    // What a window in the middle reads, where there is one.
+    let reads = |span: &Span| if span.count() > 0 { span.window(span.count() / 2).1.max(1) } else { 1 };
     let cost = spans.iter().map(reads).product();
     let data = x.dense::<T>()?;
     let source = |part: usize| &data[part * volume..(part + 1) * volume];

@@ -1,0 +1,354 @@
+//! Arguments drawn at random, most of them wrong: an operation answers or says what is wrong, forward and backward, and never panics.
+
+#[path = "common/guard.rs"]
+mod guard;
+
+use chainrule::{
+    Attention, Conv, DType, Device, ErrorKind, GridSample, Interpolation, Pad, Pool, Random, Resize, Tensor, step,
+};
+use guard::{guarded, one_line, report};
+
+/// Small numbers and small tensors by chance.
+struct Chance {
+    random: Random,
+    /// What tensors are, nearly always.
+    kind: usize,
+}
+
+impl Chance {
+    fn of_round(round: u64) -> Chance {
+        let mut chance = Chance { random: Random::new(round), kind: 9 };
+        chance.kind = chance.below(8);
+        chance
+    }
+    fn below(&mut self, bound: usize) -> usize {
+        let drawn = Tensor::integers([1], 0..bound as i64, &mut self.random).to_vec::<i64>().expect("a number");
+        drawn[0] as usize
+    }
+    fn number(&mut self, from: isize, to: isize) -> isize {
+        from + self.below((to - from + 1) as usize) as isize
+    }
+    fn coin(&mut self) -> bool {
+        self.below(2) == 1
+    }
+    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+    fn some(&mut self, counts: std::ops::RangeInclusive<usize>, from: isize, to: isize) -> Vec<isize> {
+        let count = self.number(*counts.start() as isize, *counts.end() as isize);
+        (0..count).map(|_| self.number(from, to)).collect()
+    }
+    /// A number of at least 1 for all axes; seldom others, or a number for each of some axes.
+    fn each(&mut self, most: isize) -> Vec<isize> {
+        if self.below(8) == 0 { self.some(1..=3, -1, most) } else { self.some(1..=1, 1, most) }
+    }
+    fn sizes(&mut self, ranks: std::ops::RangeInclusive<usize>) -> Vec<usize> {
+        let least = isize::from(self.below(4) > 0);
+        self.some(ranks, least, 5).into_iter().map(|size| size as usize).collect()
+    }
+    fn of(&mut self, sizes: &[usize]) -> Tensor {
+        let x = Tensor::normal(sizes, 0.0, 1.0, &mut self.random);
+        match if self.below(16) == 0 { self.below(8) } else { self.kind } {
+            0 => x.to_dtype(DType::F64).variable(),
+            1 => x.to_dtype(DType::BF16).variable(),
+            2 => x.to_dtype(DType::I64),
+            3 if sizes.len() > 1 => x.transpose(0, 1).contiguous().variable().transpose(0, 1),
+            _ => x.variable(),
+        }
+    }
+    fn tensor(&mut self, ranks: std::ops::RangeInclusive<usize>) -> Tensor {
+        let sizes = self.sizes(ranks);
+        self.of(&sizes)
+    }
+    /// As this one, nearly always.
+    fn like(&mut self, x: &Tensor) -> Tensor {
+        let mut sizes: Vec<usize> = x.shape().map_or(Vec::new(), |shape| shape.to_vec());
+        if !sizes.is_empty() && self.below(3) == 0 {
+            let axis = self.below(sizes.len());
+            sizes[axis] = self.below(5);
+        }
+        self.of(&sizes)
+    }
+    fn positions(&mut self, ranks: std::ops::RangeInclusive<usize>) -> Tensor {
+        let (sizes, least) = (self.sizes(ranks), -i64::from(self.below(4) == 0));
+        let bound = self.one(&[1, 1, 2, 4]);
+        Tensor::integers(sizes, least..bound, &mut self.random)
+    }
+    fn axis(&mut self) -> isize {
+        self.number(-4, 4)
+    }
+    fn pad(&mut self) -> Pad {
+        self.one(&[Pad::Zeros, Pad::Constant(1.5), Pad::Reflect, Pad::Replicate, Pad::Circular])
+    }
+    fn pool(&mut self) -> Pool {
+        let mut pool = Pool::new(self.each(3));
+        if self.coin() {
+            pool = pool.stride(self.each(3));
+        }
+        if self.coin() {
+            pool = pool.padding(self.some(1..=2, 0, 2));
+        }
+        if self.below(3) == 0 {
+            pool = pool.dilation(self.each(3));
+        }
+        if self.coin() {
+            pool = pool.ceil();
+        }
+        if self.coin() { pool.without_padding() } else { pool }
+    }
+    fn conv(&mut self) -> Conv {
+        let mut conv = Conv::new().groups(self.one(&[1, 1, 1, 1, 2, 0])).stride(self.each(3));
+        if self.coin() {
+            conv = conv.padding(self.each(3));
+        }
+        if self.coin() {
+            conv = conv.dilation(self.each(3));
+        }
+        match self.below(8) {
+            0 => conv.same(),
+            1 | 2 => conv.output_padding(self.each(2)),
+            _ => conv,
+        }
+    }
+}
+
+/// An operation with arguments of chance.
+type Attempt = (&'static str, fn(&mut Chance) -> Vec<Tensor>);
+
+fn convolution(c: &mut Chance, axes: usize, turned: bool) -> Vec<Tensor> {
+    let rank = axes + 2;
+    let least = rank - c.below(2);
+    let (x, mut kernel) = (c.tensor(least..=rank), c.sizes(rank..=rank));
+    let channels = x.shape().map_or(1, |shape| shape.get(shape.len().wrapping_sub(axes + 1)).copied().unwrap_or(1));
+    if c.below(6) > 0 {
+        kernel[usize::from(!turned)] = channels;
+        kernel[2..].iter_mut().for_each(|taps| *taps = (*taps).clamp(1, 3));
+    }
+    let (weight, conv) = (c.of(&kernel), c.conv());
+    let bias = if c.below(4) == 0 { Some(c.tensor(1..=1)) } else { None };
+    let (x, bias) = (&x, bias.as_ref());
+    vec![match (axes, turned) {
+        (1, false) => x.conv1d(&weight, bias, conv),
+        (2, false) => x.conv2d(&weight, bias, conv),
+        (_, false) => x.conv3d(&weight, bias, conv),
+        (1, true) => x.conv_transpose1d(&weight, bias, conv),
+        (2, true) => x.conv_transpose2d(&weight, bias, conv),
+        (_, true) => x.conv_transpose3d(&weight, bias, conv),
+    }]
+}
+
+fn pair((first, second): (Tensor, Tensor)) -> Vec<Tensor> {
+    vec![first, second]
+}
+
+const ATTEMPTS: &[Attempt] = &[
+    ("conv1d", |c| convolution(c, 1, false)),
+    ("conv2d", |c| convolution(c, 2, false)),
+    ("conv3d", |c| convolution(c, 3, false)),
+    ("conv_transpose1d", |c| convolution(c, 1, true)),
+    ("conv_transpose2d", |c| convolution(c, 2, true)),
+    ("conv_transpose3d", |c| convolution(c, 3, true)),
+    ("max_pool1d", |c| vec![c.tensor(2..=3).max_pool1d(c.pool())]),
+    ("max_pool2d", |c| vec![c.tensor(3..=4).max_pool2d(c.pool())]),
+    ("max_pool3d", |c| vec![c.tensor(4..=5).max_pool3d(c.pool())]),
+    ("average_pool1d", |c| vec![c.tensor(2..=3).average_pool1d(c.pool())]),
+    ("average_pool2d", |c| vec![c.tensor(3..=4).average_pool2d(c.pool())]),
+    ("average_pool3d", |c| vec![c.tensor(4..=5).average_pool3d(c.pool())]),
+    ("lp_pool2d", |c| vec![c.tensor(3..=4).lp_pool2d(c.one(&[1.0, 2.0, 3.0, 0.0]), c.pool())]),
+    ("adaptive_average_pool2d", |c| vec![c.tensor(3..=4).adaptive_average_pool2d(c.some(1..=2, 0, 6))]),
+    ("adaptive_max_pool2d", |c| vec![c.tensor(3..=4).adaptive_max_pool2d(c.some(1..=2, 0, 6))]),
+    ("unfold", |c| vec![c.tensor(3..=4).unfold(c.pool())]),
+    ("fold", |c| vec![c.tensor(2..=3).fold(c.some(2..=2, 1, 3), c.pool())]),
+    ("unfold and fold", |c| {
+        let (x, pool) = (c.tensor(4..=4), c.pool());
+        let sizes = x.shape().map_or(vec![], |shape| shape.iter().map(|&size| size as isize).collect());
+        vec![x.unfold(pool).fold(&sizes[sizes.len().min(2)..], pool)]
+    }),
+    ("interpolate", |c| {
+        let modes = [Interpolation::Nearest, Interpolation::Linear, Interpolation::Cubic, Interpolation::Area];
+        let resize = if c.coin() {
+            Resize::to(c.some(1..=3, 0, 7))
+        } else {
+            Resize::by(c.one(&[0.5, 1.0, 1.7, 3.0, 0.0, -1.0]))
+        };
+        let mut resize = resize.mode(c.one(&modes));
+        if c.coin() {
+            resize = resize.align_corners();
+        }
+        if c.below(3) == 0 {
+            resize = resize.antialias();
+        }
+        vec![c.tensor(2..=5).interpolate(resize)]
+    }),
+    ("grid_sample", |c| {
+        let (x, mut grid) = (c.tensor(4..=4), c.sizes(4..=4));
+        if c.below(4) > 0 {
+            (grid[0], grid[3]) = (x.shape().map_or(1, |shape| shape[0]), 2);
+        }
+        let modes = [Interpolation::Nearest, Interpolation::Linear, Interpolation::Cubic];
+        vec![x.grid_sample(&c.of(&grid), GridSample::new().mode(c.one(&modes)).padding(c.pad()))]
+    }),
+    ("pad", |c| {
+        let borders: Vec<(isize, isize)> = (0..c.below(4)).map(|_| (c.number(-3, 5), c.number(-3, 5))).collect();
+        vec![c.tensor(0..=4).pad(&borders, c.pad())]
+    }),
+    ("roll", |c| vec![c.tensor(0..=4).roll(c.some(0..=2, -7, 7), c.some(0..=2, -3, 3).as_slice())]),
+    ("reshape", |c| vec![c.tensor(0..=4).reshape(c.some(0..=4, -1, 6))]),
+    ("flatten_axes", |c| vec![c.tensor(0..=4).flatten_axes(c.axis(), c.axis())]),
+    ("unflatten", |c| vec![c.tensor(0..=3).unflatten(c.axis(), c.some(0..=3, -1, 4))]),
+    ("expand", |c| vec![c.tensor(0..=3).expand(c.some(0..=4, -1, 5))]),
+    ("permute", |c| vec![c.tensor(0..=4).permute(c.some(0..=4, -4, 4).as_slice())]),
+    ("slice", |c| {
+        let (from, to, by) = (c.number(-6, 6), c.number(-6, 6), c.number(-3, 3));
+        vec![c.tensor(0..=3).slice((step(from..to, by), ..))]
+    }),
+    ("narrow", |c| vec![c.tensor(0..=3).narrow(c.axis(), c.below(6), c.below(6))]),
+    ("select", |c| vec![c.tensor(0..=3).select(c.axis(), c.number(-6, 6))]),
+    ("repeat", |c| vec![c.tensor(0..=3).repeat(c.some(0..=4, 0, 3))]),
+    ("repeat_interleave", |c| vec![c.tensor(0..=3).repeat_interleave(c.below(4), c.axis())]),
+    ("diagonal", |c| vec![c.tensor(0..=4).diagonal(c.number(-6, 6), c.axis(), c.axis())]),
+    ("diagonal_matrix", |c| vec![c.tensor(0..=3).diagonal_matrix(c.number(-4, 4))]),
+    ("tril", |c| vec![c.tensor(0..=3).tril(c.number(-7, 7)), c.tensor(2..=3).triu(c.number(-7, 7))]),
+    ("cat", |c| {
+        let x = c.tensor(0..=3);
+        vec![Tensor::cat(&[x.clone(), c.like(&x), c.like(&x)], c.axis())]
+    }),
+    ("stack", |c| {
+        let x = c.tensor(0..=3);
+        vec![Tensor::stack(&[x.clone(), c.like(&x)], c.axis())]
+    }),
+    ("sliding_windows", |c| vec![c.tensor(0..=3).sliding_windows(c.axis(), c.below(5), c.below(4))]),
+    ("differences", |c| vec![c.tensor(0..=3).differences(c.below(4), c.axis())]),
+    ("sort", |c| pair(c.tensor(0..=3).sort(c.axis(), c.coin()))),
+    ("topk", |c| pair(c.tensor(0..=3).topk(c.below(6), c.axis(), c.coin()))),
+    ("kth_value", |c| pair(c.tensor(0..=3).kth_value(c.below(6), c.axis()))),
+    ("quantile", |c| vec![c.tensor(0..=3).quantile(c.one(&[0.0, 0.3, 1.0, 1.5, f64::NAN]), c.axis())]),
+    ("mode", |c| pair(c.tensor(0..=3).mode(c.axis()))),
+    ("cumulative", |c| {
+        let (x, axis) = (c.tensor(0..=3), c.axis());
+        vec![x.cumulative_sum(axis), x.cumulative_prod(axis), x.cumulative_logsumexp(axis), x.cumulative_max(axis).0]
+    }),
+    ("sums", |c| {
+        let (x, axes) = (c.tensor(0..=4), c.some(0..=3, -4, 4));
+        vec![x.sum_over(axes.as_slice()), x.mean_over(axes.as_slice()), x.var_over(axes.as_slice())]
+    }),
+    ("extremes", |c| {
+        let (x, axis) = (c.tensor(0..=3), c.axis());
+        vec![x.max_over(axis), x.argmax_over(axis), x.logsumexp_over(axis), x.prod_over(axis)]
+    }),
+    ("softmax", |c| {
+        let (x, axis) = (c.tensor(0..=3), c.axis());
+        vec![x.softmax(axis), x.log_softmax(axis), x.glu(axis), x.normalize(2.0, axis)]
+    }),
+    ("gather", |c| vec![c.tensor(0..=3).gather(c.axis(), &c.positions(0..=3))]),
+    ("index_select", |c| vec![c.tensor(0..=3).index_select(c.axis(), &c.positions(0..=2))]),
+    ("take", |c| vec![c.tensor(0..=3).take(&c.positions(0..=3))]),
+    ("scatter_add", |c| {
+        let (x, positions) = (c.tensor(1..=2), c.positions(1..=2));
+        let source = c.like(&positions);
+        vec![x.scatter_add(c.axis(), &positions, &source), x.scatter(c.axis(), &positions, &source)]
+    }),
+    ("index_add", |c| {
+        let (x, axis) = (c.tensor(1..=2), c.number(-1, 1));
+        let count = x.shape().map_or(0, |shape| shape[axis.unsigned_abs().min(shape.len() - 1)]);
+        let positions = Tensor::integers([count], 0..1, &mut c.random);
+        vec![x.index_add(axis, &positions, &c.like(&x)), x.index_add(c.axis(), &c.positions(1..=1), &c.like(&x))]
+    }),
+    ("index_put", |c| {
+        let (x, rows, columns) = (c.tensor(0..=3), c.positions(0..=2), c.positions(0..=2));
+        vec![x.index_put(&[&rows, &columns], &c.tensor(0..=2)), x.index(&[&rows, &columns])]
+    }),
+    ("one_hot", |c| vec![c.positions(0..=3).one_hot(c.below(6)), c.positions(0..=1).bincount(c.below(5))]),
+    ("matmul", |c| vec![c.tensor(0..=4).matmul(&c.tensor(0..=4))]),
+    ("matmul that fits", |c| {
+        let (x, mut other) = (c.tensor(1..=4), c.sizes(2..=4));
+        let inner = x.shape().map_or(1, |shape| shape[shape.len() - 1]);
+        let place = other.len() - 2;
+        other[place] = inner;
+        vec![x.matmul(&c.of(&other))]
+    }),
+    ("einsum", |c| {
+        let forms = [
+            "ij,jk->ik",
+            "ii->i",
+            "ii",
+            "i,i->",
+            "...i,...i->...",
+            "ij->ji",
+            "b...,...b",
+            "ij,",
+            "->",
+            "ij,kj->",
+            "q->qq",
+        ];
+        vec![Tensor::einsum(c.one(&forms), &[&c.tensor(0..=3), &c.tensor(0..=3)])]
+    }),
+    ("linear", |c| {
+        let x = c.tensor(0..=3);
+        let last = x.shape().map_or(1, |shape| shape.last().copied().unwrap_or(1));
+        let rows = c.below(5);
+        vec![x.linear(&c.of(&[rows, last]), Some(&c.of(&[rows]))), x.linear(&c.tensor(0..=3), None)]
+    }),
+    ("attention", |c| {
+        let query = c.tensor(2..=4);
+        let (keys, values) = (c.like(&query), c.like(&query));
+        let mut options = Attention::new().causal(c.coin()).grouped(c.coin());
+        if c.coin() {
+            options = options.mask(&c.tensor(0..=4));
+        }
+        vec![query.scaled_dot_product_attention(&keys, &values, &options)]
+    }),
+    ("norms", |c| {
+        let x = c.tensor(0..=4);
+        vec![x.layer_norm(c.below(5), None, None, 1e-5), x.group_norm(c.below(4), None, None, 1e-5)]
+    }),
+    ("embedding", |c| {
+        vec![c.tensor(2..=2).embedding(&c.positions(0..=3)), c.tensor(0..=3).embedding(&c.positions(0..=3))]
+    }),
+    ("linear algebra", |c| {
+        let x = c.tensor(0..=4);
+        vec![x.inverse(), x.determinant(), x.cholesky(), x.solve(&c.tensor(0..=3)), x.matrix_power(c.number(-2, 3))]
+    }),
+    ("products of shapes", |c| {
+        let (x, y) = (c.tensor(0..=3), c.tensor(0..=3));
+        vec![x.kron(&y), x.outer(&y), x.cross(&y, c.axis()), x.tensordot(&y, c.axis(), c.axis()), &x + &y]
+    }),
+    ("pixels", |c| vec![c.tensor(1..=4).pixel_shuffle(c.below(4)), c.tensor(1..=4).pixel_unshuffle(c.below(4))]),
+    ("many kinds", |c| vec![c.tensor(0..=2).to(Device::Cpu), c.tensor(0..=3).at_least_rank(c.below(12))]),
+];
+
+/// The answer's numbers and slopes, as far as there are any; a defect is as wrong as a panic.
+fn complaint(results: &[Tensor]) -> Option<String> {
+    results.iter().find_map(|result| {
+        let error = match result.error() {
+            Some(error) => Some(error.clone()),
+            None if result.is_tracked() => result.square().sum().backward().err(),
+            None => None,
+        };
+        error.filter(|error| error.kind() == ErrorKind::Defect).map(|error| one_line(&error))
+    })
+}
+
+#[test]
+fn an_answer_or_an_error() {
+    let rounds = std::env::var("CHAINRULE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
+    let mut lines = Vec::new();
+    for (name, attempt) in ATTEMPTS {
+        let mut answers = 0;
+        for round in 0..rounds {
+            let outcome = guarded(|| {
+                let results = attempt(&mut Chance::of_round(round));
+                answers += u64::from(results.iter().any(|result| result.error().is_none()));
+                complaint(&results)
+            });
+            if let Ok(Some(said)) | Err(said) = outcome {
+                lines.push(format!("{name}, round {round}: {said}"));
+                break;
+            }
+        }
+        if answers < rounds / 50 {
+            lines.push(format!("{name}: {answers} answers in {rounds} rounds, too few to try much"));
+        }
+    }
+    report(lines);
+}
