@@ -4,7 +4,8 @@
 mod guard;
 
 use chainrule::{
-    Attention, Conv, DType, Device, ErrorKind, GridSample, Interpolation, Pad, Pool, Random, Resize, Tensor, step,
+    Attention, Conv, DType, Device, ErrorKind, GridSample, Interpolation, Pad, Pool, Random, Recurrence, Resize,
+    Rotary, Stft, Tensor, loss, step,
 };
 use guard::{guarded, one_line, report};
 
@@ -25,6 +26,10 @@ impl Chance {
         let drawn = Tensor::integers([1], 0..bound as i64, &mut self.random).to_vec::<i64>().expect("a number");
         drawn[0] as usize
     }
+    /// A count or a length, seldom an absurd one.
+    fn count(&mut self, bound: usize) -> usize {
+        if self.below(60) == 0 { self.one(&[usize::MAX, 1 << 40, 1 << 63]) } else { self.below(bound) }
+    }
     fn number(&mut self, from: isize, to: isize) -> isize {
         from + self.below((to - from + 1) as usize) as isize
     }
@@ -34,9 +39,11 @@ impl Chance {
     fn one<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
+    /// Numbers in a range, seldom absurd ones.
     fn some(&mut self, counts: std::ops::RangeInclusive<usize>, from: isize, to: isize) -> Vec<isize> {
         let count = self.number(*counts.start() as isize, *counts.end() as isize);
-        (0..count).map(|_| self.number(from, to)).collect()
+        let absurd = [isize::MAX, isize::MIN, 1 << 40, 1 << 62, -(1 << 40)];
+        (0..count).map(|_| if self.below(40) == 0 { self.one(&absurd) } else { self.number(from, to) }).collect()
     }
     /// A number of at least 1 for all axes; seldom others, or a number for each of some axes.
     fn each(&mut self, most: isize) -> Vec<isize> {
@@ -44,7 +51,8 @@ impl Chance {
     }
     fn sizes(&mut self, ranks: std::ops::RangeInclusive<usize>) -> Vec<usize> {
         let least = isize::from(self.below(4) > 0);
-        self.some(ranks, least, 5).into_iter().map(|size| size as usize).collect()
+        let rank = self.number(*ranks.start() as isize, *ranks.end() as isize);
+        (0..rank).map(|_| self.number(least, 5) as usize).collect()
     }
     fn of(&mut self, sizes: &[usize]) -> Tensor {
         let x = Tensor::normal(sizes, 0.0, 1.0, &mut self.random);
@@ -75,7 +83,7 @@ impl Chance {
         Tensor::integers(sizes, least..bound, &mut self.random)
     }
     fn axis(&mut self) -> isize {
-        self.number(-4, 4)
+        if self.below(100) == 0 { self.one(&[isize::MAX, isize::MIN]) } else { self.number(-4, 4) }
     }
     fn pad(&mut self) -> Pad {
         self.one(&[Pad::Zeros, Pad::Constant(1.5), Pad::Reflect, Pad::Replicate, Pad::Circular])
@@ -202,10 +210,10 @@ const ATTEMPTS: &[Attempt] = &[
         let (from, to, by) = (c.number(-6, 6), c.number(-6, 6), c.number(-3, 3));
         vec![c.tensor(0..=3).slice((step(from..to, by), ..))]
     }),
-    ("narrow", |c| vec![c.tensor(0..=3).narrow(c.axis(), c.below(6), c.below(6))]),
+    ("narrow", |c| vec![c.tensor(0..=3).narrow(c.axis(), c.count(6), c.count(6))]),
     ("select", |c| vec![c.tensor(0..=3).select(c.axis(), c.number(-6, 6))]),
     ("repeat", |c| vec![c.tensor(0..=3).repeat(c.some(0..=4, 0, 3))]),
-    ("repeat_interleave", |c| vec![c.tensor(0..=3).repeat_interleave(c.below(4), c.axis())]),
+    ("repeat_interleave", |c| vec![c.tensor(0..=3).repeat_interleave(c.count(4), c.axis())]),
     ("diagonal", |c| vec![c.tensor(0..=4).diagonal(c.number(-6, 6), c.axis(), c.axis())]),
     ("diagonal_matrix", |c| vec![c.tensor(0..=3).diagonal_matrix(c.number(-4, 4))]),
     ("tril", |c| vec![c.tensor(0..=3).tril(c.number(-7, 7)), c.tensor(2..=3).triu(c.number(-7, 7))]),
@@ -217,11 +225,11 @@ const ATTEMPTS: &[Attempt] = &[
         let x = c.tensor(0..=3);
         vec![Tensor::stack(&[x.clone(), c.like(&x)], c.axis())]
     }),
-    ("sliding_windows", |c| vec![c.tensor(0..=3).sliding_windows(c.axis(), c.below(5), c.below(4))]),
-    ("differences", |c| vec![c.tensor(0..=3).differences(c.below(4), c.axis())]),
+    ("sliding_windows", |c| vec![c.tensor(0..=3).sliding_windows(c.axis(), c.count(5), c.count(4))]),
+    ("differences", |c| vec![c.tensor(0..=3).differences(c.count(4), c.axis())]),
     ("sort", |c| pair(c.tensor(0..=3).sort(c.axis(), c.coin()))),
-    ("topk", |c| pair(c.tensor(0..=3).topk(c.below(6), c.axis(), c.coin()))),
-    ("kth_value", |c| pair(c.tensor(0..=3).kth_value(c.below(6), c.axis()))),
+    ("topk", |c| pair(c.tensor(0..=3).topk(c.count(6), c.axis(), c.coin()))),
+    ("kth_value", |c| pair(c.tensor(0..=3).kth_value(c.count(6), c.axis()))),
     ("quantile", |c| vec![c.tensor(0..=3).quantile(c.one(&[0.0, 0.3, 1.0, 1.5, f64::NAN]), c.axis())]),
     ("mode", |c| pair(c.tensor(0..=3).mode(c.axis()))),
     ("cumulative", |c| {
@@ -258,7 +266,7 @@ const ATTEMPTS: &[Attempt] = &[
         let (x, rows, columns) = (c.tensor(0..=3), c.positions(0..=2), c.positions(0..=2));
         vec![x.index_put(&[&rows, &columns], &c.tensor(0..=2)), x.index(&[&rows, &columns])]
     }),
-    ("one_hot", |c| vec![c.positions(0..=3).one_hot(c.below(6)), c.positions(0..=1).bincount(c.below(5))]),
+    ("one_hot", |c| vec![c.positions(0..=3).one_hot(c.count(6)), c.positions(0..=1).bincount(c.count(5))]),
     ("matmul", |c| vec![c.tensor(0..=4).matmul(&c.tensor(0..=4))]),
     ("matmul that fits", |c| {
         let (x, mut other) = (c.tensor(1..=4), c.sizes(2..=4));
@@ -300,7 +308,7 @@ const ATTEMPTS: &[Attempt] = &[
     }),
     ("norms", |c| {
         let x = c.tensor(0..=4);
-        vec![x.layer_norm(c.below(5), None, None, 1e-5), x.group_norm(c.below(4), None, None, 1e-5)]
+        vec![x.layer_norm(c.count(5), None, None, 1e-5), x.group_norm(c.count(4), None, None, 1e-5)]
     }),
     ("embedding", |c| {
         vec![c.tensor(2..=2).embedding(&c.positions(0..=3)), c.tensor(0..=3).embedding(&c.positions(0..=3))]
@@ -313,8 +321,88 @@ const ATTEMPTS: &[Attempt] = &[
         let (x, y) = (c.tensor(0..=3), c.tensor(0..=3));
         vec![x.kron(&y), x.outer(&y), x.cross(&y, c.axis()), x.tensordot(&y, c.axis(), c.axis()), &x + &y]
     }),
-    ("pixels", |c| vec![c.tensor(1..=4).pixel_shuffle(c.below(4)), c.tensor(1..=4).pixel_unshuffle(c.below(4))]),
-    ("many kinds", |c| vec![c.tensor(0..=2).to(Device::Cpu), c.tensor(0..=3).at_least_rank(c.below(12))]),
+    ("pixels", |c| vec![c.tensor(1..=4).pixel_shuffle(c.count(4)), c.tensor(1..=4).pixel_unshuffle(c.count(4))]),
+    ("losses", |c| {
+        let x = c.tensor(0..=3);
+        let (y, z) = (c.like(&x), c.like(&x));
+        let signs = y.sign();
+        vec![
+            loss::mse_loss(&x, &y),
+            loss::huber_loss(&x, &y),
+            loss::kl_div(&x, &y),
+            loss::dice_loss(&x, &y),
+            loss::binary_cross_entropy_with_logits(&x, &y),
+            loss::gaussian_nll_loss(&x, &y, &z),
+            loss::triplet_margin_loss(&x, &y, &z),
+            loss::cosine_embedding_loss(&x, &y, &signs),
+            loss::margin_ranking_loss(&x, &y, &signs),
+            loss::distillation_loss(&x, &y),
+            loss::info_nce_loss(&x, &y),
+            loss::nt_xent_loss(&x, &y),
+            loss::multilabel_soft_margin_loss(&x, &y),
+        ]
+    }),
+    ("losses of classes", |c| {
+        let (x, targets) = (c.tensor(1..=3), c.positions(0..=2));
+        let rows: Vec<usize> = x.shape().map_or(vec![], |shape| shape.iter().take(1).copied().collect());
+        let fitting = Tensor::integers(rows.as_slice(), 0..1, &mut c.random);
+        vec![
+            loss::cross_entropy(&x, &fitting),
+            loss::cross_entropy(&x, &targets),
+            loss::cross_entropy(&x, &c.like(&x)),
+            loss::nll_loss(&x, &fitting),
+            loss::focal_loss(&x, &fitting),
+            loss::multi_margin_loss(&x, &fitting),
+            loss::multilabel_margin_loss(&x, &targets),
+        ]
+    }),
+    ("ctc_loss", |c| {
+        let (logits, targets) = (c.tensor(3..=3), c.positions(2..=2));
+        let batch = logits.shape().map_or(0, |shape| shape[1]);
+        let [long, short] = [4, 3].map(|most| Tensor::integers([batch], 0..most, &mut c.random));
+        vec![loss::ctc_loss(&logits, &targets, &long, &short)]
+    }),
+    ("recurrent", |c| {
+        let (inputs, width, gates) = (c.below(4), c.below(4), c.one(&[4, 3, 1, 2]));
+        let weights = Recurrence::new(&c.of(&[gates * width, inputs]), &c.of(&[gates * width, width]));
+        let (steps, batch) = (c.below(4), c.below(3));
+        let x = if c.below(4) > 0 { c.of(&[steps, batch, inputs]) } else { c.tensor(1..=4) };
+        let state = c.of(&[batch, width]);
+        let mut all = x.lstm(&state, &state, &weights).to_vec();
+        all.extend(x.gru(&state, &weights));
+        all.extend(x.rnn_tanh(&state, &weights));
+        all.push(x.gru_cell(&state, &weights));
+        all
+    }),
+    ("rotary", |c| vec![c.tensor(1..=4).rotary(c.count(9), Rotary::new())]),
+    ("fourier", |c| {
+        let (x, axis) = (c.tensor(0..=3), c.axis());
+        let mut sizes = c.sizes(0..=2);
+        sizes.push(2);
+        let pairs = c.of(&sizes);
+        vec![x.rfft(axis), pairs.fft(axis), pairs.ifft(axis), pairs.irfft(axis, c.count(9)), x.rfft2(), pairs.fft2()]
+    }),
+    ("stft", |c| {
+        let (size, hop) = (c.count(6), c.count(4));
+        let how = Stft::new(size).hop(hop).padding(c.pad());
+        let x = c.tensor(1..=2);
+        let spectrum = x.stft(&how);
+        let again = spectrum.istft(&how, if c.coin() { Some(c.count(9)) } else { None });
+        vec![spectrum, again]
+    }),
+    ("draws", |c| {
+        let (x, count) = (c.tensor(0..=2).abs(), c.count(5));
+        let mut random = Random::new(1);
+        vec![
+            x.multinomial(count, &mut random),
+            x.multinomial_repeated(count, &mut random),
+            x.poisson(&mut random),
+            x.clamp(0.0, 1.0).flip_coins(&mut random),
+            x.shuffled(c.axis(), &mut random),
+            x.dropout(c.one(&[0.0, 0.5, 1.0, 1.5]), random.draw()),
+        ]
+    }),
+    ("many kinds", |c| vec![c.tensor(0..=2).to(Device::Cpu), c.tensor(0..=3).at_least_rank(c.count(12))]),
 ];
 
 /// The answer's numbers and slopes, as far as there are any; a defect is as wrong as a panic.

@@ -163,18 +163,27 @@ struct Rotates {
     back: bool,
 }
 
+/// Beyond this f64 does not hold every whole number.
+const FURTHEST: usize = 1 << 53;
+
 impl Op for Rotates {
     fn name(&self) -> &'static str {
         "rotary"
     }
     fn forward(&self, inputs: &[&Value], _: &mut Keep) -> Result<Outputs, Fault> {
         let x = inputs[0];
-        let &[.., _, width] = x.dims() else {
+        let &[.., positions, width] = x.dims() else {
             return Err(Fault::shape(
                 format!("{} axes have no positions", x.rank()),
                 "rotary takes [.., positions, width]",
             ));
         };
+        if self.first.saturating_add(positions) > FURTHEST {
+            return Err(Fault::value(
+                format!("a first position of {}", self.first),
+                "positions are counted up to 2^53, beyond which an angle could not tell neighbours apart",
+            ));
+        }
         let Rotary { base, fraction, interleaved, scaling } = self.how;
         if !(0.0..=1.0).contains(&fraction) || base.is_nan() || base <= 0.0 {
             return Err(Fault::value(

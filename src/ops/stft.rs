@@ -166,7 +166,8 @@ impl Tensor {
         }
         let frames = signal.unfold(Pool::new(how.size).stride(hop)) * window.near(self);
         let spectra = frames.to_dtype(dtype).rfft(how.transform(1));
-        let count = (samples + 2 * beyond - how.size) / hop + 1;
+        // Absurd sizes have failed before this.
+        let count = samples.saturating_add(2 * beyond).saturating_sub(how.size) / hop + 1;
         spectra.reshape([front.as_slice(), &[how.size / 2 + 1, count, 2]].concat())
     }
 
