@@ -3,6 +3,7 @@
 use super::Value;
 use crate::error::Fault;
 use crate::layout::{DType, Shape};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2};
 
 /// What goes in and what comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +107,11 @@ pub(in crate::device) fn wave(k: usize, n: usize) -> [f64; 2] {
     // From the nearest quarter of a turn on.
     let quarter = (8 * k + n) / (2 * n);
     let rest = (4 * k - quarter * n) as f64 / n as f64;
-    let (sine, cosine) = (std::f64::consts::FRAC_PI_2 * rest).sin_cos();
+    let (sine, cosine) = match rest {
+        // An eighth of a turn has two that are alike.
+        -0.5 => (-FRAC_1_SQRT_2, FRAC_1_SQRT_2),
+        _ => (FRAC_PI_2 * rest).sin_cos(),
+    };
     match quarter % 4 {
         0 => [cosine, sine],
         1 => [-sine, cosine],

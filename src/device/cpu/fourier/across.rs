@@ -2,7 +2,7 @@
 //! want them.
 
 use super::many::Many;
-use super::{Number, with_rooms};
+use super::{Number, moving, with_rooms};
 use crate::device::cpu::copy::Shared;
 use crate::device::cpu::parallel;
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
@@ -21,7 +21,7 @@ pub(super) fn run<T: Number, const L: usize>(many: &Many<T>, from: &[T], out: &m
     parallel::parts(outer * blocks, work, |part| {
         let (signal, first) = (part / blocks, part % blocks * L);
         let lanes = L.min(inner - first);
-        with_rooms::<T, L, ()>(many, |[front, between, back]| {
+        with_rooms::<T, L, ()>(many, |[front, between, part]| {
             simd::run(Load::<T, L> {
                 from: &from[signal * width * inner..],
                 inner,
@@ -30,27 +30,28 @@ pub(super) fn run<T: Number, const L: usize>(many: &Many<T>, from: &[T], out: &m
                 pairs: pairs.0,
                 to: front,
             });
-            many.run::<L>([front, between, &mut *back]);
-            // SAFETY: signals of this part stand in no other; the last one ends where the result does.
-            let to = unsafe { shared.at((signal * width_out * inner) as isize) };
-            simd::run(Store::<T, L> { from: back, inner, first, lanes, pairs: pairs.1, to });
+            many.run::<L>([front, between, part], &mut |number, vectors| {
+                // SAFETY: numbers of these signals stand in no other part; the last one's end where the result does.
+                let to = unsafe { shared.at(((signal * width_out + number) * inner) as isize) };
+                simd::run(Store::<T, L> { from: vectors, inner, first, lanes, pairs: pairs.1, to });
+            });
         });
     });
 }
 
 /// Some neighbouring signals become lanes.
-struct Load<'a, T, const L: usize> {
-    from: &'a [T],
-    inner: usize,
-    first: usize,
-    lanes: usize,
-    pairs: bool,
-    to: &'a mut [T],
+pub(super) struct Load<'a, T, const L: usize> {
+    pub(super) from: &'a [T],
+    pub(super) inner: usize,
+    pub(super) first: usize,
+    pub(super) lanes: usize,
+    pub(super) pairs: bool,
+    pub(super) to: &'a mut [T],
 }
 
 impl<T: Number, const L: usize> Kernel for Load<'_, T, L> {
     type Output = ();
-    const WIDEST: SimdLevel = T::WIDEST;
+    const WIDEST: SimdLevel = moving::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let Load { from, inner, first, lanes, pairs, to } = self;
@@ -94,7 +95,7 @@ struct Store<'a, T, const L: usize> {
 
 impl<T: Number, const L: usize> Kernel for Store<'_, T, L> {
     type Output = ();
-    const WIDEST: SimdLevel = T::WIDEST;
+    const WIDEST: SimdLevel = moving::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let Store { from, inner, first, lanes, pairs, to } = self;

@@ -3,15 +3,14 @@
 //!
 //! Bluestein: "A linear filtering approach to the computation of discrete Fourier transform", 1970.
 
-use super::Number;
 use super::many::Many;
+use super::pairs::{ROOM, place, take, whole, whole_rows};
 use super::plan::{Complex, factors, kept};
+use super::{Number, moving};
 use crate::device::cpu::parallel;
+use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::fourier::{Form, Transform, wave};
 use std::sync::Arc;
-
-/// Numbers of the room between at most, unless one signal takes more.
-const ROOM: usize = 1 << 18;
 
 /// The chirps of a length.
 struct Chirps<T> {
@@ -48,18 +47,11 @@ impl<T: Number> Chirps<T> {
     }
 }
 
-/// A transform of pairs.
-fn whole(form: Form, length: usize, scale: f64) -> Transform {
-    Transform { form, axis: 0, length, scale, twice: false }
-}
-
 /// Signals that stand one behind the other.
 pub(super) fn rows<T: Number, const L: usize>(from: &[T], out: &mut [T], how: &Transform) {
     let chirps = Chirps::<T>::of::<L>(how.length);
     let [width, width_out] = Many::<T>::sizes(how);
-    let (line, scale) = (2 * chirps.longer, T::narrow(how.scale));
-    // A transform back is the conjugate of one forward of conjugates.
-    let sign = if matches!(how.form, Form::Back | Form::Real) { -T::ONE } else { T::ONE };
+    let line = 2 * chirps.longer;
     let together = (ROOM / line).max(1);
     let mut room = vec![T::ZERO; 2 * line * together.min(from.len() / width)];
     for (from, out) in from.chunks(together * width).zip(out.chunks_mut(together * width_out)) {
@@ -67,49 +59,38 @@ pub(super) fn rows<T: Number, const L: usize>(from: &[T], out: &mut [T], how: &T
         let (first, rest) = room.split_at_mut(size);
         let second = &mut rest[..size];
         parallel::chunks(first, line, 2, |signal, to| {
-            let from = &from[signal * width..][..width];
-            let to = to.as_chunks_mut::<2>().0;
-            for (j, (to, &chirp)) in to.iter_mut().zip(&chirps.chirp).enumerate() {
-                let pair = match how.form {
-                    Form::Half => [from[j], T::ZERO],
-                    Form::Real if j >= how.half() => [T::ZERO; 2],
-                    Form::Real => [from[2 * j], sign * from[2 * j + 1]].map(|x| x * T::narrow(how.weight(j))),
-                    Form::Forward | Form::Back => [from[2 * j], sign * from[2 * j + 1]],
-                };
-                *to = product(pair, chirp);
-            }
-            to[how.length..].fill([T::ZERO; 2]);
+            let (to, rest) = to.as_chunks_mut::<2>().0.split_at_mut(how.length);
+            rest.fill([T::ZERO; 2]);
+            place(&from[signal * width..][..width], to, how);
+            simd::run(Times { pairs: to, by: &chirps.chirp });
         });
         whole_rows::<T, L>(first, second, Form::Forward, chirps.longer);
         parallel::chunks(second, line, 2, |_, line| {
-            for (pair, &filter) in line.as_chunks_mut::<2>().0.iter_mut().zip(&chirps.filter) {
-                *pair = product(*pair, filter);
-            }
+            simd::run(Times { pairs: line.as_chunks_mut::<2>().0, by: &chirps.filter });
         });
         whole_rows::<T, L>(second, first, Form::Back, chirps.longer);
-        parallel::chunks(out, width_out, 2, |signal, out| {
-            let pairs = first[signal * line..][..line].as_chunks::<2>().0.iter().zip(&chirps.chirp);
-            for (k, (&pair, &chirp)) in pairs.enumerate() {
-                let [real, imaginary] = product(pair, chirp).map(|x| x * scale);
-                match how.form {
-                    Form::Real => out[k] = real,
-                    Form::Half if k >= how.half() => break,
-                    Form::Half => {
-                        let weight = T::narrow(how.weight(k));
-                        (out[2 * k], out[2 * k + 1]) = (real * weight, imaginary * weight);
-                    }
-                    Form::Forward | Form::Back => (out[2 * k], out[2 * k + 1]) = (real, sign * imaginary),
-                }
-            }
+        parallel::chunks_pair((out, width_out), (first, line), 2, |_, out, line| {
+            let pairs = &mut line.as_chunks_mut::<2>().0[..how.length];
+            simd::run(Times { pairs: &mut *pairs, by: &chirps.chirp });
+            take(pairs, out, how);
         });
     }
 }
 
-fn whole_rows<T: Number, const L: usize>(from: &[T], out: &mut [T], form: Form, length: usize) {
-    super::rows::<T, L>(from, out, &whole(form, length, 1.0));
+/// Pairs times pairs.
+struct Times<'a, T> {
+    pairs: &'a mut [Complex<T>],
+    by: &'a [Complex<T>],
 }
 
-#[inline(always)]
-fn product<T: Number>([a, b]: Complex<T>, [c, d]: Complex<T>) -> Complex<T> {
-    [a * c - b * d, a * d + b * c]
+impl<T: Number> Kernel for Times<'_, T> {
+    type Output = ();
+    const WIDEST: SimdLevel = moving::<T>();
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        for (pair, &[c, d]) in self.pairs.iter_mut().zip(self.by) {
+            let [a, b] = *pair;
+            *pair = [a * c - b * d, a * d + b * c];
+        }
+    }
 }

@@ -47,6 +47,14 @@ impl<'a, T: Number, const L: usize> Places<'a, T, L> {
         unsafe { Pair(get(self.real.add(i * self.step)), get(self.imaginary.add(i * self.step))) }
     }
     /// # Safety
+    /// There are more than `i` pairs, and nobody else looks at this one meanwhile.
+    #[inline(always)]
+    unsafe fn own(&self, i: usize) -> Own<'a, T, L> {
+        debug_assert!(i < self.count);
+        // SAFETY: the room holds `count` pairs of vectors, whose alignment is that of a number.
+        unsafe { (&mut *self.real.add(i * self.step).cast(), &mut *self.imaginary.add(i * self.step).cast()) }
+    }
+    /// # Safety
     /// There are more than `i` pairs.
     #[inline(always)]
     pub(super) unsafe fn put(&self, i: usize, pair: Pair<T, L>) {
@@ -132,9 +140,14 @@ impl<T: Number, const L: usize> Pair<T, L> {
         }
         self
     }
+    /// The same number in all lanes.
     #[inline(always)]
-    pub(super) fn times<const FUSED: bool>(self, [c, s]: Complex<T>) -> Self {
-        self.times_each::<FUSED>(Pair([c; L], [s; L]))
+    pub(super) fn all([c, s]: Complex<T>) -> Self {
+        Pair([c; L], [s; L])
+    }
+    #[inline(always)]
+    pub(super) fn times<const FUSED: bool>(self, by: Complex<T>) -> Self {
+        self.times_each::<FUSED>(Pair::all(by))
     }
     #[inline(always)]
     pub(super) fn times_each<const FUSED: bool>(self, by: Self) -> Self {
@@ -163,11 +176,29 @@ impl<T: Number, const L: usize> Short<T, L, 2> for Even {
     }
 }
 
-impl<T: Number, const L: usize> Short<T, L, 4> for Even {
-    #[inline(always)]
-    fn of<const FUSED: bool>([a, b, c, d]: [Pair<T, L>; 4], _: &[Complex<T>]) -> [Pair<T, L>; 4] {
-        let (even, odd) = ((a.plus(c), a.less(c)), (b.plus(d), b.less(d).turned_right()));
-        [even.0.plus(odd.0), even.1.plus(odd.1), even.0.less(odd.0), even.1.less(odd.1)]
+/// Vectors of one pair, which no other reference shows: so the compiler takes a loop over lanes for one over registers.
+type Own<'a, T, const L: usize> = (&'a mut Lanes<T, L>, &'a mut Lanes<T, L>);
+
+/// A transform of four pairs, in place, of which the results but the first are turned where that is wanted.
+#[inline(always)]
+fn fours<T: Number, const L: usize, const FUSED: bool, const TURNED: bool>(
+    a: Own<'_, T, L>,
+    b: Own<'_, T, L>,
+    c: Own<'_, T, L>,
+    d: Own<'_, T, L>,
+    turns: [Complex<T>; 3],
+) {
+    let times = |(x, y): (T, T), [c, s]: Complex<T>| match TURNED {
+        true => (Real::times_plus::<FUSED>(x, c, -(y * s)), Real::times_plus::<FUSED>(y, c, x * s)),
+        false => (x, y),
+    };
+    for l in 0..L {
+        let (even, odd) = ((a.0[l] + c.0[l], a.1[l] + c.1[l]), (b.0[l] + d.0[l], b.1[l] + d.1[l]));
+        let (across, turned) = ((a.0[l] - c.0[l], a.1[l] - c.1[l]), (b.1[l] - d.1[l], d.0[l] - b.0[l]));
+        (a.0[l], a.1[l]) = (even.0 + odd.0, even.1 + odd.1);
+        (b.0[l], b.1[l]) = times((across.0 + turned.0, across.1 + turned.1), turns[0]);
+        (c.0[l], c.1[l]) = times((even.0 - odd.0, even.1 - odd.1), turns[1]);
+        (d.0[l], d.1[l]) = times((across.0 - turned.0, across.1 - turned.1), turns[2]);
     }
 }
 
@@ -216,7 +247,7 @@ impl<T: Number, const L: usize> Kernel for Transforms<'_, T, L> {
                 match level.radix {
                     2 => work.run::<Even, 2, FUSED>(),
                     3 => work.run::<Odd, 3, FUSED>(),
-                    4 => work.run::<Even, 4, FUSED>(),
+                    4 => work.run_fours::<FUSED>(),
                     5 => work.run::<Odd, 5, FUSED>(),
                     _ => work.run_any::<FUSED>(),
                 }
@@ -262,6 +293,29 @@ impl<T: Number, const L: usize> Work<'_, T, L> {
                     for k in 1..R {
                         places.put(at + k * rest, pairs[k].times::<FUSED>(turns[k - 1]));
                     }
+                }
+            }
+        }
+    }
+
+    /// The same for a factor of 4.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn run_fours<const FUSED: bool>(&self) {
+        let (rest, places) = (self.level.rest, self.places);
+        let turns = self.plan.turns[self.level.turns..][..(rest - 1) * 3].as_chunks::<3>().0;
+        let still = [[T::ONE, T::ZERO]; 3];
+        for block in 0..self.blocks {
+            let at = self.first + block * 4 * rest;
+            // SAFETY: as the caller vouches: a block has `4 · rest` pairs, and these are four of them.
+            unsafe {
+                let own = |k: usize, p: usize| places.own(at + p + k * rest);
+                fours::<T, L, FUSED, false>(own(0, 0), own(1, 0), own(2, 0), own(3, 0), still);
+                for (p, &turns) in turns.iter().enumerate() {
+                    let p = p + 1;
+                    fours::<T, L, FUSED, true>(own(0, p), own(1, p), own(2, p), own(3, p), turns);
                 }
             }
         }

@@ -1,12 +1,16 @@
 //! From vectors of what goes into a transform to vectors of what comes out of it: real numbers go in twos as the pairs of a
 //! transform of half the length, and what that leaves is put right before or behind it.
 
-use super::Number;
 use super::lanes::{Pair, Places, Transforms, put};
 use super::plan::{Plan, Quarter};
+use super::{Number, moving};
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::fourier::{Form, Transform};
+use std::ops::Range;
 use std::sync::Arc;
+
+/// Pairs of a part of what comes out.
+const PART: usize = 32;
 
 /// How transforms of one kind are done, `L` at once.
 pub(super) struct Many<T> {
@@ -33,16 +37,17 @@ impl<T: Number> Many<T> {
             Form::Real => [half, length],
         }
     }
-    /// Vectors of room that [`run`](Many::run) needs: for what goes in, for work between, for what comes out.
+    /// Vectors of room that [`run`](Many::run) needs: for what goes in, for work between, for a part of what comes out.
     pub(super) fn rooms(&self) -> [usize; 3] {
-        let [front, back] = Many::<T>::sizes(&self.how);
+        let [front, _] = Many::<T>::sizes(&self.how);
         match (self.how.form, &self.quarter) {
-            (Form::Forward | Form::Back, _) | (Form::Half, Some(_)) => [front, 0, back],
-            _ => [front, 2 * self.plan.length, back],
+            (Form::Forward | Form::Back, _) | (Form::Half, Some(_)) => [front, 0, 4 * PART],
+            _ => [front, 2 * self.plan.length, 4 * PART],
         }
     }
-    /// From the first room to the last, each of so many vectors of `L`.
-    pub(super) fn run<const L: usize>(&self, [front, between, back]: [&mut [T]; 3]) {
+    /// Transforms what stands in the first room, and gives what comes out to `take` in parts: some vectors, and which number of a
+    /// result the first of them is. (All at once it would not stay in the nearest cache.)
+    pub(super) fn run<const L: usize>(&self, [front, between, part]: [&mut [T]; 3], take: &mut dyn FnMut(usize, &[T])) {
         let (form, odd) = (self.how.form, self.quarter.is_none());
         let Many { how, plan, .. } = self;
         let quarter = self.quarter.as_ref().map_or(&[][..], |quarter| &quarter.0);
@@ -64,7 +69,28 @@ impl<T: Number> Many<T> {
         };
         let turned = if matches!(form, Form::Back | Form::Real) { places.exchanged() } else { places };
         simd::run(Transforms { plan, places: turned });
-        simd::run(Behind { how, plan, quarter, places, out: back });
+        let (low, high) = part.split_at_mut(2 * PART * L);
+        let (mirrored, numbers) = (form == Form::Half && !odd, form == Form::Real && odd);
+        let count = match form {
+            Form::Half => {
+                if odd {
+                    how.half()
+                } else {
+                    quarter.len()
+                }
+            }
+            _ => plan.length,
+        };
+        for first in (0..count).step_by(PART) {
+            let pairs = first..(first + PART).min(count);
+            let vectors = pairs.len() * if numbers { 1 } else { 2 };
+            let part = Part { low: &mut *low, high: &mut *high, pairs: pairs.clone() };
+            simd::run(Behind { how, plan, quarter, places, part });
+            take(first * if numbers { 1 } else { 2 }, &low[..vectors * L]);
+            if mirrored {
+                take(2 * (plan.length + 1 - pairs.end), &high[..vectors * L]);
+            }
+        }
     }
 }
 
@@ -78,7 +104,7 @@ struct Before<'a, T, const L: usize> {
 
 impl<T: Number, const L: usize> Kernel for Before<'_, T, L> {
     type Output = ();
-    const WIDEST: SimdLevel = T::WIDEST;
+    const WIDEST: SimdLevel = moving::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let Before { how, quarter, spectrum, places } = self;
@@ -102,16 +128,21 @@ impl<T: Number, const L: usize> Kernel for Before<'_, T, L> {
                     let weight = T::narrow(0.5 * how.weight(k));
                     (left, right) = (left.scaled(weight), right.scaled(weight));
                 }
-                let (even, odd) = (left.plus(right.conjugate()), left.less(right.conjugate()));
-                // Times i, and turned back.
-                let odd = odd.conjugate().times::<FUSED>(turn).conjugate().turned_right();
-                places.put(k, even.less(odd));
+                let [first, mirrored] = folded::<T, L, FUSED>(left, right, Pair::all(turn));
+                places.put(k, first);
                 if k > 0 {
-                    places.put(half - k, even.plus(odd).conjugate());
+                    places.put(half - k, mirrored);
                 }
             }
         }
     }
+}
+
+/// Pairs of a result: these, and those that mirror them, in rooms for as many.
+struct Part<'a, T> {
+    pairs: Range<usize>,
+    low: &'a mut [T],
+    high: &'a mut [T],
 }
 
 /// What a transform left becomes the result.
@@ -120,52 +151,78 @@ struct Behind<'a, T, const L: usize> {
     plan: &'a Plan<T>,
     quarter: &'a [[T; 2]],
     places: Places<'a, T, L>,
-    out: &'a mut [T],
+    part: Part<'a, T>,
 }
 
 impl<T: Number, const L: usize> Kernel for Behind<'_, T, L> {
     type Output = ();
-    const WIDEST: SimdLevel = T::WIDEST;
+    const WIDEST: SimdLevel = moving::<T>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        let Behind { how, plan, quarter, places, out } = self;
-        let [_, numbers] = Many::<T>::sizes(how);
-        assert!(out.len() >= numbers * L && places.count() >= plan.length && plan.order.len() == plan.length);
-        let (scale, order, out) = (T::narrow(how.scale), &plan.order[..], out.as_mut_ptr());
-        // SAFETY: an order names places of its plan; as many vectors are written as there are numbers.
+        let Behind { how, plan, quarter, places, part: Part { pairs, low, high } } = self;
+        let (first, last) = (pairs.start, pairs.end - 1);
+        assert!(places.count() >= plan.length && plan.order.len() == plan.length);
+        assert!(low.len() >= 2 * pairs.len() * L && high.len() >= 2 * pairs.len() * L);
+        let (scale, low, high) = (T::narrow(how.scale), low.as_mut_ptr(), high.as_mut_ptr());
+        // SAFETY: an order names places of its plan; what is written is less than two vectors for each pair.
         unsafe {
             match how.form {
                 Form::Half if !quarter.is_empty() => {
-                    let half = plan.length;
-                    for (k, &turn) in quarter.iter().enumerate() {
-                        let right = order[if k == 0 { 0 } else { half - k }];
-                        let (left, right) = (places.get(order[k] as usize), places.get(right as usize).conjugate());
-                        let (even, odd) = (left.plus(right), left.less(right).turned_right().times::<FUSED>(turn));
-                        let weight = |k| T::narrow(0.5 * how.scale * how.weight(k));
-                        let (by, by_mirrored) = (weight(k), weight(half - k));
-                        let (first, mirrored) = (even.plus(odd).scaled(by), even.less(odd).scaled(by_mirrored));
-                        put_pair(out, k, first);
-                        put_pair(out, half - k, mirrored.conjugate());
+                    for k in pairs {
+                        let right = plan.order[if k == 0 { 0 } else { plan.length - k }];
+                        let by = T::narrow(0.5 * how.scale * how.weight(k));
+                        let (left, right) = (places.get(plan.order[k] as usize), places.get(right as usize));
+                        let [pair, mirrored] =
+                            parted::<T, L, FUSED>(left.scaled(by), right.scaled(by), Pair::all(quarter[k]));
+                        put_pair(low, k - first, pair);
+                        put_pair(high, last - k, mirrored);
                     }
                 }
                 Form::Half => {
-                    for (k, &place) in order.iter().enumerate().take(how.half()) {
-                        put_pair(out, k, places.get(place as usize).scaled(T::narrow(how.scale * how.weight(k))));
+                    for k in pairs {
+                        let by = T::narrow(how.scale * how.weight(k));
+                        put_pair(low, k - first, places.get(plan.order[k] as usize).scaled(by));
                     }
                 }
                 Form::Real if quarter.is_empty() => {
-                    for (k, &place) in order.iter().enumerate() {
-                        put(out.add(k * L), places.get(place as usize).scaled(scale).0);
+                    for k in pairs {
+                        put(low.add((k - first) * L), places.get(plan.order[k] as usize).scaled(scale).0);
                     }
                 }
                 Form::Real | Form::Forward | Form::Back => {
-                    for (k, &place) in order.iter().enumerate() {
-                        put_pair(out, k, places.get(place as usize).scaled(scale));
+                    for k in pairs {
+                        put_pair(low, k - first, places.get(plan.order[k] as usize).scaled(scale));
                     }
                 }
             }
         }
     }
+}
+
+/// Twice pair k of a spectrum and pair n / 2 - k, from pairs k and n / 2 - k of that of pairs of neighbours; `turn` is `e^(-2πi k / n)`.
+#[inline(always)]
+pub(super) fn parted<T: Number, const L: usize, const FUSED: bool>(
+    left: Pair<T, L>,
+    right: Pair<T, L>,
+    turn: Pair<T, L>,
+) -> [Pair<T, L>; 2] {
+    let right = right.conjugate();
+    let (even, odd) = (left.plus(right), left.less(right).turned_right().times_each::<FUSED>(turn));
+    [even.plus(odd), even.less(odd).conjugate()]
+}
+
+/// The way back: pairs k and n / 2 - k of the spectrum of pairs of neighbours.
+#[inline(always)]
+pub(super) fn folded<T: Number, const L: usize, const FUSED: bool>(
+    left: Pair<T, L>,
+    right: Pair<T, L>,
+    turn: Pair<T, L>,
+) -> [Pair<T, L>; 2] {
+    let right = right.conjugate();
+    let (even, odd) = (left.plus(right), left.less(right));
+    // Times i, and turned back.
+    let odd = odd.conjugate().times_each::<FUSED>(turn).conjugate().turned_right();
+    [even.less(odd), even.plus(odd).conjugate()]
 }
 
 /// # Safety

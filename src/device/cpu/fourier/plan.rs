@@ -55,8 +55,14 @@ pub(super) fn factors(mut length: usize) -> Option<Vec<usize>> {
             length /= radix;
         }
     }
-    // The last one needs no turns, so it is a great one.
+    // Great ones first: after one or two of them what is left stays in the first-level cache. The last one needs no turns, so it is not 2.
     found.reverse();
+    if let [2, rest @ ..] = &mut found[..]
+        && rest.len() > 1
+    {
+        let last = rest.len() - 1;
+        found[..=last].rotate_left(1);
+    }
     (length == 1).then_some(found)
 }
 
