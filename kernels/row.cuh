@@ -15,6 +15,16 @@ template <int N, class T> INLINE void read_word(const T* from, Real<T> (&word)[N
 #pragma unroll
     for (int i = 0; i < N; i++) word[i] = widen(some.items[i]);
 }
+// A number of 16 bits in the upper half of a word is an f32 but for what the lower half adds.
+template <int N> INLINE void read_word(const bf16* from, float (&word)[N]) {
+    if constexpr (N == 1) { word[0] = widen(*from); return; }
+    Pack<u32, N / 2> pairs = *reinterpret_cast<const Pack<u32, N / 2>*>(from);
+#pragma unroll
+    for (int i = 0; i < N / 2; i++) {
+        word[2 * i] = __uint_as_float(pairs.items[i] << 16);
+        word[2 * i + 1] = __uint_as_float(pairs.items[i] & 0xffff0000u);
+    }
+}
 template <int N, class T> INLINE void write_word(T* to, const Real<T> (&word)[N]) {
     Pack<T, N> some;
 #pragma unroll
@@ -35,16 +45,16 @@ INLINE void write_word(f16* to, const float (&word)[8]) { write_pairs<pack_f16>(
 // A row of at most KEPT numbers a lane. N divides its length, and its address is that of a word.
 template <class T, int N> struct Kept {
     static constexpr int WORDS = KEPT / N;
-    int first, apart, length;                                // of this lane: its first number, and how far its words are from each other
+    u32 first, apart, length;                                // of this lane: its first number, and how far its words are from each other
     Real<T> words[WORDS][N];
 
     INLINE Kept(const T* row, const Seat& seat, const Shares& shares, bool there)
-        : first(seat.lane * N), apart(shares.lanes * N), length(there ? int(shares.length) : 0) {
+        : first(seat.lane * N), apart(shares.lanes * N), length(there ? u32(shares.length) : 0) {
 #pragma unroll
         for (int w = 0; w < WORDS; w++) if (has(w)) read_word(row + place(w), words[w]);
     }
     INLINE static bool fits(const Shares& shares) { return shares.adjacent && shares.length <= i64(shares.lanes) * KEPT; }
-    INLINE int place(int w) const { return first + w * apart; }
+    INLINE u32 place(int w) const { return first + w * apart; }
     INLINE bool has(int w) const { return place(w) < length; }
     // f(place, word) for each word, which it may change.
     template <class F> INLINE void each_word(const F& f) {
@@ -57,16 +67,16 @@ template <class T, int N> struct Kept {
     }
     // The same, after which the word is written to its place of `to`.
     template <class F> INLINE void write(T* to, const F& f) {
-        each_word([&](int at, Real<T> (&word)[N]) { f(at, word); write_word(to + at, word); });
+        each_word([&](u32 at, Real<T> (&word)[N]) { f(at, word); write_word(to + at, word); });
     }
     template <class F> INLINE void write(Kept& other, T* to, const F& f) {
-        each_word(other, [&](int at, Real<T> (&word)[N], Real<T> (&second)[N]) { f(at, word, second); write_word(to + at, word); });
+        each_word(other, [&](u32 at, Real<T> (&word)[N], Real<T> (&second)[N]) { f(at, word, second); write_word(to + at, word); });
     }
 };
 
 // The same of a dense row of any length: words from its first address of 16 bytes on, single numbers before and behind them. What is read or
-// written beside it lies as far from one.
-template <class T, int N> struct Long {
+// written beside it lies as far from one. With AHEAD a lane's next word is under way while it works on one.
+template <class T, int N, bool AHEAD = false> struct Long {
     const T* row;
     i64 lane, lanes, length, lead, end;                      // words stand between `lead` and `end`
 
@@ -78,9 +88,17 @@ template <class T, int N> struct Long {
     template <class F> INLINE void each_word(const F& f) const {
 #pragma unroll 1
         for (i64 j = lane; j < lead; j += lanes) { Real<T> one[1] = {widen(row[j])}; f(j, one); }
-        for (i64 j = lead + lane * N; j < end; j += lanes * N) { Real<T> word[N]; read_word(row + j, word); f(j, word); }
+        i64 j = lead + lane * N, apart = lanes * N;
+        if constexpr (AHEAD)
 #pragma unroll 1
-        for (i64 j = end + lane; j < length; j += lanes) { Real<T> one[1] = {widen(row[j])}; f(j, one); }
+            for (; j + apart < end; j += 2 * apart) {
+                Real<T> word[N], next[N];
+                read_word(row + j, word); read_word(row + j + apart, next);
+                f(j, word); f(j + apart, next);
+            }
+        for (; j < end; j += apart) { Real<T> word[N]; read_word(row + j, word); f(j, word); }
+#pragma unroll 1
+        for (i64 k = end + lane; k < length; k += lanes) { Real<T> one[1] = {widen(row[k])}; f(k, one); }
     }
     template <class F> INLINE void each_word(const Long& other, const F& f) const {
         const T* second = other.row;
@@ -125,7 +143,7 @@ template <class T> struct Apart {
 };
 
 // Runs `work` with the rows that start at some addresses, as they lie: `work(rows...)`, each a row of the same kind. `inner`: between two numbers.
-// Without KEEP what is read once stays nowhere.
+// Without KEEP what is read once stays nowhere, so that there is room for a second word.
 template <bool KEEP = true, class T, class Work, class... Rows>
 INLINE void by_words(const Shares& shares, const Seat& seat, bool there, i64 inner, const T* to, const Work& work, const Rows*... rows) {
     constexpr int N = NEIGHBOURS<T>;
@@ -134,7 +152,7 @@ INLINE void by_words(const Shares& shares, const Seat& seat, bool there, i64 inn
     if (!alike) return work(Apart<T>(rows, seat, shares, there, inner)...);
     if constexpr (KEEP)
         if (Kept<T, N>::fits(shares) && shares.length % N == 0 && beyond == 0) return work(Kept<T, N>(rows, seat, shares, there)...);
-    work(Long<T, N>(rows, seat, shares, there)...);
+    work(Long<T, N, !KEEP>(rows, seat, shares, there)...);
 }
 
 // Where a row of [outer, length, inner] begins.

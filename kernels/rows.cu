@@ -77,55 +77,58 @@ template <class T> INLINE void softmax_gradient(const T* y, const T* g, T* dx, c
     by_words(shares, seat, there, inner, dx + start, work, y + start, g + start);
 }
 
+template <class Row> constexpr bool IS_KEPT = false;
+template <class T, int N> constexpr bool IS_KEPT<Kept<T, N>> = true;
+
 // The weights of the numbers of a row.
 template <class R> struct Weights {
     const R* of_row; i64 run; bool by_words;
 
     INLINE Weights(const R* weights, i64 row, i64 length, i64 run, i64 groups) : of_row(weights), run(run) {
         if (weights && groups > 1) of_row += (row - quotient(row, groups) * groups) * quotient(length, run);
-        by_words = run == 1 && beyond_16(of_row) == 0;
+        by_words = weights && run == 1 && beyond_16(of_row) == 0;
     }
     INLINE operator bool() const { return of_row != nullptr; }
-    // Those of the neighbours from j on.
-    template <int N> INLINE void read(i64 j, R (&word)[N]) const {
+    // Those of the neighbours from j on, which is a multiple of their number, where they lie by words.
+    template <int N> INLINE void read_words(u32 j, R (&word)[N]) const {
         constexpr int EACH = N < NEIGHBOURS<R> ? N : NEIGHBOURS<R>;
-        if (N > 1 && by_words && j % EACH == 0) {
 #pragma unroll
-            for (int i = 0; i < N; i += EACH) {
-                R some[EACH];
-                read_word(of_row + j + i, some);
+        for (int i = 0; i < N; i += EACH) {
+            R some[EACH];
+            read_word(of_row + j + i, some);
 #pragma unroll
-                for (int e = 0; e < EACH; e++) word[i + e] = some[e];
-            }
-        } else
+            for (int e = 0; e < EACH; e++) word[i + e] = some[e];
+        }
+    }
+    // The same wherever they lie.
+    template <int N> INLINE void read(i64 j, R (&word)[N]) const {
+        if (N > 1 && by_words && j % NEIGHBOURS<R> == 0) return read_words(u32(j), word);
 #pragma unroll
-            for (int i = 0; i < N; i++) word[i] = of_row[run == 1 ? j + i : quotient(j + i, run)];
+        for (int i = 0; i < N; i++) word[i] = of_row[run == 1 ? j + i : quotient(j + i, run)];
     }
 };
 
 // Sums of differences from the first number, whose rounding is small where numbers lie near each other: see Spread in reduce.cu. Of kept numbers
 // the squares are those of differences from the mean, else they are added up as f64.
-template <class T, int N> INLINE void spread_of(Kept<T, N>& row, Real<T> shift, Real<T>& off, double& variance, const Seat& seat, const Shares& shares, int center) {
+template <class T, int N> INLINE void spread_of(Kept<T, N>& row, Real<T> shift, Real<T>& off, Real<T>& variance, const Seat& seat, const Shares& shares, int center) {
     using R = Real<T>;
-    R n = R(shares.length), sum = 0, squares = 0;
+    R share = R(1) / R(shares.length), sum = 0, squares = 0;
     off = 0;
     if (center) {
         row.each_word([&](int, R (&word)[N]) { for (R& x : word) { x -= shift; sum += x; } });
-        off = sum_of(sum, seat, shares) / n;
+        off = sum_of(sum, seat, shares) * share;
     }
     row.each_word([&](int, R (&word)[N]) { for (R& x : word) { x -= off; squares += x * x; } });
-    variance = double(sum_of(squares, seat, shares) / n);
+    variance = sum_of(squares, seat, shares) * share;
 }
-template <class T, class Row> INLINE void spread_of(const Row& row, Real<T> shift, Real<T>& off, double& variance, const Seat& seat, const Shares& shares, int center) {
+template <class T, class Row> INLINE void spread_of(const Row& row, Real<T> shift, Real<T>& off, Real<T>& variance, const Seat& seat, const Shares& shares, int center) {
     using R = Real<T>;
     Two<double>::State state = {0.0, 0.0};
     row.each_word([&](i64, auto& word) { for (R x : word) { double d = double(x) - double(shift); state.a += d; state.b += d * d; } });
     state = agree(Two<double>{}, state, seat, shares);
     double n = double(shares.length), mean = center ? state.a / n : 0.0;
-    off = R(mean); variance = state.b / n - mean * mean;
+    off = R(mean); variance = R(state.b / n - mean * mean);
 }
-template <class T, int N> INLINE constexpr bool has_differences(const Kept<T, N>&) { return true; }
-template <class Row> INLINE constexpr bool has_differences(const Row&) { return false; }
 
 template <class T>
 INLINE void standardize(const T* x, const Real<T>* weight, const Real<T>* bias, T* y, Real<T>* means, Real<T>* scales, const Shares& shares, i64 run, i64 groups, int center, double epsilon) {
@@ -137,11 +140,20 @@ INLINE void standardize(const T* x, const Real<T>* weight, const Real<T>* bias, 
     Weights<R> weights(weight, row, shares.length, run, groups), biases(bias, row, shares.length, run, groups);
     R shift = center && there && shares.length > 0 ? widen(x[0]) : R(0);
     auto work = [&](auto numbers) {
-        R off; double variance;
+        constexpr bool KEPT_ROW = IS_KEPT<decltype(numbers)>;
+        R off, variance;
         spread_of<T>(numbers, shift, off, variance, seat, shares, center);
-        R scale = R(1.0 / sqrt((variance < 0 ? 0.0 : variance) + epsilon));
+        R scale = R(1) / root((variance < 0 ? R(0) : variance) + R(epsilon));
         if (there && seat.lane == 0) { means[row] = shift + off; scales[row] = scale; }
-        bool are_off = has_differences(numbers);
+        // What a layer has, kept short: two words of weights for one of numbers of 16 bits.
+        if constexpr (KEPT_ROW)
+            if (weights.by_words && biases.by_words) return numbers.write(y, [&](u32 j, auto& word) {
+                constexpr int N = sizeof(word) / sizeof(R);
+                R factors[N], terms[N];
+                weights.read_words(j, factors); biases.read_words(j, terms);
+#pragma unroll
+                for (int i = 0; i < N; i++) word[i] = word[i] * scale * factors[i] + terms[i];
+            });
         numbers.write(y, [&](i64 j, auto& word) {
             constexpr int N = sizeof(word) / sizeof(R);
             R factors[N], terms[N];
@@ -149,7 +161,7 @@ INLINE void standardize(const T* x, const Real<T>* weight, const Real<T>* bias, 
             if (biases) biases.read(j, terms);
 #pragma unroll
             for (int i = 0; i < N; i++) {
-                R number = (are_off ? word[i] : word[i] - shift - off) * scale;
+                R number = (KEPT_ROW ? word[i] : word[i] - shift - off) * scale;
                 if (weights) number *= factors[i];
                 word[i] = biases ? number + terms[i] : number;
             }
@@ -168,16 +180,17 @@ INLINE void standardize_gradient(const T* x, const Real<T>* weight, const Real<T
     x += row * shares.length; g += row * shares.length; dx += row * shares.length;
     R mean = there ? means[row] : R(0), scale = there ? scales[row] : R(0);
     Weights<R> weights(weight, row, shares.length, run, groups);
-    auto weighed = [&](i64 j, auto& numbers, auto& a) {
-        constexpr int N = sizeof(a) / sizeof(R);
-        R factors[N];
-        if (weights) weights.read(j, factors);
-#pragma unroll
-        for (int i = 0; i < N; i++) { numbers[i] = (numbers[i] - mean) * scale; if (weights) a[i] *= factors[i]; }
-    };
     auto work = [&](auto numbers, auto arriving) {
         // Rows that are kept stay as they become here.
-        bool stays = has_differences(numbers);
+        constexpr bool STAYS = IS_KEPT<decltype(numbers)>;
+        auto weighed = [&](i64 j, auto& number, auto& a) {
+            constexpr int N = sizeof(a) / sizeof(R);
+            R factors[N];
+            if (STAYS && weights.by_words) weights.read_words(u32(j), factors);
+            else if (weights) weights.read(j, factors);
+#pragma unroll
+            for (int i = 0; i < N; i++) { number[i] = (number[i] - mean) * scale; if (weights) a[i] *= factors[i]; }
+        };
         Two<R> fold;
         auto state = fold.nothing();
         numbers.each_word(arriving, [&](i64 j, auto& number, auto& a) {
@@ -188,7 +201,7 @@ INLINE void standardize_gradient(const T* x, const Real<T>* weight, const Real<T
         state = agree(fold, state, seat, shares);
         R plain = center ? state.a / R(shares.length) : R(0), with = state.b / R(shares.length);
         numbers.write(arriving, dx, [&](i64 j, auto& number, auto& a) {
-            if (!stays) weighed(j, number, a);
+            if (!STAYS) weighed(j, number, a);
 #pragma unroll
             for (int i = 0; i < int(sizeof(a) / sizeof(R)); i++) number[i] = scale * (a[i] - plain - number[i] * with);
         });

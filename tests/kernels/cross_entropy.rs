@@ -28,6 +28,7 @@ fn cases() -> Vec<Case> {
     };
     vec![
         case(20, 10, 1, false, 0.0, false, 0, 2),
+        case(3, 211, 1, true, 0.1, false, 2, 4),
         case(6, 300, 1, true, 0.1, false, 0, 64),
         case(3, 5, 7, true, 0.2, false, 1, 4),
         case(9, 4, 1, true, 0.0, true, 2, 1),
