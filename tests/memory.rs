@@ -111,6 +111,23 @@ fn beyond_the_limit_an_operation_fails() {
 }
 
 #[test]
+fn what_a_long_transform_takes_beside_is_counted() {
+    let _alone = alone();
+    // Of 65536 numbers it takes half a megabyte and more, of a prime number of them some twenty times as much.
+    for (length, room) in [(65_536, 1 << 20), (65_537, 8 << 20)] {
+        let x = Tensor::ones([length, 2]);
+        release_cached();
+        let before = memory();
+        set_memory_limit(before.held + room);
+        let failed = x.fft(0);
+        set_memory_limit(before.limit);
+        assert_eq!(failed.error().map(|error| error.kind()), Some(ErrorKind::Memory), "{length}");
+        assert!(x.fft(0).error().is_none(), "{length}");
+        drop((x, failed));
+    }
+}
+
+#[test]
 fn absurd_sizes_are_errors() {
     let _alone = alone();
     for sizes in [vec![isize::MAX], vec![1 << 40, 1 << 40], vec![1 << 45], vec![0, isize::MAX, 3]] {

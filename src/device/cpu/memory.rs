@@ -197,6 +197,22 @@ pub(super) fn unreserve(size: usize) {
     HELD.fetch_sub(size, Relaxed);
 }
 
+/// Memory that a kernel takes for itself beside tensors: counted, and refused beyond the limit, as theirs is.
+pub(super) struct Aside(usize);
+
+impl Aside {
+    pub(super) fn new(bytes: usize) -> Result<Aside, Fault> {
+        reserve(bytes, bytes)?;
+        Ok(Aside(bytes))
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        unreserve(self.0);
+    }
+}
+
 /// How many bytes may wait in the list of all threads.
 pub(super) fn idle_room() -> usize {
     limit() / 4

@@ -22,6 +22,7 @@ mod plan;
 mod tests;
 
 use super::gemm::{self, Scratch};
+use super::memory::Aside;
 use super::real::Real;
 use super::simd::SimdLevel;
 use super::{Cpu, parallel};
@@ -65,6 +66,7 @@ fn transform<T: Number, const L: usize>(x: &Value, how: &Transform) -> Result<Va
     if count == 0 {
         return Value::build::<T>(walk.shape, |_| ());
     }
+    let _aside = if how.length >= SHARED { Some(Aside::new(aside::<T>(how))?) } else { None };
     if walk.inner > 1 {
         let many = if walk.inner >= L && how.length <= across::LONGEST { Many::of(*how) } else { None };
         if let Some(many) = many {
@@ -79,6 +81,21 @@ fn transform<T: Number, const L: usize>(x: &Value, how: &Transform) -> Result<Va
     let x = Cpu.contiguous(x)?;
     let from = x.dense::<T>()?;
     Value::build::<T>(walk.shape, |out| rows::<T, L>(from, out, how))
+}
+
+/// The bytes that a long signal takes beside itself and its result: tables, and room between.
+fn aside<T: Number>(how: &Transform) -> usize {
+    let of = |pairs: usize, size: usize| pairs.saturating_mul(2 * size);
+    if plan::factors(how.length).is_some() {
+        let odd = matches!(how.form, Form::Half | Form::Real) && how.length % 2 == 1;
+        // Turns and the matrix; signals as pairs.
+        return of(how.length, size_of::<T>()).saturating_mul(if odd { 4 } else { 2 });
+    }
+    // A chirp; its filter and two rooms, at most twice as long again; and what makes the filter, in f64.
+    let longer = how.length.saturating_mul(4);
+    of(how.length, size_of::<T>())
+        .saturating_add(of(longer, size_of::<T>()).saturating_mul(3))
+        .saturating_add(of(longer, size_of::<f64>()).saturating_mul(4))
 }
 
 /// With the axis brought to the end, and back.
