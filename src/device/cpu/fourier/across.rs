@@ -1,6 +1,8 @@
 //! Signals along an axis behind which others follow: neighbours in memory belong to different signals, which is how vectors
 //! want them.
 
+use super::lanes::Pair;
+use super::long::write;
 use super::many::Many;
 use super::{Number, moving, with_rooms};
 use crate::device::cpu::copy::Shared;
@@ -114,17 +116,8 @@ impl<T: Number, const L: usize> Kernel for Store<'_, T, L> {
             let (real, imaginary) = line.split_at(L);
             // SAFETY: line `k` of the result has `inner` pairs, of which these are ours.
             let to = unsafe { std::slice::from_raw_parts_mut(to.add((k * inner + first) * 2).cast::<[T; 2]>(), lanes) };
-            match (to.first_chunk_mut::<L>(), real.first_chunk::<L>(), imaginary.first_chunk::<L>()) {
-                (Some(to), Some(real), Some(imaginary)) => {
-                    for l in 0..L {
-                        to[l] = [real[l], imaginary[l]];
-                    }
-                }
-                _ => {
-                    for (l, to) in to.iter_mut().enumerate() {
-                        *to = [real[l], imaginary[l]];
-                    }
-                }
+            if let (Some(&real), Some(&imaginary)) = (real.first_chunk(), imaginary.first_chunk()) {
+                write(Pair::<T, L>(real, imaginary), to);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! Bluestein: "A linear filtering approach to the computation of discrete Fourier transform", 1970.
 
 use super::many::Many;
-use super::pairs::{ROOM, place, take, whole, whole_rows};
+use super::pairs::{place, take, whole, whole_rows, with_lines};
 use super::plan::{Complex, factors, kept};
 use super::{Number, moving};
 use crate::device::cpu::parallel;
@@ -52,12 +52,7 @@ pub(super) fn rows<T: Number, const L: usize>(from: &[T], out: &mut [T], how: &T
     let chirps = Chirps::<T>::of::<L>(how.length);
     let [width, width_out] = Many::<T>::sizes(how);
     let line = 2 * chirps.longer;
-    let together = (ROOM / line).max(1);
-    let mut room = vec![T::ZERO; 2 * line * together.min(from.len() / width)];
-    for (from, out) in from.chunks(together * width).zip(out.chunks_mut(together * width_out)) {
-        let size = from.len() / width * line;
-        let (first, rest) = room.split_at_mut(size);
-        let second = &mut rest[..size];
+    with_lines(from, out, how, line, |from, out, [first, second]| {
         parallel::chunks(first, line, 2, |signal, to| {
             let (to, rest) = to.as_chunks_mut::<2>().0.split_at_mut(how.length);
             rest.fill([T::ZERO; 2]);
@@ -74,7 +69,7 @@ pub(super) fn rows<T: Number, const L: usize>(from: &[T], out: &mut [T], how: &T
             simd::run(Times { pairs: &mut *pairs, by: &chirps.chirp });
             take(pairs, out, how);
         });
-    }
+    });
 }
 
 /// Pairs times pairs.

@@ -8,7 +8,7 @@ use crate::device::cpu::parallel;
 use crate::device::fourier::{Form, Transform};
 
 /// Numbers of the room between at most, unless one signal takes more.
-pub(super) const ROOM: usize = 1 << 18;
+const ROOM: usize = 1 << 18;
 
 /// A transform of pairs.
 pub(super) fn whole(form: Form, length: usize, scale: f64) -> Transform {
@@ -19,16 +19,30 @@ pub(super) fn whole_rows<T: Number, const L: usize>(from: &[T], out: &mut [T], f
     super::rows::<T, L>(from, out, &whole(form, length, 1.0));
 }
 
-/// Signals that stand one behind the other.
-pub(super) fn rows<T: Number, const L: usize>(from: &[T], out: &mut [T], how: &Transform) {
+/// Takes signals some at a time, as many as the room between holds: `work` is given them, their results, and for each signal two lines
+/// of so many numbers, which hold old ones.
+pub(super) fn with_lines<T: Number>(
+    from: &[T],
+    out: &mut [T],
+    how: &Transform,
+    line: usize,
+    mut work: impl FnMut(&[T], &mut [T], [&mut [T]; 2]),
+) {
     let [width, width_out] = Many::<T>::sizes(how);
-    let line = 2 * how.length;
     let together = (ROOM / line).max(1);
     let mut room = vec![T::ZERO; 2 * line * together.min(from.len() / width)];
     for (from, out) in from.chunks(together * width).zip(out.chunks_mut(together * width_out)) {
         let size = from.len() / width * line;
         let (first, rest) = room.split_at_mut(size);
-        let second = &mut rest[..size];
+        work(from, out, [first, &mut rest[..size]]);
+    }
+}
+
+/// Signals that stand one behind the other.
+pub(super) fn rows<T: Number, const L: usize>(from: &[T], out: &mut [T], how: &Transform) {
+    let [width, width_out] = Many::<T>::sizes(how);
+    let line = 2 * how.length;
+    with_lines(from, out, how, line, |from, out, [first, second]| {
         parallel::chunks(first, line, 2, |signal, to| {
             place(&from[signal * width..][..width], to.as_chunks_mut().0, how);
         });
@@ -36,7 +50,7 @@ pub(super) fn rows<T: Number, const L: usize>(from: &[T], out: &mut [T], how: &T
         parallel::chunks(out, width_out, 2, |signal, out| {
             take(second[signal * line..][..line].as_chunks().0, out, how);
         });
-    }
+    });
 }
 
 /// What imaginary parts are multiplied with on the way in and on the way out.

@@ -21,9 +21,6 @@ impl Scratch {
         // SAFETY: aligned to 64, initialised, and long enough; T is a float, for which every bit pattern is a number.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), count) }
     }
-}
-
-impl Scratch {
     /// As many elements, half a page from where `read` lies in its own: a processor takes what is read at the place of a page at
     /// which it has just written for what it wrote, and waits, though the pages are others.
     pub(super) fn apart_from<T: Real>(&mut self, read: *const T, count: usize) -> &mut [T] {

@@ -2,7 +2,7 @@
 
 use crate::device::Value;
 use crate::device::cpu::real::Real;
-use crate::device::reduce::folded_shape;
+use crate::device::reduce::{folded_count, folded_shape};
 use crate::error::Fault;
 
 /// The most numbers.
@@ -19,8 +19,7 @@ pub(super) fn sum<T: Real>(
     if x.count() > MOST || x.count() == 0 {
         return None;
     }
-    let data = x.slice::<T>()?;
-    let folded = axes.iter().map(|&axis| x.dims()[axis]).product::<usize>();
+    let (data, folded) = (x.slice::<T>()?, folded_count(x, axes));
     // How far apart two results' first terms lie, and two terms of a result.
     let steps = match (axes.first(), axes.last()) {
         (Some(0), Some(&last)) if last + 1 == axes.len() => [1, data.len() / folded],
