@@ -32,6 +32,8 @@ pub trait Formula<const N: usize>: fmt::Debug + Clone + Send + Sync + 'static {
     const ROUNDING: bool = false;
     /// Is it rare enough to be interpreted, in double precision always? Then there are no loops to be compiled for it.
     const RARE: bool = false;
+    /// Is it so common that there is a loop for f64 too? Others are interpreted in f64.
+    const QUICK: bool = false;
     /// Is it a sine or cosine of its input? Then its loop looks whether all numbers are so small that few digits of π are enough.
     const ANGLE: bool = false;
     /// Is the result true or false (not zero or zero)?
@@ -71,7 +73,7 @@ pub trait Formula<const N: usize>: fmt::Debug + Clone + Send + Sync + 'static {
     fn form(&self) -> Option<u64> {
         None
     }
-    /// Where a rare formula keeps its programs, which are the same for all parameters.
+    /// Where a formula keeps its programs, if they are the same for all parameters.
     #[doc(hidden)]
     fn programs() -> Option<&'static Programs> {
         None
@@ -139,13 +141,8 @@ macro_rules! formula_struct {
     };
     (@mark whole) => { const WHOLE: bool = true; };
     (@mark rounding) => { const ROUNDING: bool = true; };
-    (@mark rare) => {
-        const RARE: bool = true;
-        fn programs() -> Option<&'static $crate::formula::Programs> {
-            static PROGRAMS: $crate::formula::Programs = [const { ::std::sync::OnceLock::new() }; 4];
-            Some(&PROGRAMS)
-        }
-    };
+    (@mark rare) => { const RARE: bool = true; };
+    (@mark quick) => { const QUICK: bool = true; };
     (@mark angle) => { const ANGLE: bool = true; };
     (@mark truth) => { const TRUTH: bool = true; };
     (@mark condition) => { const CONDITIONS: usize = 1; };
@@ -186,6 +183,10 @@ macro_rules! formula_struct {
             $($extra)*
             fn parameters(&self) -> Vec<f64> { vec![$(self.$p),*] }
             fn form(&self) -> Option<u64> { Some(0) }
+            fn programs() -> Option<&'static $crate::formula::Programs> {
+                static PROGRAMS: $crate::formula::Programs = [const { ::std::sync::OnceLock::new() }; 4];
+                Some(&PROGRAMS)
+            }
         }
     };
 }

@@ -135,7 +135,7 @@ impl Program {
         Program::end(outer, result)
     }
     /// The program of a formula, or of its gradient for an input: then the inputs are what the gradient reads, the formula's
-    /// inputs or its result, and last what arrives. That of a rare formula is traced once and kept.
+    /// inputs or its result, and last what arrives. It is traced once and kept, if it is the same for all parameters.
     pub(crate) fn of<P: Formula<N>, const N: usize>(formula: &P, gradient_of: Option<usize>) -> Cow<'static, Program> {
         let place = P::programs().map(|programs| &programs[gradient_of.map_or(0, |which| which + 1)]);
         if const { matches!(P::SLOPE, Slope::Dual) } {

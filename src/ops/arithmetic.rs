@@ -15,10 +15,10 @@ use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one, pointwise};
 use crate::tensor::{Parameter, Tensor, refused};
 use std::borrow::Cow;
 
-formula_struct!([whole] AddFormula add(x, y)() { x + y });
-formula_struct!([whole] SubFormula sub(x, y)() { x - y });
-formula_struct!([whole] MulFormula mul(x, y)() { x * y });
-formula_struct!([whole] DivFormula div(x, y)() { x / y });
+formula_struct!([whole quick] AddFormula add(x, y)() { x + y });
+formula_struct!([whole quick] SubFormula sub(x, y)() { x - y });
+formula_struct!([whole quick] MulFormula mul(x, y)() { x * y });
+formula_struct!([whole quick] DivFormula div(x, y)() { x / y });
 
 /// Addition, subtraction, multiplication, division: with gradients of their own, since what does not depend on an input
 /// must not meet its infinities.
@@ -118,7 +118,7 @@ fn refuse_zeros([left, right]: [&Value; 2]) -> Result<(), Fault> {
     Ok(())
 }
 
-formula_struct!([] AffineFormula affine(x)(scale, shift) { x * scale + shift });
+formula_struct!([quick] AffineFormula affine(x)(scale, shift) { x * scale + shift });
 
 /// `x · scale + shift`, for floats: what a number beside a tensor is.
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +173,7 @@ fn affine(name: &'static str, x: &Tensor, scale: f64, shift: f64) -> Tensor {
     apply(Affine { name, scale, shift }, [x])
 }
 
-formula_struct!([] DividedFormula div(x)(divisor) { x / divisor } gradient { R::from(1.0) / divisor });
+formula_struct!([quick] DividedFormula div(x)(divisor) { x / divisor } gradient { R::from(1.0) / divisor });
 formula_struct!([rare] QuotientFormula div(x)(dividend) { dividend / x } gradient { -((dividend / x) / x) });
 
 /// A tensor and a number.

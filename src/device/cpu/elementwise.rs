@@ -1,6 +1,7 @@
 //! Formulas on the processor: their inner loops, compiled for each instruction set.
 //!
-//! A formula costs three small loops for f32 and one for f64; a rare one is interpreted and costs none.
+//! A formula costs three small loops for f32. In f64 it is interpreted, and a rare one always: that costs none. What is done most
+//! of all, plain arithmetic, has a loop for f64 too.
 //! What walks strides, converts and cuts (`blocks.rs`) exists once for all formulas. bf16, f16 and booleans are converted
 //! in blocks that stay in the nearest cache.
 
@@ -97,7 +98,7 @@ impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
     fn run<const FUSED: bool>(mut self) {
         let count = self.out.len();
         let inputs: [_; N] = operands(self.inputs, count);
-        if const { P::ANGLE && !T::DOUBLE } {
+        if const { P::ANGLE } {
             for from in (0..count).step_by(LOOK) {
                 let range = from..count.min(from + LOOK);
                 if all_near(inputs[0], from) {
@@ -131,18 +132,18 @@ impl<T: Integral, P: Formula<N>, const N: usize> Kernel for WholeForward<'_, T, 
 }
 
 /// The gradient for one input. The last operand is what arrives.
-struct Backward<'a, T, P, const N: usize> {
+struct Backward<'a, P, const N: usize> {
     formula: &'a P,
     which: usize,
-    inputs: &'a [&'a [T]],
-    out: &'a mut [T],
+    inputs: &'a [&'a [f32]],
+    out: &'a mut [f32],
 }
-impl<T: Float, P: Formula<N>, const N: usize> Backward<'_, T, P, N> {
+impl<P: Formula<N>, const N: usize> Backward<'_, P, N> {
     #[inline(always)]
     fn run_for<const WHICH: usize, const FUSED: bool>(mut self) {
         let count = self.out.len();
         let inputs: [_; N] = operands(self.inputs, count);
-        if const { P::ANGLE && !T::DOUBLE } {
+        if const { P::ANGLE } {
             for from in (0..count).step_by(LOOK) {
                 let range = from..count.min(from + LOOK);
                 if all_near(inputs[0], from) {
@@ -158,25 +159,25 @@ impl<T: Float, P: Formula<N>, const N: usize> Backward<'_, T, P, N> {
     #[inline(always)]
     fn stretch<const WHICH: usize, const FUSED: bool, const NEAR: bool>(
         &mut self,
-        inputs: &[&[T]; N],
+        inputs: &[&[f32]; N],
         range: Range<usize>,
     ) {
         let arriving = &self.inputs[N][..self.out.len()];
         for i in range {
-            let (numbers, change) = (numbers::<T, FUSED, NEAR, N>(inputs, i), F::<T, FUSED, NEAR>(arriving[i]));
+            let (numbers, change) = (numbers::<f32, FUSED, NEAR, N>(inputs, i), F::<f32, FUSED, NEAR>(arriving[i]));
             self.out[i] = if const { matches!(P::SLOPE, Slope::Inputs) } {
                 (self.formula.slopes(numbers)[WHICH] * change).0
             } else {
                 // what arrives is how the input changes, so the result's change is the gradient
                 let seeded = seeded(numbers, WHICH, change);
-                self.formula.value(seeded).tangent.unwrap_or(F(T::from_f64(0.0))).0
+                self.formula.value(seeded).tangent.unwrap_or(F(0.0)).0
             };
         }
     }
 }
-impl<T: Float, P: Formula<N>, const N: usize> Kernel for Backward<'_, T, P, N> {
+impl<P: Formula<N>, const N: usize> Kernel for Backward<'_, P, N> {
     type Output = ();
-    const WIDEST: SimdLevel = widest_for::<T>(P::WHOLE);
+    const WIDEST: SimdLevel = widest_for::<f32>(P::WHOLE);
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         if const { N > 2 } && self.which == 2 {
@@ -190,20 +191,20 @@ impl<T: Float, P: Formula<N>, const N: usize> Kernel for Backward<'_, T, P, N> {
 }
 
 /// The gradient from the result; the second operand is what arrives.
-struct FromResult<'a, T, P, const N: usize> {
+struct FromResult<'a, P, const N: usize> {
     formula: &'a P,
-    inputs: &'a [&'a [T]],
-    out: &'a mut [T],
+    inputs: &'a [&'a [f32]],
+    out: &'a mut [f32],
 }
-impl<T: Float, P: Formula<N>, const N: usize> Kernel for FromResult<'_, T, P, N> {
+impl<P: Formula<N>, const N: usize> Kernel for FromResult<'_, P, N> {
     type Output = ();
-    const WIDEST: SimdLevel = widest::<T>();
+    const WIDEST: SimdLevel = widest::<f32>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let count = self.out.len();
         let [result, arriving]: [_; 2] = operands(self.inputs, count);
         for i in 0..count {
-            self.out[i] = (self.formula.slope(F::<T, FUSED>(result[i])) * F(arriving[i])).0;
+            self.out[i] = (self.formula.slope(F::<f32, FUSED>(result[i])) * F(arriving[i])).0;
         }
     }
 }
@@ -228,16 +229,16 @@ impl<T: Integral + Sync, P: Formula<N>, const N: usize> Loop<T> for WholeForward
 }
 
 struct Backwards<'a, P, const N: usize>(&'a P, usize);
-impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for Backwards<'_, P, N> {
-    fn run(&self, inputs: &[&[T]], out: &mut [T]) {
-        simd::run(Backward::<T, P, N> { formula: self.0, which: self.1, inputs, out });
+impl<P: Formula<N>, const N: usize> Loop<f32> for Backwards<'_, P, N> {
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32]) {
+        simd::run(Backward::<P, N> { formula: self.0, which: self.1, inputs, out });
     }
 }
 
 struct FromResults<'a, P, const N: usize>(&'a P);
-impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for FromResults<'_, P, N> {
-    fn run(&self, inputs: &[&[T]], out: &mut [T]) {
-        simd::run(FromResult::<T, P, N> { formula: self.0, inputs, out });
+impl<P: Formula<N>, const N: usize> Loop<f32> for FromResults<'_, P, N> {
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32]) {
+        simd::run(FromResult::<P, N> { formula: self.0, inputs, out });
     }
 }
 
@@ -255,27 +256,29 @@ fn run_whole(loops: WholeLoops<'_>, operands: &[&Value], meeting: DType, result:
     }
 }
 
-/// Loops for a formula or a gradient on floats, or its program, if it is a rare one, with the scalar parameters.
+/// What computes a formula or a gradient on floats.
 enum FloatLoops<'a> {
-    Compiled(&'a dyn Loop<f32>, &'a dyn Loop<f64>),
+    Single(&'a dyn Loop<f32>),
+    Double(&'a dyn Loop<f64>),
+    /// A program with its scalar parameters.
     Interpreted(&'a Program, &'a [f64]),
 }
 
 #[inline(never)]
-fn run_floats(loops: FloatLoops<'_>, operands: &[&Value], meeting: DType, result: DType) -> Result<Value, Fault> {
+fn run_floats(loops: FloatLoops<'_>, operands: &[&Value], result: DType) -> Result<Value, Fault> {
     match loops {
+        FloatLoops::Single(loops) => blocks::run(operands, result, loops),
+        FloatLoops::Double(loops) => blocks::run(operands, result, loops),
         FloatLoops::Interpreted(program, parameters) => {
             blocks::run(operands, result, &Interpreted { program, parameters })
         }
-        FloatLoops::Compiled(_, loops) if meeting == DType::F64 => blocks::run(operands, result, loops),
-        FloatLoops::Compiled(loops, _) => blocks::run(operands, result, loops),
     }
 }
 
 /// A gradient, computed in `own` and given in the element type that it is wanted in.
 #[inline(never)]
 fn run_gradient(loops: FloatLoops<'_>, operands: &[&Value], own: DType, wanted: DType) -> Result<Value, Fault> {
-    Cpu.cast(&run_floats(loops, operands, own, own)?, wanted)
+    Cpu.cast(&run_floats(loops, operands, own)?, wanted)
 }
 
 impl Elementwise for Cpu {
@@ -286,13 +289,14 @@ impl Elementwise for Cpu {
         if const { P::WHOLE } && !meeting.is_float() {
             return run_whole(WholeLoops(&WholeForwards(formula), &WholeForwards(formula)), &inputs, meeting, result);
         }
-        if const { P::RARE } {
-            let parameters = formula.parameters();
-            run_floats(FloatLoops::Interpreted(&Program::of(formula, None), &parameters), &inputs, meeting, result)
-        } else {
-            let loops = FloatLoops::Compiled(&Forwards(formula), &Forwards(formula));
-            run_floats(loops, &inputs, meeting, result)
+        if const { P::QUICK } && meeting == DType::F64 {
+            return run_floats(FloatLoops::Double(&Forwards(formula)), &inputs, result);
         }
+        if const { P::RARE } || meeting == DType::F64 {
+            let (program, parameters) = (Program::of(formula, None), formula.parameters());
+            return run_floats(FloatLoops::Interpreted(&program, &parameters), &inputs, result);
+        }
+        run_floats(FloatLoops::Single(&Forwards(formula)), &inputs, result)
     }
 
     fn formula_gradient<P: Formula<N>, const N: usize>(
@@ -308,13 +312,11 @@ impl Elementwise for Cpu {
         let mut operands = [arriving; 4];
         operands[..N].copy_from_slice(&inputs);
         let operands = &operands[..=N];
-        if const { P::RARE } {
+        if const { P::RARE } || meeting == DType::F64 {
             let (program, parameters) = (Program::of(formula, Some(which)), formula.parameters());
-            run_gradient(FloatLoops::Interpreted(&program, &parameters), operands, meeting, dtype)
-        } else {
-            let loops = FloatLoops::Compiled(&Backwards(formula, which), &Backwards(formula, which));
-            run_gradient(loops, operands, meeting, dtype)
+            return run_gradient(FloatLoops::Interpreted(&program, &parameters), operands, meeting, dtype);
         }
+        run_gradient(FloatLoops::Single(&Backwards(formula, which)), operands, meeting, dtype)
     }
 
     fn formula_gradient_of_result<P: Formula<N>, const N: usize>(
@@ -325,13 +327,11 @@ impl Elementwise for Cpu {
         dtype: DType,
     ) -> Result<Value, Fault> {
         let (operands, own) = ([result, arriving], result.dtype());
-        if const { P::RARE } {
+        if const { P::RARE } || own == DType::F64 {
             let (program, parameters) = (Program::of(formula, Some(0)), formula.parameters());
-            run_gradient(FloatLoops::Interpreted(&program, &parameters), &operands, own, dtype)
-        } else {
-            let loops = FloatLoops::Compiled(&FromResults(formula), &FromResults(formula));
-            run_gradient(loops, &operands, own, dtype)
+            return run_gradient(FloatLoops::Interpreted(&program, &parameters), &operands, own, dtype);
         }
+        run_gradient(FloatLoops::Single(&FromResults(formula)), &operands, own, dtype)
     }
 
     fn update<U: Update<STATES>, const STATES: usize>(

@@ -3,7 +3,7 @@
 use super::simd::SimdLevel;
 use crate::formula::{F, Number};
 use crate::layout::Element;
-use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
+use std::ops::{Add, AddAssign, Div, IndexMut, Mul, MulAssign, Neg, Sub};
 
 /// A float that loops compute in. What is added over blocks is carried in f64.
 pub(in crate::device::cpu) trait Real:
@@ -21,6 +21,10 @@ pub(in crate::device::cpu) trait Real:
     const INFINITY: Self;
     /// The widest level that loops are compiled for.
     const WIDEST: SimdLevel = widest::<Self>();
+    /// Has it fewer loops than f32 has? It goes the way that all cases can go. (Code has a budget.)
+    const DOUBLE: bool = size_of::<Self>() == 8;
+    /// Running sums that a loop carries: enough to hide the latency of an addition at every level that it is compiled for.
+    type Lanes: Lanes<Self>;
     fn wide(self) -> f64;
     fn narrow(x: f64) -> Self;
     fn magnitude(self) -> Self;
@@ -48,8 +52,9 @@ pub(in crate::device::cpu) const fn widest<T>() -> SimdLevel {
 }
 
 macro_rules! real {
-    ($($t:ty)*) => { $(
+    ($($t:ty: $lanes:literal),*) => { $(
         impl Real for $t {
+            type Lanes = [$t; $lanes];
             const ZERO: $t = 0.0;
             const ONE: $t = 1.0;
             const INFINITY: $t = <$t>::INFINITY;
@@ -72,10 +77,30 @@ macro_rules! real {
         }
     )* };
 }
-real! { f32 f64 }
+real! { f32: 32, f64: 8 }
 
-/// How many running sums a loop carries: enough to hide the latency of an addition at every level.
-pub(in crate::device::cpu) const LANES: usize = 32;
+/// Numbers side by side.
+pub(in crate::device::cpu) trait Lanes<T>: Copy + AsMut<[T]> + IndexMut<usize, Output = T> {
+    const COUNT: usize;
+    const ZERO: Self;
+    /// Numbers by so many, and the rest.
+    fn blocks(numbers: &[T]) -> (&[Self], &[T]);
+    /// The same for writing.
+    fn blocks_mut(numbers: &mut [T]) -> (&mut [Self], &mut [T]);
+}
+
+impl<T: Real, const N: usize> Lanes<T> for [T; N] {
+    const COUNT: usize = N;
+    const ZERO: Self = [T::ZERO; N];
+    #[inline(always)]
+    fn blocks(numbers: &[T]) -> (&[Self], &[T]) {
+        numbers.as_chunks()
+    }
+    #[inline(always)]
+    fn blocks_mut(numbers: &mut [T]) -> (&mut [Self], &mut [T]) {
+        numbers.as_chunks_mut()
+    }
+}
 
 /// The sum of `term(x)` over at most some hundred neighbours: many running sums, added up in f64.
 #[inline(always)]
@@ -88,55 +113,56 @@ pub(in crate::device::cpu) fn sum_of<T: Real>(values: &[T], term: impl Fn(T) -> 
 pub(in crate::device::cpu) fn sum_beside<T: Real>(
     values: &[T],
     term: impl Fn(T) -> T,
-    beside: impl Fn(&[T; LANES]),
+    beside: impl Fn(&T::Lanes),
 ) -> f64 {
-    let mut lanes = [T::ZERO; LANES];
-    let (blocks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = T::Lanes::ZERO;
+    let (blocks, rest) = T::Lanes::blocks(values);
     for block in blocks {
         beside(block);
-        let mut terms = [T::ZERO; LANES];
-        for (to, &x) in terms.iter_mut().zip(block) {
-            *to = term(x);
+        let mut terms = T::Lanes::ZERO;
+        for lane in 0..T::Lanes::COUNT {
+            terms[lane] = term(block[lane]);
         }
-        for (lane, term) in lanes.iter_mut().zip(terms) {
-            *lane += term;
-        }
+        add(&mut lanes, &terms);
     }
     if !rest.is_empty() {
         add_rest(&mut lanes, rest, term);
     }
-    total(&lanes)
+    total::<T>(&lanes)
+}
+
+#[inline(always)]
+pub(in crate::device::cpu) fn add<T: Real, L: Lanes<T>>(lanes: &mut L, terms: &L) {
+    for lane in 0..L::COUNT {
+        lanes[lane] += terms[lane];
+    }
 }
 
 /// What does not fill the lanes, by way of an array of its own: lanes that were found by a number known only at run time
 /// would be kept in memory through all of the loop before.
 #[inline(always)]
-pub(in crate::device::cpu) fn add_rest<T: Real, X: Copy>(lanes: &mut [T; LANES], rest: &[X], term: impl Fn(X) -> T) {
-    let mut terms = [T::ZERO; LANES];
-    for (to, &x) in terms.iter_mut().zip(rest) {
+pub(in crate::device::cpu) fn add_rest<T: Real, X: Copy>(lanes: &mut T::Lanes, rest: &[X], term: impl Fn(X) -> T) {
+    let mut terms = T::Lanes::ZERO;
+    for (to, &x) in terms.as_mut().iter_mut().zip(rest) {
         *to = term(x);
     }
-    for (lane, term) in lanes.iter_mut().zip(terms) {
-        *lane += term;
-    }
+    add(lanes, &terms);
 }
 
 /// Lanes as they lie side by side. A compiler that sees in which order they are put together after a loop deals them out to
 /// registers in that order, and then shuffles inside of the loop: twice the time of a sum.
 #[inline(always)]
-pub(in crate::device::cpu) fn settled<T: Copy, const N: usize>(lanes: &[T; N]) -> [T; N] {
+pub(in crate::device::cpu) fn settled<L: Copy>(lanes: &L) -> L {
     std::hint::black_box(*lanes)
 }
 
 /// The sum of the lanes, as a tree.
 #[inline(always)]
-pub(in crate::device::cpu) fn total<T: Real>(lanes: &[T; LANES]) -> f64 {
+pub(in crate::device::cpu) fn total<T: Real>(lanes: &T::Lanes) -> f64 {
     let lanes = settled(lanes);
     let mut sums = [0.0f64; 8];
-    for quarter in lanes.as_chunks::<8>().0 {
-        for (sum, &lane) in sums.iter_mut().zip(quarter) {
-            *sum += lane.wide();
-        }
+    for lane in 0..T::Lanes::COUNT {
+        sums[lane % 8] += lanes[lane].wide();
     }
     ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]))
 }

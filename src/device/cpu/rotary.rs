@@ -90,34 +90,43 @@ const fn arithmetic<T: Real>() -> SimdLevel {
 /// Positions whose angles are made of one sine and cosine for all and one for each.
 const STRIDE: usize = 32;
 
-/// Cosines, then sines, of each position, in f64. That of position `32 a + b` is made of those of `32 a` and `b`, by the sum of angles:
+/// Cosines, then sines, of each position. That of position `32 a + b` is made of those of `32 a` and `b` in f64, by the sum of angles:
 /// each position alone decides, so that a row means the same wherever a text begins to be read.
 fn angles<T: Real>(how: Rotation, positions: usize, pairs: usize) -> Vec<T> {
     let mut table = vec![T::default(); 2 * positions * pairs];
     if pairs == 0 {
         return table;
     }
-    let speeds: Vec<f64> = (0..pairs).map(|pair| how.speed(pair)).collect();
-    let sign = if how.back { -1.0 } else { 1.0 };
-    let of = |position: usize, amplitude: f64| {
-        let angles = || speeds.iter().map(|speed| position as f64 * speed);
-        let cosines = angles().map(|angle| amplitude * angle.cos());
-        cosines.chain(angles().map(|angle| sign * amplitude * angle.sin())).collect::<Vec<f64>>()
-    };
-    let row = 2 * pairs;
-    let (from, to) = (how.first, how.first + positions);
-    let first = from / STRIDE;
-    // As many as there are positions: a text is often read on by one.
-    let inside: Vec<Vec<f64>> = (0..STRIDE)
-        .map(|b| if positions >= STRIDE || (from..to).any(|at| at % STRIDE == b) { of(b, 1.0) } else { Vec::new() })
-        .collect();
-    let outside: Vec<Vec<f64>> = (first..to.div_ceil(STRIDE)).map(|a| of(a * STRIDE, how.slowing.amplitude)).collect();
-    parallel::chunks(&mut table, row, 8, |position, out| {
-        let position = from + position;
+    let [outside, inside] = parts(how, positions, pairs);
+    let first = how.first / STRIDE;
+    parallel::chunks(&mut table, 2 * pairs, 8, |position, out| {
+        let position = how.first + position;
         let (outer, inner) = (&outside[position / STRIDE - first], &inside[position % STRIDE]);
         simd::run(Together { outer, inner, out });
     });
     table
+}
+
+/// Cosines and sines of each `32 a`, and of each `b`.
+fn parts(how: Rotation, positions: usize, pairs: usize) -> [Vec<Vec<f64>>; 2] {
+    let speeds: Vec<f64> = (0..pairs).map(|pair| how.speed(pair)).collect();
+    let sign = if how.back { -1.0 } else { 1.0 };
+    let of = |position: usize, amplitude: f64| {
+        let mut row = vec![0.0; 2 * pairs];
+        let (cosines, sines) = row.split_at_mut(pairs);
+        for ((cosine, sine), speed) in cosines.iter_mut().zip(sines).zip(&speeds) {
+            let angle = position as f64 * speed;
+            (*cosine, *sine) = (amplitude * angle.cos(), sign * amplitude * angle.sin());
+        }
+        row
+    };
+    let (from, to) = (how.first, how.first + positions);
+    // As many as there are positions: a text is often read on by one.
+    let inside = (0..STRIDE)
+        .map(|b| if positions >= STRIDE || (from..to).any(|at| at % STRIDE == b) { of(b, 1.0) } else { Vec::new() })
+        .collect();
+    let outside = (from / STRIDE..to.div_ceil(STRIDE)).map(|a| of(a * STRIDE, how.slowing.amplitude)).collect();
+    [outside, inside]
 }
 
 /// Cosines and sines of sums of angles.

@@ -66,15 +66,19 @@ fn inside(at: f64, size: usize, sampling: Sampling) -> (f64, f64) {
 }
 
 impl Sampling {
-    fn along<T: Real>(self, coordinate: T, size: usize) -> Along {
+    /// The element, or between which, that a coordinate means. In the element type, so that places which are meant to be elements are.
+    fn element<T: Real>(self, coordinate: T, size: usize) -> f64 {
         let (extent, two) = (T::narrow(size as f64), T::ONE + T::ONE);
-        // In the element type, so that places which are meant to be elements are.
-        let (at, step) = if self.align_corners {
-            ((coordinate + T::ONE) / two * (extent - T::ONE), (size as f64 - 1.0) / 2.0)
+        let at = if self.align_corners {
+            (coordinate + T::ONE) / two * (extent - T::ONE)
         } else {
-            (((coordinate + T::ONE) * extent - T::ONE) / two, size as f64 / 2.0)
+            ((coordinate + T::ONE) * extent - T::ONE) / two
         };
-        let at = at.wide();
+        at.wide()
+    }
+    /// What is read there.
+    fn along(self, at: f64, size: usize) -> Along {
+        let step = if self.align_corners { (size as f64 - 1.0) / 2.0 } else { size as f64 / 2.0 };
         let whole = |at: f64| (at >= 0.0 && at < size as f64).then_some(at as usize);
         let mut along = Along { count: 1, positions: [None; 4], weights: [0.0; 4], slopes: [0.0; 4] };
         match self.between {
@@ -110,6 +114,9 @@ impl Sampling {
     }
 }
 
+/// What is done with a block: its batch item, places, and their terms.
+type Work<'a, T> = &'a mut dyn FnMut(usize, Range<usize>, &[(u32, T)]);
+
 /// A problem's sizes, and its operands made dense.
 struct Plan<T> {
     sampling: Sampling,
@@ -143,7 +150,8 @@ impl<T: Real> Plan<T> {
     fn along(&self, place: &[T]) -> [Along; 3] {
         let mut all = [POINT; 3];
         for (axis, &coordinate) in place.iter().enumerate() {
-            all[2 - axis] = self.sampling.along(coordinate, self.sizes[2 - axis]);
+            let size = self.sizes[2 - axis];
+            all[2 - axis] = self.sampling.along(self.sampling.element(coordinate, size), size);
         }
         all
     }
@@ -165,8 +173,8 @@ impl<T: Real> Plan<T> {
         }
     }
 
-    /// Runs `work(batch item, places, their terms)` for blocks of places; each has `terms` terms.
-    fn blocks(&self, mut work: impl FnMut(usize, Range<usize>, &[(u32, T)])) -> Result<(), Fault> {
+    /// Runs `work` for blocks of places; each place has as many terms.
+    fn blocks(&self, work: Work<'_, T>) -> Result<(), Fault> {
         let grid = self.grid.dense::<T>()?;
         let terms = self.sampling.terms(self.axes);
         let mut all = vec![(NOWHERE, T::ZERO); BLOCK.min(self.places) * terms];
@@ -199,7 +207,7 @@ impl<T: Real> Plan<T> {
         let terms = self.sampling.terms(self.axes);
         Value::try_build::<T>(Shape::new(&[self.batch, self.channels, self.places])?, |out| {
             let one = self.channels * self.places;
-            self.blocks(|item, places, all| {
+            self.blocks(&mut |item, places, all| {
                 let x = &x[item * self.channels * self.volume..];
                 let out = &mut out[item * one..][..one];
                 let cost = (terms * places.len()).div_ceil(self.places);
@@ -230,7 +238,7 @@ impl<T: Real> Plan<T> {
                 return Ok(());
             }
             let one = self.channels * self.volume;
-            self.blocks(|item, places, all| {
+            self.blocks(&mut |item, places, all| {
                 let out = &mut out[item * one..][..one];
                 let cost = (terms * places.len()).div_ceil(self.volume);
                 parallel::chunks(out, self.volume, cost, |channel, out| {

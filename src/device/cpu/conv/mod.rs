@@ -33,6 +33,11 @@ use weight::WeightJob;
 /// From this many parts on they are shared out whole; of fewer each is shared out itself.
 const MANY: usize = 4;
 
+/// Has an element type the quick ways beside products? f64 goes by products alone. (Code has a budget.)
+const fn is_quick<T>() -> bool {
+    size_of::<T>() < 8
+}
+
 /// The first fault of parts that run at the same time.
 #[derive(Default)]
 struct Failure(OnceLock<Fault>);

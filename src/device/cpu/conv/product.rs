@@ -5,7 +5,7 @@ use super::finish::Finish;
 use super::frame::{Frame, Order, Part};
 use super::gather::Gather;
 use super::patches::Positions;
-use super::{Failure, MANY, winograd};
+use super::{Failure, MANY, is_quick, winograd};
 use crate::device::cpu::beside::Beside;
 use crate::device::cpu::gemm::{Lines, Operand, Product, Real};
 use crate::device::cpu::parallel;
@@ -58,13 +58,13 @@ impl<T: Real> Job<'_, T> {
             return self.by_winograd(out);
         }
         let batch = out.len() / image;
-        let direct = self.rows < FEW_ROWS;
+        let direct = const { is_quick::<T>() } && self.rows < FEW_ROWS;
         let images = if outputs >= NARROW || direct { 1 } else { WIDE.div_ceil(outputs).min(batch) };
         // One image: each group is a chunk of its own. Several: their groups lie apart, and one part does them all.
         let chunk = if images == 1 { self.rows * outputs } else { images * image };
         let failure = Failure::default();
         let part = |index: usize, out: &mut [T], alone: bool| {
-            let done = if direct {
+            let done = if const { is_quick::<T>() } && direct {
                 self.directly(index / self.groups, index % self.groups, out)
             } else if images == 1 {
                 self.one(index / self.groups, index % self.groups, out, alone)

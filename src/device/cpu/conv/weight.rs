@@ -6,7 +6,7 @@ use super::direct::Correlate;
 use super::frame::{Frame, Order, Part};
 use super::gather::Gather;
 use super::patches::{Arriving, Taps};
-use super::{Failure, MANY, winograd};
+use super::{Failure, MANY, is_quick, winograd};
 use crate::device::cpu::gemm::{Lines, Operand, Product, Real};
 use crate::device::cpu::parallel;
 use crate::device::cpu::simd;
@@ -53,7 +53,10 @@ impl<T: Real> WeightJob<'_, T> {
         {
             return self.by_winograd(out);
         }
-        if self.rows < FEW && self.channels < FEW { self.directly(out) } else { self.by_products(out) }
+        if const { is_quick::<T>() } && self.rows < FEW && self.channels < FEW {
+            return self.directly(out);
+        }
+        self.by_products(out)
     }
 
     /// The sums of some images, in the order [group, row, tap, channel].

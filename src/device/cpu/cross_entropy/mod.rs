@@ -111,7 +111,7 @@ fn forward<T: Real + Bounded>(
     let weights = dense_option::<T>(weights)?;
     let (classes, total) = checked(target, count, weights, how.ignored)?;
     let targets = Targets { classes: &classes, weights, even: mean_of(weights), how };
-    let rows = if count > 0 && is_columns(x, how.axis) {
+    let rows = if const { !T::DOUBLE } && count > 0 && is_columns(x, how.axis) {
         columns::forward::<T>(x, &targets)?
     } else {
         rows::forward::<T>(&last(x, how.axis)?, &targets)?
@@ -181,7 +181,7 @@ fn gradient<T: Real>(
         }
     };
     let slopes: Vec<Slope<T>> = (0..classes.len()).map(slope).collect();
-    if count > 0 && is_columns(x, how.axis) {
+    if const { !T::DOUBLE } && count > 0 && is_columns(x, how.axis) {
         return columns::gradient::<T>(x, &slopes, &targets);
     }
     let (_, back) = axis_last(x.rank(), how.axis);

@@ -3,7 +3,7 @@
 use super::{NONE, Row, Slope, Targets};
 use crate::device::Value;
 use crate::device::cpu::parallel;
-use crate::device::cpu::real::{LANES, Real, sum_of, total};
+use crate::device::cpu::real::{Lanes, Real, sum_of, total};
 use crate::device::cpu::reduce::{Bounded, Loops, greatest_known_of};
 use crate::device::cpu::rows::PIECE;
 use crate::device::cpu::simd::{self, SimdLevel};
@@ -96,17 +96,17 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
 /// Σ w (x - from) over a block.
 #[inline(always)]
 fn weighted<T: Real>(x: &[T], w: &[T], from: T) -> f64 {
-    let mut lanes = [T::ZERO; LANES];
-    let ((x, x_rest), (w, w_rest)) = (x.as_chunks::<LANES>(), w.as_chunks::<LANES>());
+    let mut lanes = T::Lanes::ZERO;
+    let ((x, x_rest), (w, w_rest)) = (T::Lanes::blocks(x), T::Lanes::blocks(w));
     for (x, w) in x.iter().zip(w) {
-        for ((lane, &x), &w) in lanes.iter_mut().zip(x).zip(w) {
-            *lane += w * (x - from);
+        for lane in 0..T::Lanes::COUNT {
+            lanes[lane] += w[lane] * (x[lane] - from);
         }
     }
-    for ((lane, &x), &w) in lanes.iter_mut().zip(x_rest).zip(w_rest) {
+    for ((lane, &x), &w) in lanes.as_mut().iter_mut().zip(x_rest).zip(w_rest) {
         *lane += w * (x - from);
     }
-    total(&lanes)
+    total::<T>(&lanes)
 }
 
 pub(super) fn gradient<T: Real>(x: &Value, slopes: &[Slope<T>], targets: &Targets<'_, T>) -> Result<Value, Fault> {

@@ -6,7 +6,7 @@
 use super::{BLOCK, WIDEST, each, work};
 use crate::device::cpu::Cpu;
 use crate::device::cpu::gemm::{Lines, Product};
-use crate::device::cpu::real::{LANES, Real, total};
+use crate::device::cpu::real::{Lanes, Real, total};
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::factor::Stack;
 use crate::device::{Value, copy::Arrange};
@@ -212,8 +212,9 @@ impl Kernel for Dot<'_> {
     const WIDEST: SimdLevel = WIDEST;
     #[inline(always)]
     fn run<const FUSED: bool>(self) -> f64 {
-        let mut lanes = [0.0; LANES];
-        let ((left, left_rest), (right, right_rest)) = (self.0.as_chunks::<LANES>(), self.1.as_chunks::<LANES>());
+        type Sums = <f64 as Real>::Lanes;
+        let mut lanes = Sums::ZERO;
+        let ((left, left_rest), (right, right_rest)) = (Sums::blocks(self.0), Sums::blocks(self.1));
         for (a, b) in left.iter().zip(right) {
             for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
                 *lane = a.times_plus::<FUSED>(b, *lane);
@@ -222,6 +223,6 @@ impl Kernel for Dot<'_> {
         for ((lane, &a), &b) in lanes.iter_mut().zip(left_rest).zip(right_rest) {
             *lane = a.times_plus::<FUSED>(b, *lane);
         }
-        total(&lanes)
+        total::<f64>(&lanes)
     }
 }

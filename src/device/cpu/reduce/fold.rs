@@ -31,6 +31,8 @@ pub(super) trait Fold: Copy + Sync {
     type Item: Element;
     /// Is it worth a copy for each instruction set? (Code has a budget.)
     const WIDE: bool = true;
+    /// Has it a loop for rows that lie beside each other? Else columns are gathered and taken one by one. (Code has a budget.)
+    const STRIPS: bool = true;
     /// The most neighbours that [`block`](Fold::block) takes: more where a block has a high fixed price.
     const SPAN: usize = BLOCK;
     /// The most rows that [`rows`](Fold::rows) takes, at most [`MOST_ROWS`]: more where taking up and laying down states has
@@ -152,10 +154,25 @@ impl<F: Fold> Folding<F::Item, F::State> for F {
         simd::run(Lines { fold: *self, values, length, position: 0, states });
     }
     fn rows(&self, rows: &[&[F::Item]], position: usize, states: &mut [F::State]) {
-        simd::run(Rows { fold: *self, rows, position, states });
+        if const { F::STRIPS } {
+            simd::run(Rows { fold: *self, rows, position, states });
+        } else {
+            one_by_one(self, rows, position, states);
+        }
     }
     fn merge(&self, state: &mut F::State, later: &F::State) {
         Fold::merge(self, state, later);
+    }
+}
+
+/// Columns of rows, gathered: what a line of the cache holds of the rows serves several of them.
+fn one_by_one<I: Element, S>(fold: &dyn Folding<I, S>, rows: &[&[I]], position: usize, states: &mut [S]) {
+    let mut column = [I::default(); MOST_ROWS];
+    for (number, state) in states.iter_mut().enumerate() {
+        for (to, row) in column.iter_mut().zip(rows) {
+            *to = row[number];
+        }
+        fold.neighbours(&column[..rows.len()], position, state);
     }
 }
 

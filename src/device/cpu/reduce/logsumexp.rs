@@ -115,6 +115,7 @@ pub(super) struct LogSumExp<T>(pub(super) PhantomData<T>);
 
 impl<T: Real + Bounded> Fold for LogSumExp<T> {
     type Item = T;
+    const STRIPS: bool = !T::DOUBLE;
     const SPAN: usize = 4096;
     const ROWS: usize = MOST_ROWS;
     type State = Exponentials<T>;
@@ -134,7 +135,7 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
         }
         let base = Exponentials::base(state.greatest);
         for values in values.chunks(BLOCK) {
-            state.sum += sum_beside(values, |x| (x - base).addend::<FUSED>(), |block| ahead.ask(block));
+            state.sum += sum_beside(values, |x| (x - base).addend::<FUSED>(), |block| ahead.ask(std::slice::from_ref(block)));
         }
     }
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Mean and squared deviations in one visit.
 
 use super::fold::{Ahead, Columns, Fold, MOST_ROWS, STRIP, WIDTH, by_fours, strip};
-use crate::device::cpu::real::{LANES, Real, settled, total};
+use crate::device::cpu::real::{Lanes, Real, settled, total};
 use std::marker::PhantomData;
 use std::ops::Mul;
 
@@ -142,27 +142,32 @@ fn is_far<T: Mul<Output = T> + PartialOrd + Copy>(sum: T, squares: T, half_count
 /// `Σ (x - near)` and `Σ (x - near)²`; two numbers go to a lane at a time, which halves the chain of additions.
 #[inline(always)]
 fn sums_about<T: Real>(values: &[T], near: T, ahead: Ahead) -> (f64, f64) {
-    let (mut sums, mut squares) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-    let (pairs, rest) = values.as_chunks::<{ 2 * LANES }>();
+    let (mut sums, mut squares) = (T::Lanes::ZERO, T::Lanes::ZERO);
+    let pairs = T::Lanes::blocks(values).0.as_chunks::<2>().0;
     for pair in pairs {
         ahead.ask(pair);
-        take_pair(pair, near, &mut sums, &mut squares);
+        take_pair::<T>(pair, near, &mut sums, &mut squares);
     }
+    let rest = &values[pairs.len() * 2 * T::Lanes::COUNT..];
     if !rest.is_empty() {
         // What fills it up adds nothing.
-        let mut pair = [near; 2 * LANES];
-        pair[..rest.len()].copy_from_slice(rest);
-        take_pair(&pair, near, &mut sums, &mut squares);
+        let mut pair = [T::Lanes::ZERO; 2];
+        for (half, rest) in pair.iter_mut().zip([rest, rest.get(T::Lanes::COUNT..).unwrap_or_default()]) {
+            let (half, count) = (half.as_mut(), rest.len().min(T::Lanes::COUNT));
+            half.fill(near);
+            half[..count].copy_from_slice(&rest[..count]);
+        }
+        take_pair::<T>(&pair, near, &mut sums, &mut squares);
     }
-    (total(&sums), total(&squares))
+    (total::<T>(&sums), total::<T>(&squares))
 }
 
 #[inline(always)]
-fn take_pair<T: Real>(pair: &[T; 2 * LANES], near: T, sums: &mut [T; LANES], squares: &mut [T; LANES]) {
-    for k in 0..LANES {
-        let (a, b) = (pair[k] - near, pair[k + LANES] - near);
-        sums[k] += a + b;
-        squares[k] += a * a + b * b;
+fn take_pair<T: Real>(pair: &[T::Lanes; 2], near: T, sums: &mut T::Lanes, squares: &mut T::Lanes) {
+    for lane in 0..T::Lanes::COUNT {
+        let (a, b) = (pair[0][lane] - near, pair[1][lane] - near);
+        sums[lane] += a + b;
+        squares[lane] += a * a + b * b;
     }
 }
 
@@ -213,6 +218,7 @@ pub(super) struct Spread<T>(pub(super) PhantomData<T>);
 
 impl<T: Real> Fold for Spread<T> {
     type Item = T;
+    const STRIPS: bool = !T::DOUBLE;
     const SPAN: usize = SPAN;
     const ROWS: usize = MOST_ROWS;
     type State = Moments;

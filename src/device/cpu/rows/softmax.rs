@@ -3,7 +3,7 @@
 use super::PIECE;
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::cpu::real::{LANES, Real, add_rest, sum_of, total};
+use crate::device::cpu::real::{Lanes, Real, add, add_rest, sum_of, total};
 use crate::device::cpu::reduce::{Bounded, Loops, exponentials, greatest_known_of};
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::device::cpu::{Cpu, parallel};
@@ -22,7 +22,7 @@ pub(in crate::device::cpu) fn axis_last(rank: usize, axis: usize) -> (Vec<usize>
     (order, back)
 }
 
-/// Rows, or columns of a dense tensor: `[outer, size, inner]`.
+/// Rows, or columns of a dense tensor: `[outer, size, inner]`. (What has no loops for columns makes rows of them.)
 pub(in crate::device::cpu) fn is_columns(x: &Value, axis: usize) -> bool {
     x.is_contiguous() && x.dims()[axis + 1..].iter().product::<usize>() > 1
 }
@@ -31,7 +31,7 @@ pub(super) fn forward<T: Real + Bounded>(x: &Value, axis: usize, form: Softmax) 
     if x.rank() == 0 || x.count() == 0 {
         return rows::<T>(x, form);
     }
-    if is_columns(x, axis) {
+    if const { !T::DOUBLE } && is_columns(x, axis) {
         return columns::<T>(x, axis, form);
     }
     let (order, back) = axis_last(x.rank(), axis);
@@ -119,28 +119,26 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
 /// Writes `written(x)` of each and gives the sum of `term(written(x))`.
 #[inline(always)]
 fn map_sum<T: Real>(x: &[T], out: &mut [T], written: impl Fn(T) -> T, term: impl Fn(T) -> T) -> f64 {
-    let mut lanes = [T::ZERO; LANES];
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    let (out_blocks, out_rest) = out.as_chunks_mut::<LANES>();
+    let mut lanes = T::Lanes::ZERO;
+    let (blocks, rest) = T::Lanes::blocks(x);
+    let (out_blocks, out_rest) = T::Lanes::blocks_mut(out);
     for (block, out) in blocks.iter().zip(out_blocks) {
         // By way of arrays of its own: else the lanes are kept in memory, and what is written might be what is read.
-        let (mut results, mut terms) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-        for ((result, term_of), &x) in results.iter_mut().zip(&mut terms).zip(block) {
-            *result = written(x);
-            *term_of = term(*result);
+        let (mut results, mut terms) = (T::Lanes::ZERO, T::Lanes::ZERO);
+        for lane in 0..T::Lanes::COUNT {
+            results[lane] = written(block[lane]);
+            terms[lane] = term(results[lane]);
         }
         *out = results;
-        for (lane, term) in lanes.iter_mut().zip(terms) {
-            *lane += term;
-        }
+        add(&mut lanes, &terms);
     }
     for (out, &x) in out_rest.iter_mut().zip(rest) {
         *out = written(x);
     }
     if !rest.is_empty() {
-        add_rest(&mut lanes, out_rest, term);
+        add_rest::<T, _>(&mut lanes, out_rest, term);
     }
-    total(&lanes)
+    total::<T>(&lanes)
 }
 
 /// From so many columns on there are enough beside each other for a block of rows.
@@ -229,7 +227,7 @@ pub(super) fn gradient<T: Real>(y: &Value, g: &Value, axis: usize, form: Softmax
     if y.rank() == 0 || y.count() == 0 {
         return gradient_rows::<T>(&Cpu.contiguous(y)?, &Cpu.contiguous(g)?, form);
     }
-    if is_columns(y, axis) {
+    if const { !T::DOUBLE } && is_columns(y, axis) {
         return gradient_columns::<T>(y, &Cpu.contiguous(g)?, axis, form);
     }
     let (order, back) = axis_last(y.rank(), axis);
@@ -293,21 +291,21 @@ impl<T: Real> simd::Kernel for Backward<'_, T> {
 /// Σ a b over a block.
 #[inline(always)]
 pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
-    let mut lanes = [T::ZERO; LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = T::Lanes::ZERO;
+    let ((a, a_rest), (b, b_rest)) = (T::Lanes::blocks(a), T::Lanes::blocks(b));
     for (a, b) in a.iter().zip(b) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
+        for lane in 0..T::Lanes::COUNT {
+            lanes[lane] += a[lane] * b[lane];
         }
     }
     if !a_rest.is_empty() {
-        let mut products = [T::ZERO; LANES];
-        for ((product, &a), &b) in products.iter_mut().zip(a_rest).zip(b_rest) {
+        let mut products = T::Lanes::ZERO;
+        for ((product, &a), &b) in products.as_mut().iter_mut().zip(a_rest).zip(b_rest) {
             *product = a * b;
         }
-        add_rest(&mut lanes, &products, |product| product);
+        add(&mut lanes, &products);
     }
-    total(&lanes)
+    total::<T>(&lanes)
 }
 
 fn gradient_columns<T: Real>(y: &Value, g: &Value, axis: usize, form: Softmax) -> Result<Value, Fault> {

@@ -6,7 +6,7 @@
 use super::PIECE;
 use crate::device::Value;
 use crate::device::cpu::parallel;
-use crate::device::cpu::real::{LANES, Real, sum_of, total};
+use crate::device::cpu::real::{Lanes, Real, sum_of, total};
 use crate::device::cpu::reduce::{Moments, SPAN};
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::device::rows::{Standard, Standardized, ThreeGradients};
@@ -331,30 +331,30 @@ fn flush<T: Real>(short: &mut [T], long: &mut [f64]) {
 /// Σ g w and Σ g w x̂ over a block.
 #[inline(always)]
 fn sums<T: Real, const FUSED: bool>(x: &[T], g: &[T], w: &[T], mean: T, scale: T) -> (f64, f64) {
-    let (mut plain, mut with) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+    let (mut plain, mut with) = (T::Lanes::ZERO, T::Lanes::ZERO);
     let ((x, x_rest), (g, g_rest), (w, w_rest)) =
-        (x.as_chunks::<LANES>(), g.as_chunks::<LANES>(), w.as_chunks::<LANES>());
+        (T::Lanes::blocks(x), T::Lanes::blocks(g), T::Lanes::blocks(w));
     for ((x, g), w) in x.iter().zip(g).zip(w) {
-        for lane in 0..LANES {
+        for lane in 0..T::Lanes::COUNT {
             let a = g[lane] * w[lane];
             plain[lane] += a;
             with[lane] += a * (x[lane] - mean);
         }
     }
     if !x_rest.is_empty() {
-        let (mut terms, mut apart) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        let (mut terms, mut apart) = (T::Lanes::ZERO, T::Lanes::ZERO);
         for (lane, ((&x, &g), &w)) in x_rest.iter().zip(g_rest).zip(w_rest).enumerate() {
             (terms[lane], apart[lane]) = (g * w, x - mean);
         }
-        add_pair(&mut plain, &mut with, &terms, &apart);
+        add_pair::<T>(&mut plain, &mut with, &terms, &apart);
     }
-    (total(&plain), total(&with) * scale.wide())
+    (total::<T>(&plain), total::<T>(&with) * scale.wide())
 }
 
 /// What does not fill the lanes, by way of arrays of its own (see `add_rest`).
 #[inline(always)]
-fn add_pair<T: Real>(plain: &mut [T; LANES], with: &mut [T; LANES], terms: &[T; LANES], apart: &[T; LANES]) {
-    for lane in 0..LANES {
+fn add_pair<T: Real>(plain: &mut T::Lanes, with: &mut T::Lanes, terms: &T::Lanes, apart: &T::Lanes) {
+    for lane in 0..T::Lanes::COUNT {
         plain[lane] += terms[lane];
         with[lane] += terms[lane] * apart[lane];
     }
@@ -375,20 +375,20 @@ pub(super) fn run_sums<T: Real, const FUSED: bool>(x: &[T], g: &[T], mean: T, sc
 /// Σ g and Σ g (x - mean) over a block.
 #[inline(always)]
 fn centred_dot<T: Real>(x: &[T], g: &[T], mean: T) -> (f64, f64) {
-    let (mut plain, mut with) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-    let ((x, x_rest), (g, g_rest)) = (x.as_chunks::<LANES>(), g.as_chunks::<LANES>());
+    let (mut plain, mut with) = (T::Lanes::ZERO, T::Lanes::ZERO);
+    let ((x, x_rest), (g, g_rest)) = (T::Lanes::blocks(x), T::Lanes::blocks(g));
     for (x, g) in x.iter().zip(g) {
-        for lane in 0..LANES {
+        for lane in 0..T::Lanes::COUNT {
             plain[lane] += g[lane];
             with[lane] += g[lane] * (x[lane] - mean);
         }
     }
     if !x_rest.is_empty() {
-        let (mut terms, mut apart) = ([T::ZERO; LANES], [T::ZERO; LANES]);
+        let (mut terms, mut apart) = (T::Lanes::ZERO, T::Lanes::ZERO);
         for (lane, (&x, &g)) in x_rest.iter().zip(g_rest).enumerate() {
             (terms[lane], apart[lane]) = (g, x - mean);
         }
-        add_pair(&mut plain, &mut with, &terms, &apart);
+        add_pair::<T>(&mut plain, &mut with, &terms, &apart);
     }
-    (total(&plain), total(&with))
+    (total::<T>(&plain), total::<T>(&with))
 }

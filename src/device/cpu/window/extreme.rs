@@ -63,7 +63,8 @@ impl<T: Real> Kernel for Extremes<'_, T> {
     fn run<const FUSED: bool>(self) {
         let Extremes { x, sizes: [height, width], spans: [deep, high, wide], best, places } = self;
         // The usual windows: two elements each, across and down; what they read needs no division to be found.
-        let flat = deep.count() == 1 && deep.window(0).1 == 1 && x.len() == height * width;
+        // (f64 goes the way that all windows can go: code has a budget.)
+        let flat = const { !T::DOUBLE } && deep.count() == 1 && deep.window(0).1 == 1 && x.len() == height * width;
         let usual = flat && high.is_pairs(height) && wide.is_pairs(width);
         let rows = best.chunks_exact_mut(wide.count().max(1)).enumerate();
         for (row, best) in rows {
@@ -71,7 +72,7 @@ impl<T: Real> Kernel for Extremes<'_, T> {
                 [] => &mut places[..],
                 _ => &mut places[row * best.len()..(row + 1) * best.len()],
             };
-            if usual {
+            if const { !T::DOUBLE } && usual {
                 in_pairs(x, [2 * row * width, (2 * row + 1) * width], best, places);
                 continue;
             }
@@ -109,19 +110,21 @@ fn slide<T: Real>(line: &[T], line_start: usize, axis: &Sliding, best: &mut [T],
         }
         let first = axis.element(outputs.start, tap);
         let best = &mut best[outputs.clone()];
+        // A loop for each of the usual strides, but not for f64.
+        let stride = axis.stride;
         if places.is_empty() {
-            match axis.stride {
+            match if const { T::DOUBLE } { 0 } else { stride } {
                 1 => greatest::<T, 1>(&line[first..], 1, best),
                 2 => greatest::<T, 2>(&line[first..], 2, best),
-                stride => greatest::<T, 0>(&line[first..], stride, best),
+                _ => greatest::<T, 0>(&line[first..], stride, best),
             }
         } else {
             let places = &mut places[outputs];
             let start = (line_start + first) as i32;
-            match axis.stride {
+            match if const { T::DOUBLE } { 0 } else { stride } {
                 1 => greatest_at::<T, 1>(&line[first..], 1, start, best, places),
                 2 => greatest_at::<T, 2>(&line[first..], 2, start, best, places),
-                stride => greatest_at::<T, 0>(&line[first..], stride, start, best, places),
+                _ => greatest_at::<T, 0>(&line[first..], stride, start, best, places),
             }
         }
     }
