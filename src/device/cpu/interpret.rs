@@ -15,7 +15,8 @@ pub(super) struct Interpreted<'a> {
 
 impl Loop<f64> for Interpreted<'_> {
     fn run(&self, inputs: &[&[f64]], out: &mut [f64]) {
-        let steps = self.program.instructions();
+        let last = self.program.result() as usize;
+        let steps = &self.program.instructions()[..=last];
         let span = out.len().clamp(1, SPAN);
         let mut results = vec![0.0; steps.len() * span];
         // What is the same for all numbers is written once.
@@ -26,15 +27,21 @@ impl Loop<f64> for Interpreted<'_> {
         }
         for (index, out) in out.chunks_mut(span).enumerate() {
             let count = out.len();
+            let input = |k: usize| &inputs[k][index * span..][..count];
             for (at, step) in steps.iter().enumerate() {
                 let (known, own) = results.split_at_mut(at * span);
-                let own = &mut own[..count];
-                match *step {
-                    Instruction::Input(k) => own.copy_from_slice(&inputs[k][index * span..][..count]),
-                    _ => run(step, |register| &known[register as usize * span..][..count], own),
-                }
+                // Inputs are read where they lie, and the last step writes where its results are wanted.
+                let own = if at == last { &mut *out } else { &mut own[..count] };
+                let known = |register: Register| match steps[register as usize] {
+                    Instruction::Input(k) => input(k),
+                    _ => &known[register as usize * span..][..count],
+                };
+                run(step, known, own);
             }
-            out.copy_from_slice(&results[self.program.result() as usize * span..][..count]);
+            match steps[last] {
+                Instruction::Input(k) => out.copy_from_slice(input(k)),
+                ref step => self.constant(step).into_iter().for_each(|number| out.fill(number)),
+            }
         }
     }
 }
@@ -82,7 +89,7 @@ fn number(x: f64) -> F<f64, false> {
 }
 
 fn truth(is: bool) -> f64 {
-    is as u8 as f64
+    if is { 1.0 } else { 0.0 }
 }
 
 fn combine(binary: Binary, a: F<f64, false>, b: F<f64, false>) -> F<f64, false> {

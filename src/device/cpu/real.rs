@@ -80,7 +80,9 @@ macro_rules! real {
 real! { f32: 32, f64: 8 }
 
 /// Numbers side by side.
-pub(in crate::device::cpu) trait Lanes<T>: Copy + AsMut<[T]> + IndexMut<usize, Output = T> {
+pub(in crate::device::cpu) trait Lanes<T>:
+    Copy + AsMut<[T]> + IndexMut<usize, Output = T>
+{
     const COUNT: usize;
     const ZERO: Self;
     /// Numbers by so many, and the rest.

@@ -34,22 +34,48 @@ impl Axis {
     }
 }
 
-/// Walks along the axis with a state for each of the numbers side by side: `step` takes a number into it, `finish` makes a
-/// result of it.
+/// Steps along an axis, known by pointer: what walks memory is compiled for the types alone.
+trait Steps<S, T>: Sync {
+    /// Takes a number into each state and makes a result of it.
+    fn beside(&self, states: &mut [S], x: &[T], out: &mut [T]);
+    /// Takes neighbours into one state, one after the other, and makes a result after each.
+    fn along(&self, state: &mut S, x: &[T], out: &mut [T], reversed: bool);
+}
+
+/// What takes a number into a state, and what makes a result of it.
+struct Of<F, G>(F, G);
+
+impl<S: Copy, T: Copy, F: Fn(S, T) -> S + Sync, G: Fn(S) -> T + Sync> Steps<S, T> for Of<F, G> {
+    fn beside(&self, states: &mut [S], x: &[T], out: &mut [T]) {
+        for ((state, out), &x) in states.iter_mut().zip(out).zip(x) {
+            *state = (self.0)(*state, x);
+            *out = (self.1)(*state);
+        }
+    }
+    fn along(&self, state: &mut S, x: &[T], out: &mut [T], reversed: bool) {
+        let take = |(out, &x): (&mut T, &T)| {
+            *state = (self.0)(*state, x);
+            *out = (self.1)(*state);
+        };
+        let pairs = out.iter_mut().zip(x);
+        if reversed { pairs.rev().for_each(take) } else { pairs.for_each(take) }
+    }
+}
+
+/// Walks along the axis with a state for each of the numbers side by side.
 fn scan<S: Copy + Sync, T: Element>(
     x: &Value,
     axis: usize,
     start: S,
     reversed: bool,
-    step: impl Fn(S, T) -> S + Sync,
-    finish: impl Fn(S) -> T + Sync,
+    steps: &dyn Steps<S, T>,
 ) -> Result<Value, Fault> {
     let x = Cpu.contiguous(x)?;
     let along = Axis::of(&x, axis);
     let data = x.dense::<T>()?;
     Value::build::<T>(*x.shape(), |out| {
         if along.inner == 1 {
-            return rows(along.size, (data, out), start, reversed, step, finish);
+            return rows(along.size, (data, out), start, reversed, steps);
         }
         parallel::chunks(out, along.block(), 4, |index, out| {
             let x = &data[index * along.block()..][..out.len()];
@@ -60,10 +86,7 @@ fn scan<S: Copy + Sync, T: Element>(
                 for number in 0..along.size {
                     let row = if reversed { along.size - 1 - number } else { number };
                     let place = row * along.inner + from..row * along.inner + from + width;
-                    for ((state, out), &x) in states.iter_mut().zip(&mut out[place.clone()]).zip(&x[place]) {
-                        *state = step(*state, x);
-                        *out = finish(*state);
-                    }
+                    steps.beside(&mut states, &x[place.clone()], &mut out[place]);
                 }
                 from += width;
             }
@@ -82,8 +105,7 @@ fn rows<S: Copy + Sync, T: Element>(
     (data, out): (&[T], &mut [T]),
     start: S,
     reversed: bool,
-    step: impl Fn(S, T) -> S + Sync,
-    finish: impl Fn(S) -> T + Sync,
+    steps: &dyn Steps<S, T>,
 ) {
     parallel::chunks(out, ROWS * size, 4, |index, out| {
         let x = &data[index * ROWS * size..][..out.len()];
@@ -95,12 +117,7 @@ fn rows<S: Copy + Sync, T: Element>(
                 done..size.min(done + STRETCH)
             };
             for ((out, x), state) in out.chunks_mut(size).zip(x.chunks(size)).zip(&mut states) {
-                let pairs = out[stretch.clone()].iter_mut().zip(&x[stretch.clone()]);
-                let take = |(out, &x): (&mut T, &T)| {
-                    *state = step(*state, x);
-                    *out = finish(*state);
-                };
-                if reversed { pairs.rev().for_each(take) } else { pairs.for_each(take) }
+                steps.along(state, &x[stretch.clone()], &mut out[stretch.clone()], reversed);
             }
         }
     });
@@ -197,7 +214,7 @@ impl Held {
 fn running_sums(x: &Value, axis: usize, reversed: bool) -> Result<Value, Fault> {
     let along = Axis::of(x, axis);
     if along.inner > 1 {
-        return scan(x, axis, 0.0, reversed, |sum: f64, x: f32| sum + x as f64, |sum| sum as f32);
+        return scan(x, axis, 0.0, reversed, &Of(|sum: f64, x: f32| sum + x as f64, |sum| sum as f32));
     }
     let x = Cpu.contiguous(x)?;
     let data = x.dense::<f32>()?;
@@ -234,19 +251,19 @@ fn in_f64<const N: usize>(
 impl Scan for Cpu {
     fn cumulative_sum(&self, x: &Value, axis: usize, reversed: bool) -> Result<Value, Fault> {
         if !x.dtype().is_float() {
-            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, i64::wrapping_add, identity);
+            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 0, reversed, &Of(i64::wrapping_add, identity));
         }
         if x.dtype() == DType::F32 {
             return running_sums(x, axis, reversed);
         }
-        in_f64("a sum", [x], |[x]| scan(x, axis, 0.0, reversed, |sum: f64, x: f64| sum + x, identity))
+        in_f64("a sum", [x], |[x]| scan(x, axis, 0.0, reversed, &Of(|sum: f64, x: f64| sum + x, identity)))
     }
 
     fn cumulative_product(&self, x: &Value, axis: usize) -> Result<Value, Fault> {
         if !x.dtype().is_float() {
-            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 1, false, i64::wrapping_mul, identity);
+            return scan::<i64, i64>(&self.cast(x, DType::I64)?, axis, 1, false, &Of(i64::wrapping_mul, identity));
         }
-        in_f64("a product", [x], |[x]| scan(x, axis, 1.0, false, |product: f64, x: f64| product * x, identity))
+        in_f64("a product", [x], |[x]| scan(x, axis, 1.0, false, &Of(|product: f64, x: f64| product * x, identity)))
     }
 
     fn cumulative_logsumexp(&self, x: &Value, axis: usize) -> Result<Value, Fault> {
@@ -255,7 +272,7 @@ impl Scan for Cpu {
                 let (low, high) = if sum < x { (sum, x) } else { (x, sum) };
                 if low == high && high.is_infinite() { high } else { high + (low - high).exp().ln_1p() }
             };
-            scan(x, axis, f64::NEG_INFINITY, false, join, identity)
+            scan(x, axis, f64::NEG_INFINITY, false, &Of(join, identity))
         })
     }
 

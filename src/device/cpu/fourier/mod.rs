@@ -68,8 +68,15 @@ fn transform<T: Number, const L: usize>(x: &Value, how: &Transform) -> Result<Va
     }
     let _aside = if how.length >= SHARED { Some(Aside::new(aside::<T>(how))?) } else { None };
     if walk.inner > 1 {
-        let many = if walk.inner >= L && how.length <= across::LONGEST { Many::of(*how) } else { None };
-        if let Some(many) = many {
+        // (f64 has no loops for signals that lie beside each other: code has a budget.)
+        let many = if const { !T::DOUBLE } && walk.inner >= L && how.length <= across::LONGEST {
+            Many::of(*how)
+        } else {
+            None
+        };
+        if const { !T::DOUBLE }
+            && let Some(many) = many
+        {
             let x = Cpu.contiguous(x)?;
             let from = x.dense::<T>()?;
             return Value::build::<T>(walk.shape, |out| {

@@ -144,7 +144,7 @@ impl<F: Fold> Folding<F::Item, F::State> for F {
         Fold::empty(self)
     }
     fn most_rows(&self) -> usize {
-        F::ROWS
+        if F::STRIPS { F::ROWS } else { ROWS }
     }
     fn neighbours(&self, values: &[F::Item], position: usize, state: &mut F::State) {
         let states = std::slice::from_mut(state);
@@ -165,14 +165,19 @@ impl<F: Fold> Folding<F::Item, F::State> for F {
     }
 }
 
-/// Columns of rows, gathered: what a line of the cache holds of the rows serves several of them.
+/// Columns of at most [`ROWS`] rows, gathered: as many at a time as a line of the cache holds.
 fn one_by_one<I: Element, S>(fold: &dyn Folding<I, S>, rows: &[&[I]], position: usize, states: &mut [S]) {
-    let mut column = [I::default(); MOST_ROWS];
-    for (number, state) in states.iter_mut().enumerate() {
-        for (to, row) in column.iter_mut().zip(rows) {
-            *to = row[number];
+    const LINE: usize = 8;
+    let mut columns = [[I::default(); ROWS]; LINE];
+    for (number, states) in states.chunks_mut(LINE).enumerate() {
+        for (at, row) in rows.iter().enumerate() {
+            for (column, &x) in columns.iter_mut().zip(&row[number * LINE..]) {
+                column[at] = x;
+            }
         }
-        fold.neighbours(&column[..rows.len()], position, state);
+        for (column, state) in columns.iter().zip(states) {
+            fold.neighbours(&column[..rows.len()], position, state);
+        }
     }
 }
 

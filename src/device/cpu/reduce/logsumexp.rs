@@ -135,7 +135,8 @@ impl<T: Real + Bounded> Fold for LogSumExp<T> {
         }
         let base = Exponentials::base(state.greatest);
         for values in values.chunks(BLOCK) {
-            state.sum += sum_beside(values, |x| (x - base).addend::<FUSED>(), |block| ahead.ask(std::slice::from_ref(block)));
+            state.sum +=
+                sum_beside(values, |x| (x - base).addend::<FUSED>(), |block| ahead.ask(std::slice::from_ref(block)));
         }
     }
     #[inline(always)]

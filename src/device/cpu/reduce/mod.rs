@@ -110,9 +110,6 @@ fn sum_terms<T: Real>(x: &Value, axes: &[usize], keep: bool, term: Term, divisor
     {
         return sum;
     }
-    if const { T::DOUBLE } {
-        return fold(x, axes, keep, InDouble::<T>::Sum(term), finish);
-    }
     fold(x, axes, keep, Sum::<T>(term, PhantomData), finish)
 }
 

@@ -17,18 +17,6 @@ pub(super) enum Term {
     Square,
 }
 
-impl Term {
-    #[inline(always)]
-    fn of<T: Real>(self, x: T) -> T {
-        match self {
-            Term::Plain => x,
-            Term::Known => if is_nan(x) { T::ZERO } else { x },
-            Term::Magnitude => x.magnitude(),
-            Term::Square => x * x,
-        }
-    }
-}
-
 /// Is it no number? (Integers always are one.)
 #[inline(always)]
 #[allow(clippy::eq_op)]
@@ -65,13 +53,14 @@ impl<T: Real, F: Fn(T) -> T> Columns<T> for Lanes<T, F> {
     }
 }
 
-/// So few rows are added as they come: running sums beside the states would cost more than they bring.
+/// So few rows are added as they come: running sums beside the states would cost more than they bring. (Those of f64 are always:
+/// their states are as wide as they are.)
 const FEW: usize = 8;
 
 /// Adds the terms of each row to the states of its columns.
 #[inline(always)]
 fn add_rows<T: Real>(rows: &[&[T]], states: &mut [f64], of: impl Fn(T) -> T) {
-    if rows.len() < FEW {
+    if const { T::DOUBLE } || rows.len() < FEW {
         for row in rows {
             for (state, &x) in states.iter_mut().zip(*row) {
                 *state += of(x).wide();
@@ -95,21 +84,20 @@ impl<T: Real> Fold for Sum<T> {
     #[inline(always)]
     fn block<const FUSED: bool>(&self, values: &[T], _: usize, ahead: Ahead, state: &mut f64) {
         let ask = |block: &T::Lanes| ahead.ask(std::slice::from_ref(block));
-        // Each term has a loop of its own.
         *state += match self.0 {
-            Term::Plain => sum_beside(values, |x| Term::Plain.of(x), ask),
-            Term::Known => sum_beside(values, |x| Term::Known.of(x), ask),
-            Term::Magnitude => sum_beside(values, |x| Term::Magnitude.of(x), ask),
-            Term::Square => sum_beside(values, |x| Term::Square.of(x), ask),
+            Term::Plain => sum_beside(values, |x| x, ask),
+            Term::Known => sum_beside(values, |x| if is_nan(x) { T::ZERO } else { x }, ask),
+            Term::Magnitude => sum_beside(values, |x| x.magnitude(), ask),
+            Term::Square => sum_beside(values, |x| x * x, ask),
         };
     }
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [f64]) {
         match self.0 {
-            Term::Plain => add_rows(rows, states, |x| Term::Plain.of(x)),
-            Term::Known => add_rows(rows, states, |x| Term::Known.of(x)),
-            Term::Magnitude => add_rows(rows, states, |x| Term::Magnitude.of(x)),
-            Term::Square => add_rows(rows, states, |x| Term::Square.of(x)),
+            Term::Plain => add_rows(rows, states, |x| x),
+            Term::Known => add_rows(rows, states, |x| if is_nan(x) { T::ZERO } else { x }),
+            Term::Magnitude => add_rows(rows, states, |x| x.magnitude()),
+            Term::Square => add_rows(rows, states, |x| x * x),
         }
     }
     fn merge(&self, state: &mut f64, later: &f64) {
@@ -117,11 +105,9 @@ impl<T: Real> Fold for Sum<T> {
     }
 }
 
-/// What is rare, and sums of f64: number by number, in f64.
+/// What is rare and computed in f64.
 #[derive(Clone, Copy)]
 pub(super) enum InDouble<T> {
-    /// The sum of terms.
-    Sum(Term),
     /// Π x.
     Product,
     /// Σ |x|^p, for orders that have no loop of their own.
@@ -132,7 +118,6 @@ impl<T: Real> InDouble<T> {
     #[inline(always)]
     fn join(&self, state: f64, x: T) -> f64 {
         match *self {
-            InDouble::Sum(term) => state + term.of(x.wide()),
             InDouble::Product => state * x.wide(),
             InDouble::Powers(3.0, _) => state + x.wide().abs().powi(3),
             InDouble::Powers(order, _) => state + x.wide().abs().powf(order),
@@ -171,7 +156,7 @@ impl<T: Real> Fold for InDouble<T> {
     fn merge(&self, state: &mut f64, later: &f64) {
         match self {
             InDouble::Product => *state *= later,
-            InDouble::Sum(_) | InDouble::Powers(..) => *state += later,
+            InDouble::Powers(..) => *state += later,
         }
     }
 }

@@ -332,8 +332,7 @@ fn flush<T: Real>(short: &mut [T], long: &mut [f64]) {
 #[inline(always)]
 fn sums<T: Real, const FUSED: bool>(x: &[T], g: &[T], w: &[T], mean: T, scale: T) -> (f64, f64) {
     let (mut plain, mut with) = (T::Lanes::ZERO, T::Lanes::ZERO);
-    let ((x, x_rest), (g, g_rest), (w, w_rest)) =
-        (T::Lanes::blocks(x), T::Lanes::blocks(g), T::Lanes::blocks(w));
+    let ((x, x_rest), (g, g_rest), (w, w_rest)) = (T::Lanes::blocks(x), T::Lanes::blocks(g), T::Lanes::blocks(w));
     for ((x, g), w) in x.iter().zip(g).zip(w) {
         for lane in 0..T::Lanes::COUNT {
             let a = g[lane] * w[lane];
