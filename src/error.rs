@@ -172,6 +172,16 @@ impl Error {
     ) -> Error {
         Error(Arc::new(Report { operation, fault, operands, location }))
     }
+    /// What went wrong inside of the library, in a closure that does not know its caller, went wrong at this line of the caller's.
+    #[cold]
+    pub(crate) fn called_at(self, location: &'static Location<'static>) -> Error {
+        let here = file!().trim_end_matches("error.rs");
+        // An operation that is handed over as a function is called by the standard library.
+        if self.location().file().starts_with(here) || self.location().file().starts_with("/rustc/") {
+            return Error(Arc::new(Report { location, ..(*self.0).clone() }));
+        }
+        self
+    }
     /// The family of this error.
     pub fn kind(&self) -> ErrorKind {
         self.0.fault.kind()

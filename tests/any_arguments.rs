@@ -1,127 +1,20 @@
 //! Arguments drawn at random, most of them wrong: an operation answers or says what is wrong, forward and backward, and never panics.
 
+#[path = "common/allocator.rs"]
+mod allocator;
+#[path = "common/chance.rs"]
+mod chance;
 #[path = "common/guard.rs"]
 mod guard;
 
+use allocator::Counting;
 use chainrule::{
-    Attention, Conv, DType, Device, ErrorKind, GridSample, Interpolation, Pad, Pool, Random, Recurrence, Resize,
-    Rotary, Stft, Tensor, loss, step,
+    Attention, Device, GridSample, Interpolation, Random, Recurrence, Resize, Result, Rotary, Stft, Tensor, loss, step,
 };
-use guard::{guarded, one_line, report};
+use chance::{Attempt, Chance, search};
 
-/// Small numbers and small tensors by chance.
-struct Chance {
-    random: Random,
-    /// What tensors are, nearly always.
-    kind: usize,
-}
-
-impl Chance {
-    fn of_round(round: u64) -> Chance {
-        let mut chance = Chance { random: Random::new(round), kind: 9 };
-        chance.kind = chance.below(8);
-        chance
-    }
-    fn below(&mut self, bound: usize) -> usize {
-        let drawn = Tensor::integers([1], 0..bound as i64, &mut self.random).to_vec::<i64>().expect("a number");
-        drawn[0] as usize
-    }
-    /// A count or a length, seldom an absurd one.
-    fn count(&mut self, bound: usize) -> usize {
-        if self.below(60) == 0 { self.one(&[usize::MAX, 1 << 40, 1 << 63]) } else { self.below(bound) }
-    }
-    fn number(&mut self, from: isize, to: isize) -> isize {
-        from + self.below((to - from + 1) as usize) as isize
-    }
-    fn coin(&mut self) -> bool {
-        self.below(2) == 1
-    }
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-    /// Numbers in a range, seldom absurd ones.
-    fn some(&mut self, counts: std::ops::RangeInclusive<usize>, from: isize, to: isize) -> Vec<isize> {
-        let count = self.number(*counts.start() as isize, *counts.end() as isize);
-        let absurd = [isize::MAX, isize::MIN, 1 << 40, 1 << 62, -(1 << 40)];
-        (0..count).map(|_| if self.below(40) == 0 { self.one(&absurd) } else { self.number(from, to) }).collect()
-    }
-    /// A number of at least 1 for all axes; seldom others, or a number for each of some axes.
-    fn each(&mut self, most: isize) -> Vec<isize> {
-        if self.below(8) == 0 { self.some(1..=3, -1, most) } else { self.some(1..=1, 1, most) }
-    }
-    fn sizes(&mut self, ranks: std::ops::RangeInclusive<usize>) -> Vec<usize> {
-        let least = isize::from(self.below(4) > 0);
-        let rank = self.number(*ranks.start() as isize, *ranks.end() as isize);
-        (0..rank).map(|_| self.number(least, 5) as usize).collect()
-    }
-    fn of(&mut self, sizes: &[usize]) -> Tensor {
-        let x = Tensor::normal(sizes, 0.0, 1.0, &mut self.random);
-        match if self.below(16) == 0 { self.below(8) } else { self.kind } {
-            0 => x.to_dtype(DType::F64).variable(),
-            1 => x.to_dtype(DType::BF16).variable(),
-            2 => x.to_dtype(DType::I64),
-            3 if sizes.len() > 1 => x.transpose(0, 1).contiguous().variable().transpose(0, 1),
-            _ => x.variable(),
-        }
-    }
-    fn tensor(&mut self, ranks: std::ops::RangeInclusive<usize>) -> Tensor {
-        let sizes = self.sizes(ranks);
-        self.of(&sizes)
-    }
-    /// As this one, nearly always.
-    fn like(&mut self, x: &Tensor) -> Tensor {
-        let mut sizes: Vec<usize> = x.shape().map_or(Vec::new(), |shape| shape.to_vec());
-        if !sizes.is_empty() && self.below(3) == 0 {
-            let axis = self.below(sizes.len());
-            sizes[axis] = self.below(5);
-        }
-        self.of(&sizes)
-    }
-    fn positions(&mut self, ranks: std::ops::RangeInclusive<usize>) -> Tensor {
-        let (sizes, least) = (self.sizes(ranks), -i64::from(self.below(4) == 0));
-        let bound = self.one(&[1, 1, 2, 4]);
-        Tensor::integers(sizes, least..bound, &mut self.random)
-    }
-    fn axis(&mut self) -> isize {
-        if self.below(100) == 0 { self.one(&[isize::MAX, isize::MIN]) } else { self.number(-4, 4) }
-    }
-    fn pad(&mut self) -> Pad {
-        self.one(&[Pad::Zeros, Pad::Constant(1.5), Pad::Reflect, Pad::Replicate, Pad::Circular])
-    }
-    fn pool(&mut self) -> Pool {
-        let mut pool = Pool::new(self.each(3));
-        if self.coin() {
-            pool = pool.stride(self.each(3));
-        }
-        if self.coin() {
-            pool = pool.padding(self.some(1..=2, 0, 2));
-        }
-        if self.below(3) == 0 {
-            pool = pool.dilation(self.each(3));
-        }
-        if self.coin() {
-            pool = pool.ceil();
-        }
-        if self.coin() { pool.without_padding() } else { pool }
-    }
-    fn conv(&mut self) -> Conv {
-        let mut conv = Conv::new().groups(self.one(&[1, 1, 1, 1, 2, 0])).stride(self.each(3));
-        if self.coin() {
-            conv = conv.padding(self.each(3));
-        }
-        if self.coin() {
-            conv = conv.dilation(self.each(3));
-        }
-        match self.below(8) {
-            0 => conv.same(),
-            1 | 2 => conv.output_padding(self.each(2)),
-            _ => conv,
-        }
-    }
-}
-
-/// An operation with arguments of chance.
-type Attempt = (&'static str, fn(&mut Chance) -> Vec<Tensor>);
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn convolution(c: &mut Chance, axes: usize, turned: bool) -> Vec<Tensor> {
     let rank = axes + 2;
@@ -149,7 +42,7 @@ fn pair((first, second): (Tensor, Tensor)) -> Vec<Tensor> {
     vec![first, second]
 }
 
-const ATTEMPTS: &[Attempt] = &[
+const ATTEMPTS: &[Attempt<Vec<Tensor>>] = &[
     ("conv1d", |c| convolution(c, 1, false)),
     ("conv2d", |c| convolution(c, 2, false)),
     ("conv3d", |c| convolution(c, 3, false)),
@@ -405,38 +298,16 @@ const ATTEMPTS: &[Attempt] = &[
     ("many kinds", |c| vec![c.tensor(0..=2).to(Device::Cpu), c.tensor(0..=3).at_least_rank(c.count(12))]),
 ];
 
-/// The answer's numbers and slopes, as far as there are any; a defect is as wrong as a panic.
-fn complaint(results: &[Tensor]) -> Option<String> {
-    results.iter().find_map(|result| {
-        let error = match result.error() {
-            Some(error) => Some(error.clone()),
-            None if result.is_tracked() => result.square().sum().backward().err(),
-            None => None,
-        };
-        error.filter(|error| error.kind() == ErrorKind::Defect).map(|error| one_line(&error))
-    })
+/// The answers' numbers and slopes, as far as there are any.
+fn slopes(results: Vec<Tensor>) -> Vec<Result<()>> {
+    let slopes = |result: Tensor| match result.checked()? {
+        result if result.is_tracked() => result.square().sum().backward().map(drop),
+        _ => Ok(()),
+    };
+    results.into_iter().map(slopes).collect()
 }
 
 #[test]
 fn an_answer_or_an_error() {
-    let rounds = std::env::var("CHAINRULE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000);
-    let mut lines = Vec::new();
-    for (name, attempt) in ATTEMPTS {
-        let mut answers = 0;
-        for round in 0..rounds {
-            let outcome = guarded(|| {
-                let results = attempt(&mut Chance::of_round(round));
-                answers += u64::from(results.iter().any(|result| result.error().is_none()));
-                complaint(&results)
-            });
-            if let Ok(Some(said)) | Err(said) = outcome {
-                lines.push(format!("{name}, round {round}: {said}"));
-                break;
-            }
-        }
-        if answers < rounds / 50 {
-            lines.push(format!("{name}: {answers} answers in {rounds} rounds, too few to try much"));
-        }
-    }
-    report(lines);
+    search(ATTEMPTS, slopes);
 }

@@ -382,10 +382,8 @@ impl<D: Dataset> Plan<D> {
             Ok(Err(error)) => {
                 let what = format!("{}: {}", self.place(number, progress.place()), error.what());
                 let fault = Fault::new(error.kind(), what, error.help());
-                let here = file!().trim_end_matches("loader.rs");
-                let ours = error.location().file().starts_with(here);
-                let at = if ours { self.at } else { error.location() };
-                Err(Error::with(error.operation(), fault, error.operands().to_vec(), at))
+                let error = error.called_at(self.at);
+                Err(Error::with(error.operation(), fault, error.operands().to_vec(), error.location()))
             }
             Err(panic) => {
                 let what = format!("{}: a panic: {}", self.place(number, progress.place()), text(&*panic));
@@ -417,10 +415,13 @@ fn repeats(indices: &[usize], bound: usize) -> bool {
 #[track_caller]
 fn whole(state: &State, name: &str) -> Result<u64> {
     let number = state.get(name)?.integer()?;
-    u64::try_from(number).map_err(|_| {
-        let help = "the state was damaged, or written by something else";
-        Error::new("loader", Fault::value(format!("{name} is {number} in the state"), help))
-    })
+    match u64::try_from(number) {
+        Ok(number) => Ok(number),
+        Err(_) => {
+            let help = "the state was damaged, or written by something else";
+            Err(Error::new("loader", Fault::value(format!("{name} is {number} in the state"), help)))
+        }
+    }
 }
 
 /// The batches of one epoch, one after another. A batch that cannot be loaded is an error in its place; those after it

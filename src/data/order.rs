@@ -1,7 +1,7 @@
 //! In which order an epoch takes the items.
 
 use super::Chance;
-use crate::device::Random;
+use crate::device::{Random, memory};
 use crate::error::{Error, Fault, Result};
 use std::any::type_name;
 
@@ -100,13 +100,12 @@ pub(super) fn all(len: usize) -> Result<Vec<usize>> {
 #[track_caller]
 pub(super) fn room(len: usize) -> Result<Vec<usize>> {
     let mut indices = Vec::new();
-    match indices.try_reserve_exact(len) {
-        Ok(()) => Ok(indices),
-        Err(_) => {
-            let help = "let len() say less, or give the loader an order that takes fewer";
-            Err(Error::new("order", Fault::memory(format!("there is no memory to order {len} items"), help)))
-        }
+    // What a system promises beyond its memory, it takes back by ending the program.
+    if len <= memory().limit / size_of::<usize>() && indices.try_reserve_exact(len).is_ok() {
+        return Ok(indices);
     }
+    let help = "let len() say less, or give the loader an order that takes fewer";
+    Err(Error::new("order", Fault::memory(format!("there is no memory to order {len} items"), help)))
 }
 
 /// Any order is as likely as any other (Fisher and Yates).

@@ -7,6 +7,7 @@ use crate::device::Random;
 use crate::error::{Error, Fault, Result};
 use crate::layout::{order_of, put_in_order};
 use crate::tensor::Tensor;
+use std::panic::Location;
 use std::sync::Arc;
 
 /// Divides a dataset. Each item is in one part at most, and the seed alone decides in which.
@@ -259,7 +260,8 @@ impl How {
             true => Ok(()),
             false => Err(Fault::shape(format!("{count} {noun} for {len} items"), "give one for each item")),
         };
-        let refuse = |fault| Error::new("split", fault);
+        let place = Location::caller();
+        let refuse = |fault| Error::with("split", fault, Vec::new(), place);
         let mut parts = match &self.by {
             By::Order => return Ok(cut(&all(len)?, sizes)),
             By::Times(times) => {

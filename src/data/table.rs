@@ -266,10 +266,14 @@ impl Table {
             Some(number) => Ok(number),
             None => Err((row, field)),
         });
-        numbers.collect::<Result<_, _>>().map_err(|(row, field)| {
-            let what = format!("{}, column {:?}: {:?} is no number", self.line(row), shown(name), shown(field));
-            refuse(what, "take categories() for texts; words for missing values are given to Csv::with_missing")
-        })
+        match numbers.collect::<Result<_, _>>() {
+            Ok(numbers) => Ok(numbers),
+            Err((row, field)) => {
+                let what = format!("{}, column {:?}: {:?} is no number", self.line(row), shown(name), shown(field));
+                let help = "take categories() for texts; words for missing values are given to Csv::with_missing";
+                Err(refuse(what, help))
+            }
+        }
     }
     /// Columns of numbers as a matrix `[rows, columns]`, f32; what is missing is NaN.
     ///
@@ -327,14 +331,16 @@ impl Table {
         let codes: HashMap<&str, i64> = names.iter().zip(0..).map(|(name, code)| (name.as_str(), code)).collect();
         let fields = self.texts(name)?.into_iter().enumerate();
         let found = fields.map(|(row, field)| codes.get(field).copied().ok_or((row, field)));
-        let numbers: Vec<i64> = found.collect::<Result<_, _>>().map_err(|(row, field)| {
-            let what = format!("{}, column {:?}: {:?}", self.line(row), shown(name), shown(field));
-            match self.is_missing(field) {
-                true => refuse(what + " is missing", "drop such rows with without_missing, or fill them"),
-                false => refuse(what + " is none of the categories", "the categories are those that were given"),
+        match found.collect::<Result<Vec<i64>, _>>() {
+            Ok(numbers) => Ok(Categories::new(names, Tensor::from_vec(numbers, [self.len()])?)),
+            Err((row, field)) => {
+                let what = format!("{}, column {:?}: {:?}", self.line(row), shown(name), shown(field));
+                Err(match self.is_missing(field) {
+                    true => refuse(what + " is missing", "drop such rows with without_missing, or fill them"),
+                    false => refuse(what + " is none of the categories", "the categories are those that were given"),
+                })
             }
-        })?;
-        Ok(Categories::new(names, Tensor::from_vec(numbers, [self.len()])?))
+        }
     }
     /// The rows for which `keep` says yes.
     ///
@@ -389,9 +395,11 @@ impl Table {
             Fill::Mean | Fill::Median => {
                 let mut numbers = self.column(name)?;
                 numbers.retain(|number| number.is_finite());
-                let what =
-                    || refuse(format!("the column {:?} has no numbers", shown(name)), "give a number to fill with");
-                format!("{}", middle(numbers, fill == Fill::Mean).ok_or_else(what)?)
+                let Some(number) = middle(numbers, fill == Fill::Mean) else {
+                    let what = format!("the column {:?} has no numbers", shown(name));
+                    return Err(refuse(what, "give a number to fill with"));
+                };
+                number.to_string()
             }
         };
         let mut table =

@@ -117,10 +117,14 @@ impl Alphabet {
     pub fn decode(&self, numbers: &[i64]) -> Result<String> {
         let character =
             |&number: &i64| usize::try_from(number).ok().and_then(|place| self.characters.get(place)).ok_or(number);
-        numbers.iter().map(character).collect::<Result<String, i64>>().map_err(|number| {
-            let what = format!("{number} is no character, the alphabet has {}", self.len());
-            Error::new("alphabet", Fault::index(what, "numbers are from 0 to one below the alphabet's length"))
-        })
+        match numbers.iter().map(character).collect::<Result<String, i64>>() {
+            Ok(text) => Ok(text),
+            Err(number) => {
+                let what = format!("{number} is no character, the alphabet has {}", self.len());
+                let help = "numbers are from 0 to one below the alphabet's length";
+                Err(Error::new("alphabet", Fault::index(what, help)))
+            }
+        }
     }
 }
 
@@ -232,11 +236,10 @@ impl Windows {
     fn rows(&self, indices: &[usize], later: usize) -> Result<Vec<i64>> {
         let mut numbers = Vec::with_capacity(indices.len() * self.context);
         for &index in indices {
-            let found = (index < self.len()).then(|| self.append(index, later, &mut numbers)).flatten();
-            found.ok_or_else(|| {
+            if index >= self.len() || self.append(index, later, &mut numbers).is_none() {
                 let what = format!("there is no window {index}, there are {}", self.len());
-                Error::new("windows", Fault::index(what, "they are counted from 0 on"))
-            })?;
+                return Err(Error::new("windows", Fault::index(what, "they are counted from 0 on")));
+            }
         }
         Ok(numbers)
     }
@@ -249,13 +252,16 @@ impl Dataset for Windows {
     }
     #[track_caller]
     fn item(&self, index: usize, _: &mut Random) -> Result<Example> {
-        let one = |later| Tensor::from_vec(self.rows(&[index], later)?, [self.context]);
-        Ok(Example { input: one(0)?, target: one(1)? })
+        let (input, target) = (self.rows(&[index], 0)?, self.rows(&[index], 1)?);
+        Ok(Example {
+            input: Tensor::from_vec(input, [self.context])?,
+            target: Tensor::from_vec(target, [self.context])?,
+        })
     }
     #[track_caller]
     fn batch(&self, indices: &[usize], _: &Chance) -> Result<Batch> {
-        let all = |later| Tensor::from_vec(self.rows(indices, later)?, [indices.len(), self.context]);
-        Ok(Batch { input: all(0)?, target: all(1)? })
+        let (input, target, sizes) = (self.rows(indices, 0)?, self.rows(indices, 1)?, [indices.len(), self.context]);
+        Ok(Batch { input: Tensor::from_vec(input, sizes)?, target: Tensor::from_vec(target, sizes)? })
     }
 }
 

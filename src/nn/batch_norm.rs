@@ -52,8 +52,8 @@ impl<L> NormOptions<L> {
     fn start(&self, init: &mut Init) -> Parts {
         let channels = self.channels;
         Parts {
-            weight: self.affine.then(|| init.parameter(channels, Initial::Ones)),
-            bias: self.affine.then(|| init.parameter(channels, Initial::Zeros)),
+            weight: init.parameter_if(self.affine, channels, Initial::Ones),
+            bias: init.parameter_if(self.affine, channels, Initial::Zeros),
             running_mean: self.running.then(|| init.running(channels, 0.0)),
             running_var: self.running.then(|| init.running(channels, 1.0)),
             num_batches_tracked: self.running.then(|| init.counter()),

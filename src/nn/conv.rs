@@ -10,6 +10,7 @@ use crate::ops::finish::convolve_finished;
 use crate::ops::{Conv, Pad};
 use crate::tensor::{Parameter, Tensor, is_recording};
 use std::marker::PhantomData;
+use std::panic::Location;
 
 /// The options of a convolution or transposed convolution that is about to be built: see [`Conv2d::options`],
 /// [`ConvTranspose2d::options`] and their relatives. A number holds for all axes, a list for each.
@@ -94,8 +95,9 @@ impl<L> ConvOptions<L> {
     fn start(&self, axes: usize, transposed: bool, init: &mut Init) -> (Parameter, Option<Parameter>) {
         let (first, second) = if transposed { (self.inputs, self.outputs) } else { (self.outputs, self.inputs) };
         let kernel = &self.windows.kernel;
+        let place = Location::caller();
         let fault = |fault| {
-            let weight = Parameter::new(Tensor::failed(Error::new("conv", fault)));
+            let weight = Parameter::new(Tensor::failed(Error::with("conv", fault, Vec::new(), place)));
             let bias = self.bias.then(|| weight.clone());
             (weight, bias)
         };
@@ -118,7 +120,7 @@ impl<L> ConvOptions<L> {
         let seen = sizes[1..].iter().fold(1usize, |product, &size| product.saturating_mul(size.unsigned_abs()));
         let law = Initial::Within { size: seen };
         let weight = init.parameter(&sizes, law);
-        (weight, self.bias.then(|| init.parameter(self.outputs, law)))
+        (weight, init.parameter_if(self.bias, self.outputs, law))
     }
 }
 
@@ -297,8 +299,10 @@ macro_rules! transposed {
             #[track_caller]
             fn reaching(&self, input: &Tensor, sizes: &SizeList) -> Result<Conv> {
                 let wanted: Vec<usize> = sizes.as_slice().iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
-                let conv = self.conv.reaching($axes, &input.shape()?, &self.weight.shape()?, &wanted);
-                conv.map_err(|fault| Error::new(stringify!($method), fault))
+                match self.conv.reaching($axes, &input.shape()?, &self.weight.shape()?, &wanted) {
+                    Ok(conv) => Ok(conv),
+                    Err(fault) => Err(Error::new(stringify!($method), fault)),
+                }
             }
             /// Stride 1, no padding, with a bias. The kernel is one size for all axes, or one for each.
             #[track_caller]

@@ -80,6 +80,11 @@ impl Init {
     pub fn parameter(&mut self, sizes: impl Sizes, initial: Initial) -> Parameter {
         Parameter::new(self.tensor(sizes, initial))
     }
+    /// One where it is wanted.
+    #[track_caller]
+    pub(super) fn parameter_if(&mut self, wanted: bool, sizes: impl Sizes, initial: Initial) -> Option<Parameter> {
+        if wanted { Some(self.parameter(sizes, initial)) } else { None }
+    }
     /// A tensor of these sizes.
     ///
     /// ```

@@ -4,6 +4,7 @@ use crate::device::Random;
 use crate::error::{Error, Fault, Result};
 use crate::layout::{DType, SizeList, Sizes};
 use crate::tensor::Tensor;
+use std::panic::Location;
 
 /// How the numbers of a new parameter are chosen.
 ///
@@ -145,7 +146,10 @@ impl Initial {
     /// Numbers of these sizes. Drawn in f32 unless the element type is f64, so that half types start where f32 would.
     #[track_caller]
     pub fn tensor(self, sizes: impl Sizes, dtype: DType, random: &mut Random) -> Tensor {
+        let place = Location::caller();
         self.of_sizes(sizes.sizes(), dtype, random)
+            .checked()
+            .unwrap_or_else(|error| Tensor::failed(error.called_at(place)))
     }
     // Apart, so that it is compiled once and not for every way to write sizes.
     #[track_caller]

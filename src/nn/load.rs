@@ -7,6 +7,7 @@ use crate::layout::DType;
 use crate::tensor::{Parameter, State, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::Location;
 
 /// What came of giving a model tensors by name.
 ///
@@ -127,6 +128,7 @@ fn write<M: Module + ?Sized>(module: &mut M, tensors: Vec<Option<Tensor>>) {
     module.visit_mut(&Path::ROOT, &mut Write(tensors.into_iter()));
 }
 
+#[track_caller]
 pub(super) fn check_float(dtype: DType) -> Result<()> {
     if dtype.is_float() {
         return Ok(());
@@ -218,9 +220,13 @@ fn stream_state(position: Draw) -> State {
     State::List(vec![State::Integer(seed as i64), State::Integer(stream.into()), State::Integer(number as i64)])
 }
 
+#[track_caller]
 fn stream_of(state: &State) -> Result<Random> {
-    let wrong =
-        || Error::new("load_state", Fault::value("this is no position of a stream", "the state is of something else"));
+    let place = Location::caller();
+    let wrong = || {
+        let fault = Fault::value("this is no position of a stream", "the state is of something else");
+        Error::with("load_state", fault, Vec::new(), place)
+    };
     match state.list()? {
         [seed, stream, number] => {
             let stream = u32::try_from(stream.integer()?).map_err(|_| wrong())?;
@@ -241,6 +247,7 @@ impl<'a> VisitMut<'a> for Streams {
     }
 }
 
+#[track_caller]
 pub(super) fn load_state<M: Module + ?Sized>(module: &mut M, state: &State) -> Result<()> {
     let (given, positions) = (state.get("tensors")?, state.get("streams")?);
     let (mut tensors, mut streams) = (Vec::new(), Vec::new());

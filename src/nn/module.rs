@@ -222,6 +222,7 @@ pub trait Module: Send + Sync {
         load::state(self)
     }
     /// Goes on where [`state`](Module::state) was taken, of the same model. On an error nothing has changed.
+    #[track_caller]
     fn load_state(&mut self, state: &State) -> Result<()> {
         load::load_state(self, state)
     }

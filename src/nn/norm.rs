@@ -38,8 +38,8 @@ impl<L> RowNormOptions<L> {
     }
     #[track_caller]
     fn start(&self, init: &mut Init) -> (Option<Parameter>, Option<Parameter>) {
-        let weight = self.weight.then(|| init.parameter(&self.sizes, Initial::Ones));
-        (weight, self.bias.then(|| init.parameter(&self.sizes, Initial::Zeros)))
+        let weight = init.parameter_if(self.weight, &self.sizes, Initial::Ones);
+        (weight, init.parameter_if(self.bias, &self.sizes, Initial::Zeros))
     }
 }
 

@@ -135,7 +135,7 @@ impl<L: Weighted> SpectralNorm<L> {
         let size = layer.weight().size(layer.output_axis()).unwrap_or(0);
         let start = init.tensor([size], Initial::Normal { mean: 0.0, deviation: 1.0 });
         let mut new = SpectralNorm { layer, direction: Running::new(start.clone()), steps: 1 };
-        let known = new.stepped(&start, 15);
+        let known = stepped(&new.matrix().detach(), &start, 15);
         new.direction.set(known);
         new.named()
     }
@@ -148,20 +148,11 @@ impl<L: Weighted> SpectralNorm<L> {
     fn matrix(&self) -> Tensor {
         self.layer.weight().move_axis(self.layer.output_axis(), 0).flatten_axes(1, -1)
     }
-    /// The direction after some more steps.
-    #[track_caller]
-    fn stepped(&self, direction: &Tensor, steps: usize) -> Tensor {
-        let (matrix, mut direction) = (self.matrix().detach(), direction.clone());
-        for _ in 0..steps {
-            let inner = direction.matmul(&matrix).normalize(2.0, 0);
-            direction = matrix.matmul(&inner).normalize(2.0, 0);
-        }
-        direction
-    }
     /// The weight of this moment.
     #[track_caller]
     pub fn weight(&self) -> Tensor {
-        let (direction, matrix) = (self.direction.get(), self.matrix());
+        let matrix = self.matrix();
+        let direction = as_wide_as(&self.direction.get(), &matrix);
         let inner = direction.matmul(&matrix.detach()).normalize(2.0, 0);
         let greatest = direction.dot(&matrix.matmul(&inner));
         let weight: &Tensor = self.layer.weight();
@@ -169,10 +160,32 @@ impl<L: Weighted> SpectralNorm<L> {
     }
 }
 
+/// The direction after some more steps, in its own element type.
+#[track_caller]
+fn stepped(matrix: &Tensor, direction: &Tensor, steps: usize) -> Tensor {
+    let matrix = as_wide_as(matrix, direction);
+    let mut direction = direction.clone();
+    for _ in 0..steps {
+        let inner = direction.matmul(&matrix).normalize(2.0, 0);
+        direction = matrix.matmul(&inner).normalize(2.0, 0);
+    }
+    direction
+}
+
+/// In the other's element type: what a model remembers stays in f32 where its weights are in half precision.
+#[track_caller]
+fn as_wide_as(x: &Tensor, other: &Tensor) -> Tensor {
+    match other.dtype() {
+        Ok(dtype) => x.to_dtype(dtype),
+        Err(error) => Tensor::failed(error),
+    }
+}
+
 impl<L: Weighted> Layer for SpectralNorm<L> {
     #[track_caller]
     fn forward(&self, input: &Tensor) -> Tensor {
-        let known = self.direction.update(|direction| self.stepped(direction, self.steps));
+        let matrix = self.matrix().detach();
+        let known = self.direction.update(|direction| stepped(&matrix, direction, self.steps));
         match known {
             Ok(()) => self.layer.forward_with(&self.weight(), input),
             Err(error) => Tensor::failed(error),

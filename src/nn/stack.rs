@@ -3,6 +3,7 @@
 use super::Module;
 use crate::error::{Error, Fault};
 use crate::tensor::{Parameter, Tensor};
+use std::panic::Location;
 
 /// The most layers of a stack: a greater number is a mistake, and would take all memory before anything failed.
 const MOST_LAYERS: usize = 1 << 16;
@@ -17,11 +18,14 @@ pub(super) fn counted(name: &'static str, layers: usize) -> (usize, Option<Error
     (1, Some(Error::new(name, Fault::value(format!("{layers} layers"), help))))
 }
 
-/// The model; with an error all its parameters carry it, to whoever uses one.
+/// The model; with an error all its parameters carry it, to whoever uses one. What failed while it was made failed where it was
+/// asked for.
+#[track_caller]
 pub(super) fn carrying<M: Module>(mut model: M, error: Option<Error>) -> M {
-    if let Some(error) = error {
-        for (_, parameter) in model.parameters_mut() {
-            *parameter = Parameter::new(Tensor::failed(error.clone()));
+    let place = Location::caller();
+    for (_, parameter) in model.parameters_mut() {
+        if let Some(error) = error.as_ref().or(parameter.error()) {
+            *parameter = Parameter::new(Tensor::failed(error.clone().called_at(place)));
         }
     }
     model

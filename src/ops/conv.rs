@@ -187,6 +187,17 @@ impl Conv {
     }
 }
 
+/// Sizes whose products with options fit.
+pub(super) fn within_reason(sizes: &[usize; 3], kernel: &[usize; 3]) -> Result<(), Fault> {
+    if let Some(&size) = kernel.iter().chain(sizes).find(|&&size| size as u128 > MOST as u128) {
+        return Err(Fault::memory(format!("a size of {size}"), format!("sizes here go up to {MOST}")));
+    }
+    if kernel.contains(&0) {
+        return Err(Fault::shape("the kernel has no elements", "each of its sizes must be at least 1"));
+    }
+    Ok(())
+}
+
 fn same(stride: usize, dilation: usize, kernel: usize) -> Result<[usize; 2], Fault> {
     if stride != 1 {
         return Err(Fault::value(
@@ -247,12 +258,7 @@ impl Convolution {
             ));
         }
         let (sizes, kernel) = (spatial(first, axes), spatial(second, axes));
-        if let Some(&size) = kernel.iter().chain(&sizes).find(|&&size| size as u128 > MOST as u128) {
-            return Err(Fault::memory(format!("a size of {size}"), format!("sizes here go up to {MOST}")));
-        }
-        if kernel.contains(&0) {
-            return Err(Fault::shape("the kernel has no elements", "each of its sizes must be at least 1"));
-        }
+        within_reason(&sizes, &kernel)?;
         let channels = first[first.len() - axes - 1];
         if self.factor == Factor::X {
             let groups = conv.divide(second[0], "channels that the weight takes")?;

@@ -1,6 +1,6 @@
 //! The sizes of transposed convolutions.
 
-use super::conv::{Conv, Padding};
+use super::conv::{Conv, Padding, within_reason};
 use super::spatial::{PerAxis, axis_name, spatial};
 use crate::device::window::Sliding;
 use crate::error::Fault;
@@ -70,7 +70,9 @@ impl Conv {
     ) -> Result<Conv, Fault> {
         let mut plain = self;
         plain.output_padding = PerAxis::all(0);
-        let least = plain.transposed_windows(axes, spatial(input, axes), spatial(weight, axes))?;
+        let (sizes, kernel) = (spatial(input, axes), spatial(weight, axes));
+        within_reason(&sizes, &kernel)?;
+        let least = plain.transposed_windows(axes, sizes, kernel)?;
         if wanted.len() != axes {
             return Err(Fault::shape(
                 format!("{} sizes for {axes} axes", wanted.len()),

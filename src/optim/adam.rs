@@ -78,7 +78,8 @@ pub(super) fn step(
     let rate = rate / (1.0 - target.power(beta1));
     let scale = 1.0 / (1.0 - target.power(keep2)).sqrt();
     let (take1, take2) = (1.0 - beta1, 1.0 - keep2);
-    match settings.is_on(Setting::AmsGrad) {
+    // Some relatives know no AMSGrad, and remember no greatest square whatever a setting says.
+    match settings.is_on(Setting::AmsGrad) && target.states.len() > 2 {
         true => target.apply(&AmsGrad { sign, decay, shrink, take1, keep2, take2, rate, scale, epsilon }),
         false => target.apply(&Step { sign, decay, shrink, take1, keep2, take2, rate, scale, epsilon }),
     }

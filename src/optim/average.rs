@@ -7,6 +7,7 @@ use crate::error::{Error, Fault, Result};
 use crate::nn::{Module, Path, Running, Visit, VisitMut};
 use crate::tensor::{Parameter, State, Tensor};
 use crate::update_formula;
+use std::panic::Location;
 use std::sync::atomic::Ordering;
 
 update_formula! {
@@ -97,7 +98,11 @@ impl<M: Module + Clone> Average<M> {
         model.visit(&Path::ROOT, &mut new);
         let mut values = Vec::with_capacity(new.parameters.len());
         let mine = self.model.parameters_mut();
-        let other = |what: String| Error::new("average", Fault::shape(what, "average the model this was made from"));
+        let place = Location::caller();
+        let other = |what: String| {
+            let fault = Fault::shape(what, "average the model this was made from");
+            Error::with("average", fault, Vec::new(), place)
+        };
         if mine.len() != new.parameters.len() {
             return Err(other(format!(
                 "the average has {} parameters, the model {}",
@@ -153,6 +158,7 @@ impl<M: Module + Clone> Average<M> {
         state.insert("model", self.model.state()?)?;
         Ok(state)
     }
+    #[track_caller]
     fn load_state(&mut self, state: &State) -> Result<()> {
         let updates = state.get("updates")?.integer()?.max(0) as u64;
         self.model.load_state(state.get("model")?)?;
@@ -182,6 +188,7 @@ macro_rules! average {
                 self.average.state()
             }
             /// Goes on where the state was taken. On an error nothing has changed.
+            #[track_caller]
             pub fn load_state(&mut self, state: &State) -> Result<()> {
                 self.average.load_state(state)
             }

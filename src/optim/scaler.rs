@@ -6,6 +6,7 @@ use crate::error::{Error, Fault, Result};
 use crate::layout::DType;
 use crate::nn::Module;
 use crate::tensor::{Gradients, State, Tensor, no_grad};
+use std::panic::Location;
 
 /// Scales losses so that gradients fit into f16, and finds the scale by itself.
 ///
@@ -67,7 +68,7 @@ impl LossScaler {
             interval: 2000,
         }
     }
-    /// Begins at another scale; a power of two changes no digits.
+    /// Begins at another scale, from 2⁻⁴⁰ (which NaN is taken for) to 2⁴⁰; a power of two changes no digits.
     ///
     /// ```
     /// use chainrule::optim::LossScaler;
@@ -75,7 +76,8 @@ impl LossScaler {
     /// # Ok::<(), chainrule::Error>(())
     /// ```
     pub fn with_scale(mut self, scale: f64) -> LossScaler {
-        self.scale = Tensor::from(scale.clamp(LEAST, MOST) as f32);
+        let scale = if scale.is_nan() { LEAST } else { scale.clamp(LEAST, MOST) };
+        self.scale = Tensor::from(scale as f32);
         self
     }
     /// Becomes larger by another factor than 2, after another number of good steps than 2000.
@@ -103,6 +105,12 @@ impl LossScaler {
             let help = "call unscale once for each step, and step after it";
             return Err(Error::new("unscale", Fault::value("these gradients were unscaled already", help)));
         }
+        for (name, factor) in [("growth", self.growth), ("backoff", self.backoff)] {
+            if !(0.0..=MOST).contains(&factor) {
+                let what = format!("the {name} of the scale is {factor}");
+                return Err(Error::new("unscale", Fault::value(what, "it is a factor from 0 to 2⁴⁰")));
+            }
+        }
         no_grad(|| {
             let norm = gradients.norm_unread(2.0)?;
             let found = (1.0 - norm.is_finite().to_dtype(DType::F32)).to(self.scale.device()?).checked()?;
@@ -118,7 +126,8 @@ impl LossScaler {
             let help = "call unscale(&mut gradients) before: it also looks whether they are finite";
             return Err(Error::new("step", Fault::value("the gradients are still scaled", help)));
         };
-        guard::guarded(found.value()?, || optimizer.step(model, gradients))?;
+        let place = Location::caller();
+        guard::guarded(found.value()?, || optimizer.step(model, gradients)).map_err(|error| error.called_at(place))?;
         no_grad(|| {
             let kept = 1.0 - &found;
             let good = (&self.good + 1.0) * kept;
@@ -153,8 +162,16 @@ impl LossScaler {
         Ok(state)
     }
     /// Goes on where the state was taken. On an error nothing has changed.
+    #[track_caller]
     pub fn load_state(&mut self, state: &State) -> Result<()> {
         let (scale, good) = (state.get("scale")?.number()?, state.get("good")?.number()?);
+        if !(LEAST..=MOST).contains(&scale) || !(0.0..f64::INFINITY).contains(&good) {
+            let what = format!("a scale of {scale} after {good} good steps");
+            return Err(Error::new(
+                "load_state",
+                Fault::value(what, "the state was damaged, or written by something else"),
+            ));
+        }
         (self.scale, self.good, self.found) = (Tensor::from(scale as f32), Tensor::from(good as f32), None);
         Ok(())
     }

@@ -160,6 +160,7 @@ impl Gradients {
     /// assert_eq!(gradients.of(&w)?.item()?, 1.5);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
+    #[track_caller]
     pub fn scale(&mut self, factor: f64) -> Result<()> {
         self.map(&Scale { factor })
     }
@@ -185,6 +186,7 @@ impl Gradients {
     /// assert_eq!(gradients.of(&w)?.to_vec::<f32>()?, [1.0, -0.2]);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
+    #[track_caller]
     pub fn clip_value(&mut self, limit: f64) -> Result<()> {
         self.map(&Clip { limit: limit.abs() })
     }
@@ -200,6 +202,7 @@ impl Gradients {
     /// assert!((gradients.norm()? - 1.0).abs() < 1e-6);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
+    #[track_caller]
     pub fn clip_norm(&mut self, limit: f64) -> Result<f64> {
         self.clip_norm_of(limit, 2.0)
     }
@@ -212,6 +215,7 @@ impl Gradients {
     /// assert_eq!(gradients.clip_norm_of(2.0, f64::INFINITY)?, 8.0);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
+    #[track_caller]
     pub fn clip_norm_of(&mut self, limit: f64, order: f64) -> Result<f64> {
         self.clip_norm_unread(limit, order)?.item()
     }
@@ -226,6 +230,7 @@ impl Gradients {
     /// assert_eq!(norm.item()?, 10.0);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
+    #[track_caller]
     pub fn clip_norm_unread(&mut self, limit: f64, order: f64) -> Result<Tensor> {
         let norm = self.norm_unread(order)?;
         let mut clipped = Vec::with_capacity(self.len());
@@ -253,6 +258,7 @@ impl Gradients {
         Ok(groups)
     }
     /// The Euclidean norm of all gradients together.
+    #[track_caller]
     pub fn norm(&self) -> Result<f64> {
         self.norm_of(2.0)
     }
@@ -265,6 +271,7 @@ impl Gradients {
     /// assert_eq!((gradients.norm_of(1.0)?, gradients.norm_of(f64::INFINITY)?), (14.0, 8.0));
     /// # Ok::<(), chainrule::Error>(())
     /// ```
+    #[track_caller]
     pub fn norm_of(&self, order: f64) -> Result<f64> {
         self.norm_unread(order)?.item()
     }
@@ -277,6 +284,7 @@ impl Gradients {
     /// assert_eq!(gradients.norm_unread(2.0)?.item()?, 10.0);
     /// # Ok::<(), chainrule::Error>(())
     /// ```
+    #[track_caller]
     pub fn norm_unread(&self, order: f64) -> Result<Tensor> {
         if order == 0.0 || order.is_nan() {
             let fault =
@@ -366,6 +374,7 @@ fn norm_of_norms(device: Device, norms: &[&Value], order: f64) -> Result<Value, 
 
 crate::formula_struct!([] Root root(x) () { sqrt(x) });
 
+#[track_caller]
 fn fail(fault: Fault) -> Error {
     Error::new("gradients", fault)
 }

@@ -52,19 +52,10 @@ pub use outcome::{BatchSize, Outcome};
 pub use progress::Progress;
 pub use trainer::{Flow, Trainer, View};
 
-use crate::error::{Error, Fault};
+use crate::error::Error;
 use std::panic::Location;
 
 /// What went wrong inside of the library went wrong, for the caller, at the line that called the trainer.
 fn placed(at: &'static Location<'static>) -> impl Fn(Error) -> Error {
-    move |error| {
-        let here = file!().trim_end_matches("train/mod.rs");
-        match error.location().file().starts_with(here) {
-            true => {
-                let fault = Fault::new(error.kind(), error.what(), error.help());
-                Error::with(error.operation(), fault, error.operands().to_vec(), at)
-            }
-            false => error,
-        }
-    }
+    move |error| error.called_at(at)
 }

@@ -23,17 +23,23 @@ fn count(bytes: isize) {
     }
 }
 
+/// What the system gave; where it has no such memory there is nothing to count.
+fn counted(memory: *mut u8, layout: Layout) -> *mut u8 {
+    if !memory.is_null() {
+        count(layout.size() as isize);
+    }
+    memory
+}
+
 // SAFETY: everything is handed to the system's allocator as it comes.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
         // SAFETY: the caller's promises are the system's conditions.
-        unsafe { System.alloc(layout) }
+        counted(unsafe { System.alloc(layout) }, layout)
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        counted(unsafe { System.alloc_zeroed(layout) }, layout)
     }
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));

@@ -2,23 +2,26 @@
 #![allow(dead_code, missing_docs, unreachable_pub)] // a test is no library; each binary uses a part
 
 use chainrule::Error;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs `work`; a panic becomes its text.
+/// Runs `work`; a panic becomes its text and its place.
 pub fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if !QUIET.get() {
-                usual(panic);
+                return usual(panic);
             }
+            let place = panic.location().map(|place| place.to_string()).unwrap_or_default();
+            PLACE.with(|last| *last.borrow_mut() = place);
         }));
     });
     let before = QUIET.replace(true);
@@ -26,7 +29,8 @@ pub fn guarded<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     QUIET.set(before);
     outcome.map_err(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str);
-        format!("panicked: {}", said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)"))
+        let said = said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("(no text)");
+        format!("panicked: {said} at {}", PLACE.take())
     })
 }
 

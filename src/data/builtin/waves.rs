@@ -65,7 +65,10 @@ impl Waves {
                 format!("seasons of {:?}, a trend of {} and a noise of {}", self.seasons, self.trend, self.noise);
             return Err(Error::new("waves", Fault::value(what, "seasons are longer than 0, all numbers finite")));
         }
-        let _ = Tensor::zeros([self.series, self.length]).checked()?;
+        let zeros = Tensor::zeros([self.series, self.length]).checked()?;
+        if self.length == 0 {
+            return Ok(zeros); // of however many series
+        }
         let mut numbers = Vec::with_capacity(self.series * self.length);
         for series in 0..self.series {
             let mut dice = Dice::of(self.seed, STREAM, series as u64);

@@ -21,13 +21,16 @@ pub struct Histogram {
     pub counts: Vec<f64>,
 }
 
+/// More parts than any picture can show.
+const MOST_PARTS: usize = 1 << 16;
+
 impl Histogram {
-    /// Of these numbers, in so many parts from the least to the greatest; what is not finite is left out.
+    /// Of these numbers, in so many parts (at most 65 536) from the least to the greatest; what is not finite is left out.
     pub fn of(numbers: impl IntoIterator<Item = f64>, parts: usize) -> Histogram {
         let numbers: Vec<f64> = numbers.into_iter().filter(|number| number.is_finite()).collect();
         let low = numbers.iter().copied().fold(f64::INFINITY, f64::min);
         let high = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let mut counts = vec![0.0; parts.max(1)];
+        let mut counts = vec![0.0; parts.clamp(1, MOST_PARTS)];
         if numbers.is_empty() {
             return Histogram { low: 0.0, high: 0.0, counts };
         }

@@ -135,6 +135,10 @@ impl MultiheadAttentionOptions {
             let what = format!("a width of {width} does not divide into {heads} heads");
             return Err(Fault::shape(what, "the width must be a multiple of the number of heads"));
         }
+        if width.saturating_add(self.keys_width().saturating_mul(2)) > isize::MAX as usize {
+            let what = format!("a width of {width}, and {key_heads} heads of keys beside {heads}");
+            return Err(Fault::shape(what, "no tensor is so wide: check which number is which"));
+        }
         if key_heads == 0 || !heads.is_multiple_of(key_heads) {
             let what = format!("{heads} heads of queries do not share {key_heads} of keys evenly");
             return Err(Fault::shape(what, "the number of heads must be a multiple of that of the heads of keys"));

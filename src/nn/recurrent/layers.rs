@@ -422,15 +422,14 @@ fn through(
         Some(projection) => projection.size(1)?,
         None => size,
     };
-    let zeros = |size: usize| Tensor::full([directions, batch, size], 0.0, dtype).near(&x);
     let hidden = match &sequence.hidden {
         Some(given) => state(kind, given, "hidden state", [directions, batch, size], single)?,
-        None => zeros(size),
+        None => Tensor::full([directions, batch, size], 0.0, dtype).near(&x),
     };
     let cell = match &sequence.cell {
         _ if kind != Kind::Lstm => hidden.clone(),
         Some(given) => state(kind, given, "cell", [directions, batch, cell_size], single)?,
-        None => zeros(cell_size),
+        None => Tensor::full([directions, batch, cell_size], 0.0, dtype).near(&x),
     };
     let (mut hiddens, mut cells) = (Vec::new(), Vec::new());
     for (index, layer) in layers.0.iter().enumerate() {

@@ -31,15 +31,16 @@ pub(super) struct Sizes {
 
 impl RecurrentWeights {
     /// All uniform within `±1 / √H`.
+    #[track_caller]
     pub(super) fn new(sizes: Sizes, init: &mut Init) -> RecurrentWeights {
         let Sizes { gates, inputs, hidden, biases, projection } = sizes;
         let law = Initial::Within { size: hidden };
         let rows = gates.saturating_mul(hidden);
         let weight_ih = init.parameter([rows, inputs], law);
         let weight_hh = init.parameter([rows, projection.unwrap_or(hidden)], law);
-        let mut bias = || biases.then(|| init.parameter([rows], law));
-        let (bias_ih, bias_hh) = (bias(), bias());
-        let weight_hr = projection.map(|size| init.parameter([size, hidden], law));
+        let bias_ih = init.parameter_if(biases, [rows], law);
+        let bias_hh = init.parameter_if(biases, [rows], law);
+        let weight_hr = init.parameter_if(projection.is_some(), [projection.unwrap_or(0), hidden], law);
         RecurrentWeights { weight_ih, weight_hh, bias_ih, bias_hh, weight_hr }
     }
     /// As the operation takes them.

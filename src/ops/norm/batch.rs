@@ -276,9 +276,11 @@ impl BatchNormWith {
             return self.through_definition(wanted, arriving, call);
         }
         batch_gradients(self.learnt, 3, false, wanted, arriving, call, |call| {
+            use crate::device::copy::Arrange;
             let dtype = statistics_type(call.dtype(0));
             let scale = scale_of(call.value(2)?, self.epsilon, dtype).map_err(|fault| call.error(fault))?;
-            Ok((call.value(1)?.clone(), scale))
+            let mean = on!(call.value(0)?.device(), cast(call.value(1)?, dtype)).map_err(|fault| call.error(fault))?;
+            Ok((mean, scale))
         })
     }
     fn through_definition(

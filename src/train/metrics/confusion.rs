@@ -37,6 +37,8 @@ pub enum Average {
 #[derive(Clone, Debug)]
 pub struct Confusion {
     classes: usize,
+    /// Rows of the matrix: none where there would be too many.
+    side: usize,
     /// Row by row: meant, said.
     counts: Vec<u64>,
     names: Vec<String>,
@@ -56,13 +58,18 @@ pub struct Scores {
     pub f1: f64,
 }
 
+/// Of more classes a matrix is too large for memory.
+const MOST_CLASSES: usize = 1 << 14;
+
 impl Confusion {
     /// Of nothing yet, for classes 0, 1, ... up to one less than `classes`.
     pub fn new(classes: usize) -> Confusion {
+        let side = if classes > MOST_CLASSES { 0 } else { classes };
         Confusion {
             classes,
-            counts: vec![0; classes.saturating_mul(classes).min(1 << 28)],
-            names: (0..classes).map(|class| class.to_string()).collect(),
+            side,
+            counts: vec![0; side * side],
+            names: (0..side).map(|class| class.to_string()).collect(),
             threshold: 0.0,
             ignored: IGNORED,
             average: Average::Macro,
@@ -97,18 +104,18 @@ impl Confusion {
     }
     /// How often `meant` was taken for `said`.
     pub fn count(&self, meant: usize, said: usize) -> u64 {
-        if said >= self.classes { 0 } else { self.counts.get(meant * self.classes + said).copied().unwrap_or(0) }
+        if meant.max(said) >= self.side { 0 } else { self.counts.get(meant * self.side + said).copied().unwrap_or(0) }
     }
     /// All counts, a row for each class that is meant.
     pub fn rows(&self) -> Vec<Vec<u64>> {
-        self.counts.chunks(self.classes.max(1)).map(<[u64]>::to_vec).collect()
+        self.counts.chunks(self.side.max(1)).map(<[u64]>::to_vec).collect()
     }
     /// How many examples a class has.
     pub fn support(&self, class: usize) -> u64 {
-        (0..self.classes).map(|said| self.count(class, said)).sum()
+        (0..self.side).map(|said| self.count(class, said)).sum()
     }
     fn said(&self, class: usize) -> u64 {
-        (0..self.classes).map(|meant| self.count(meant, class)).sum()
+        (0..self.side).map(|meant| self.count(meant, class)).sum()
     }
     fn total(&self) -> u64 {
         self.counts.iter().sum()
@@ -128,7 +135,7 @@ impl Confusion {
     /// The share of right answers.
     #[track_caller]
     pub fn accuracy(&self) -> Result<f64> {
-        let right = (0..self.classes).map(|class| self.count(class, class)).sum();
+        let right = (0..self.side).map(|class| self.count(class, class)).sum();
         if self.total() == 0 { Err(nothing_seen("confusion")) } else { Ok(share(right, self.total())) }
     }
     /// Precision, recall and F1 of all classes as one.
@@ -140,9 +147,9 @@ impl Confusion {
         }
         let weight = |class| match average {
             Average::Weighted => share(self.support(class), self.total()),
-            _ => 1.0 / self.classes as f64,
+            _ => 1.0 / self.side as f64,
         };
-        let mean = |of: fn(&Confusion, usize) -> f64| (0..self.classes).map(|c| weight(c) * of(self, c)).sum();
+        let mean = |of: fn(&Confusion, usize) -> f64| (0..self.side).map(|c| weight(c) * of(self, c)).sum();
         Ok(Scores { precision: mean(Confusion::precision), recall: mean(Confusion::recall), f1: mean(Confusion::f1) })
     }
     /// The matrix as a picture: the darker, the larger a share of its row.
@@ -203,10 +210,10 @@ impl Metric for Confusion {
     #[track_caller]
     fn update(&mut self, output: &Tensor, target: &Tensor) -> Result<()> {
         let pairs = predictions("confusion", output, target, self.threshold, self.ignored)?;
-        let classes = self.classes;
-        if self.counts.len() != classes.saturating_mul(classes) {
-            let fault =
-                Fault::memory(format!("a matrix of {classes} classes"), "count them without a matrix: Accuracy");
+        let classes = self.side;
+        if self.classes > MOST_CLASSES {
+            let what = format!("a matrix of {} classes", self.classes);
+            let fault = Fault::memory(what, "count them without a matrix: Accuracy");
             return Err(Error::new("confusion", fault));
         }
         let outside = |class: i64| usize::try_from(class).map_or(true, |class| class >= classes);
@@ -246,9 +253,9 @@ impl fmt::Display for Confusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let length = |text: &String| text.chars().count();
         let rows = self.names.iter().map(length).max().unwrap_or(0).max("meant".len());
-        let widths: Vec<usize> = (0..self.classes)
+        let widths: Vec<usize> = (0..self.side)
             .map(|said| {
-                let counts = (0..self.classes).map(|meant| self.count(meant, said).to_string().len()).max();
+                let counts = (0..self.side).map(|meant| self.count(meant, said).to_string().len()).max();
                 counts.unwrap_or(0).max(self.names.get(said).map_or(0, length))
             })
             .collect();

@@ -4,6 +4,8 @@ use super::{Metric, nothing_seen};
 use crate::error::Result;
 use crate::loss::{CrossEntropy, Reduction};
 use crate::tensor::{Tensor, no_grad};
+use crate::train::placed;
+use std::panic::Location;
 
 /// A mean of numbers that weigh differently: of the losses of batches, by their sizes.
 ///
@@ -84,8 +86,9 @@ impl Metric for Perplexity {
     #[track_caller]
     fn update(&mut self, output: &Tensor, target: &Tensor) -> Result<()> {
         let loss = CrossEntropy::new().with_reduction(Reduction::Sum).with_ignore_index(self.ignored);
-        let sum = no_grad(|| loss.of(output, target)).item()?;
-        let counted = no_grad(|| target.not_equal(self.ignored as f64).count_nonzero()).item()?;
+        let place = placed(Location::caller());
+        let sum = no_grad(|| loss.of(output, target)).item().map_err(&place)?;
+        let counted = no_grad(|| target.not_equal(self.ignored as f64).count_nonzero()).item().map_err(&place)?;
         self.entropy.sum += sum;
         self.entropy.weight += counted;
         Ok(())

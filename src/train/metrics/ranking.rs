@@ -4,6 +4,8 @@ use super::{Metric, class_numbers, nothing_seen, numbers, refuse};
 use crate::error::{Error, Fault, Result};
 use crate::layout::put_in_order;
 use crate::tensor::{Tensor, no_grad};
+use crate::train::placed;
+use std::panic::Location;
 
 /// The scores seen for each class, and whether the class was meant.
 #[derive(Clone, Debug)]
@@ -17,14 +19,17 @@ struct Scores {
 
 impl Scores {
     fn new(name: &'static str, classes: Option<usize>) -> Scores {
-        Scores { name, lists: vec![Vec::new(); classes.unwrap_or(1)], classes, softmax: false }
+        Scores { name, lists: Vec::new(), classes, softmax: false }
     }
     #[track_caller]
     fn update(&mut self, output: &Tensor, target: &Tensor) -> Result<()> {
-        let softened = if self.softmax { Some(no_grad(|| output.softmax(-1))) } else { None };
+        let softened = match self.softmax {
+            true => Some(no_grad(|| output.softmax(-1)).checked().map_err(placed(Location::caller()))?),
+            false => None,
+        };
         let scores = numbers(self.name, "output", softened.as_ref().unwrap_or(output), target)?;
         let meant = class_numbers(self.name, output, target)?;
-        let wanted = meant.len() * self.classes.unwrap_or(1);
+        let wanted = meant.len().saturating_mul(self.classes.unwrap_or(1));
         let fits = match self.classes {
             Some(classes) => output.shape()?.last() == Some(&classes) && target.rank()? == 1,
             None => true,
@@ -44,13 +49,17 @@ impl Scores {
             let fault = Fault::value(format!("a target is {class}"), format!("it lies between 0 and {}", most - 1));
             return Err(refuse(self.name, fault, output, target));
         }
+        // Lists for classes that scores were given of, however many a caller spoke of.
+        if !meant.is_empty() {
+            self.lists.resize(self.classes.unwrap_or(1), Vec::new());
+        }
         let Some(classes) = self.classes else {
             if let Some(list) = self.lists.first_mut() {
                 list.extend(scores.iter().zip(&meant).map(|(&score, &meant)| (score, meant == 1)));
             }
             return Ok(());
         };
-        for row in scores.chunks(classes) {
+        for row in scores.chunks(classes.max(1)) {
             let sum: f64 = row.iter().sum();
             if (sum - 1.0).abs() > 1e-2 {
                 let fault = Fault::value(
@@ -60,7 +69,7 @@ impl Scores {
                 return Err(refuse(self.name, fault, output, target));
             }
         }
-        for (row, &meant) in scores.chunks(classes).zip(&meant) {
+        for (row, &meant) in scores.chunks(classes.max(1)).zip(&meant) {
             for (class, (list, &score)) in self.lists.iter_mut().zip(row).enumerate() {
                 list.push((score, meant == class as i64));
             }
@@ -70,6 +79,9 @@ impl Scores {
     /// A measure of each list, averaged; it is given groups of equal scores, the highest first, as (meant, not meant).
     #[track_caller]
     fn average(&self, needs_both: bool, of: impl Fn(&[(u64, u64)]) -> f64) -> Result<f64> {
+        if self.lists.is_empty() {
+            return Err(nothing_seen(self.name));
+        }
         let mut sum = 0.0;
         for (class, list) in self.lists.iter().enumerate() {
             if list.is_empty() {
@@ -102,7 +114,7 @@ impl Scores {
                 .collect();
             sum += of(&groups);
         }
-        Ok(sum / self.lists.len().max(1) as f64)
+        Ok(sum / self.lists.len() as f64)
     }
 }
 
