@@ -1,9 +1,10 @@
 //! Sequences of several lengths in one tensor.
 
 use super::Collate;
-use crate::device::{Device, Value};
+use crate::device::copy::Arrange;
+use crate::device::{Device, Value, on};
 use crate::error::{Error, Fault, Result};
-use crate::layout::{Shape, dispatch};
+use crate::layout::{Layout, Shape};
 use crate::tensor::Tensor;
 
 /// A sequence `[time, ...]` among others that may be longer: in a batch they are padded to the longest.
@@ -117,19 +118,15 @@ impl Collate for Ragged {
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let shape = Shape::new(&[&[items.len(), longest], &shape[1..]].concat()).map_err(refused)?;
         let step = shape[2..].iter().product::<usize>();
-        let mut failed = None;
-        let values = dispatch!(dtype, T => Value::build::<T>(shape, |out| {
-            out.fill(<T as crate::layout::Element>::from_f64(padding));
-            for (row, (item, length)) in out.chunks_exact_mut((longest * step).max(1)).zip(items.iter().zip(&lengths)) {
-                let start = if in_front { (longest - length) * step } else { 0 };
-                let copied = item.values.with_slice(|numbers: &[T]| row[start..start + numbers.len()].copy_from_slice(numbers));
-                failed = failed.take().or(copied.err());
-            }
-        }));
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(Padded { values: Tensor::from_value(values.map_err(refused)?), lengths, in_front }),
+        let mut values = Value::full(shape, dtype, padding).map_err(refused)?;
+        let strides = values.layout().strides().to_vec();
+        for (row, (item, length)) in items.iter().zip(&lengths).enumerate() {
+            let piece = item.values.value()?.to(Device::Cpu).map_err(refused)?;
+            let start = if in_front { longest - length } else { 0 };
+            let place = Layout::from_parts(*piece.shape(), &strides[1..], (row * longest + start) * step);
+            on!(Device::Cpu, overwrite(&mut values, &place, &piece)).map_err(refused)?;
         }
+        Ok(Padded { values: Tensor::from_value(values), lengths, in_front })
     }
 }
 

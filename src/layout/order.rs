@@ -19,12 +19,31 @@ pub(crate) fn put_in_order<T>(things: &mut Vec<T>, compare: &dyn Fn(&T, &T) -> O
 
 /// Puts numbers in ascending order, NaN at the ends.
 pub(crate) fn sort_numbers(numbers: &mut [f64]) {
-    numbers.sort_unstable_by(f64::total_cmp);
+    // As whole numbers, for which there is a sort already.
+    const SIGN: u64 = 1 << 63;
+    let mut ranks: Vec<u64> = numbers.iter().map(|x| x.to_bits()).collect();
+    for rank in &mut ranks {
+        *rank ^= if *rank & SIGN == 0 { SIGN } else { u64::MAX };
+    }
+    ranks.sort_unstable();
+    for (number, rank) in numbers.iter_mut().zip(ranks) {
+        *number = f64::from_bits(rank ^ if rank & SIGN == 0 { u64::MAX } else { SIGN });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_ascend_from_nan_to_nan() {
+        let infinity = f64::INFINITY;
+        let mut numbers = [2.5, -0.0, f64::NAN, -infinity, 0.0, -2.5, infinity, -f64::NAN, 1e-310, -1e300];
+        let mut wanted = numbers;
+        wanted.sort_by(f64::total_cmp);
+        sort_numbers(&mut numbers);
+        assert_eq!(numbers.map(f64::to_bits), wanted.map(f64::to_bits));
+    }
 
     #[test]
     fn equals_stay_as_they_are() {

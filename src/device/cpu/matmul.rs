@@ -28,9 +28,16 @@ impl Matmul for Cpu {
             DType::F32 => plan.floats::<f32, f32>(a, b, joined),
             DType::BF16 => rounded::<bf16>(&plan.floats::<bf16, f32>(a, b, joined)?),
             DType::F16 => rounded::<f16>(&plan.floats::<f16, f32>(a, b, joined)?),
-            DType::I64 => plan.integers::<i64>(a, b, joined),
-            DType::I32 => plan.integers::<i32>(a, b, joined),
-            DType::U8 => plan.integers::<u8>(a, b, joined),
+            DType::I64 => plan.integers(a, b, joined),
+            // By way of i64: they wrap alike. (Code has a budget.)
+            DType::I32 | DType::U8 => {
+                let wide = |x: &Value| self.cast(x, DType::I64);
+                let start = joined.start.map(|(start, beta)| Ok((wide(start)?, beta))).transpose()?;
+                let bias = joined.bias.map(wide).transpose()?;
+                let start = start.as_ref().map(|(start, beta)| (start, *beta));
+                let joined = Joined { start, bias: bias.as_ref(), ..joined };
+                self.cast(&self.matmul(&wide(a)?, &wide(b)?, joined)?, dtype)
+            }
             DType::Bool => Err(Fault::dtype(
                 "a product of booleans is not defined",
                 "convert first: to_dtype(DType::I64) counts, to_dtype(DType::F32) is the float product",
@@ -74,7 +81,7 @@ impl Plan {
     fn each<T: Element>(
         &self,
         out: &mut [T],
-        work: impl Fn(usize, &mut [T], bool) -> Result<(), Fault> + Sync,
+        work: &(dyn Fn(usize, &mut [T], bool) -> Result<(), Fault> + Sync),
     ) -> Result<(), Fault> {
         let piece = self.m * self.n;
         if piece == 0 {
@@ -115,7 +122,7 @@ impl Plan {
                 let beta = T::from_f64(beta);
                 begin::<S, T>(start, &self.shape, out, |x| x.widen() * beta)?;
             }
-            self.each(out, |item, out, alone| {
+            self.each(out, &|item, out: &mut [T], alone| {
                 let [left, right] = self.lines(a, b, item)?;
                 S::multiply([self.m, self.n, self.k], left, right, &mut |product| {
                     let product =
@@ -138,28 +145,27 @@ impl Plan {
     }
 
     /// Integers; alpha and beta are taken as integers.
-    fn integers<T: super::gemm::Wrapping>(&self, a: &Value, b: &Value, joined: Joined) -> Result<Value, Fault> {
-        let (a, b) = (a.strided::<T>()?.data, b.strided::<T>()?.data);
-        let alpha = T::from_f64(joined.alpha);
-        Value::try_build::<T>(self.shape, |out| {
+    fn integers(&self, a: &Value, b: &Value, joined: Joined) -> Result<Value, Fault> {
+        let (a, b) = (a.strided::<i64>()?.data, b.strided::<i64>()?.data);
+        let alpha = joined.alpha as i64;
+        Value::try_build::<i64>(self.shape, |out| {
             match joined.start {
                 Some((start, beta)) => {
-                    let beta = T::from_f64(beta);
-                    begin::<T, T>(start, &self.shape, out, |x| x.times(beta))?;
+                    begin::<i64, i64>(start, &self.shape, out, |x| x.wrapping_mul(beta as i64))?;
                 }
-                None => out.fill(T::default()),
+                None => out.fill(0),
             }
-            self.each(out, |item, out, _| {
+            self.each(out, &|item, out: &mut [i64], _| {
                 let [left, right] = self.lines(a, b, item)?;
                 multiply_integers([self.m, self.n, self.k], &left, &right, alpha, out);
                 Ok(())
             })?;
             if let Some(bias) = joined.bias {
                 let bias = Cpu.contiguous(bias)?;
-                let bias = bias.dense::<T>()?;
+                let bias = bias.dense::<i64>()?;
                 for row in out.chunks_mut(self.n.max(1)) {
                     for (to, &from) in row.iter_mut().zip(bias) {
-                        *to = to.plus(from);
+                        *to = to.wrapping_add(from);
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Rotary positions: one pass over the rows, with a table of the angles that all of them share.
 
-use super::real::Real;
+use super::real::{Real, alone};
 use super::reduce::Loops;
 use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
@@ -161,12 +161,14 @@ fn turn<T: Real>(row: &[T], out: &mut [T], angles: &[T], interleaved: bool) {
     if interleaved {
         let pairs = row.as_chunks::<2>().0.iter().zip(out.as_chunks_mut::<2>().0);
         for ((&[a, b], out), (&cosine, &sine)) in pairs.zip(turns) {
+            let sine = alone(sine);
             *out = [a * cosine - b * sine, b * cosine + a * sine];
         }
     } else {
         let ((first, second), (left, right)) = (row.split_at(cosines.len()), out.split_at_mut(cosines.len()));
         let numbers = first.iter().zip(second).zip(left.iter_mut().zip(right));
         for (((&a, &b), (left, right)), (&cosine, &sine)) in numbers.zip(turns) {
+            let sine = alone(sine);
             *left = a * cosine - b * sine;
             *right = b * cosine + a * sine;
         }

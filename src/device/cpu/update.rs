@@ -3,6 +3,7 @@
 use super::cast::Half;
 use super::elementwise::widest_for;
 use super::parallel::Pieces;
+use super::real::alone;
 use super::simd::{self, Kernel, SimdLevel};
 use super::{Cpu, parallel};
 use crate::device::copy::Arrange;
@@ -82,7 +83,7 @@ impl<T: Float, U: Update<STATES>, const STATES: usize> Kernel for Step<'_, '_, T
         let step = self.step.0;
         for i in 0..count {
             let before = held::<T, FUSED, STATES>(&states, i);
-            let (parameter, after) = step.step(F(self.parameter[i]), F(gradient[i]), before);
+            let (parameter, after) = step.step(F(self.parameter[i]), F(alone(gradient[i])), before);
             self.parameter[i] = parameter.0;
             for k in 0..STATES {
                 states[k][i] = after[k].0;

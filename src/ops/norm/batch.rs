@@ -7,7 +7,7 @@ use crate::device::rows::Rows;
 use crate::device::{Device, Value, on};
 use crate::error::Fault;
 use crate::formula_struct;
-use crate::layout::{DType, Element, Shape, dispatch};
+use crate::layout::{DType, Shape};
 use crate::op::{Call, InputGradients, Keep, Op, Outputs, Saves, Tensors, Wanted, apply_all, apply_slice, one};
 use crate::tensor::Tensor;
 
@@ -124,11 +124,13 @@ fn scale_of(variance: &Value, epsilon: f64, dtype: DType) -> Result<Value, Fault
 }
 
 fn of_each(numbers: &[f64], dtype: DType, of: impl Fn(f64) -> f64) -> Result<Value, Fault> {
-    dispatch!(dtype, T => Value::build::<T>(Shape::new(&[numbers.len()])?, |out| {
+    use crate::device::copy::Arrange;
+    let result = Value::build::<f64>(Shape::new(&[numbers.len()])?, |out| {
         for (out, &number) in out.iter_mut().zip(numbers) {
-            *out = T::from_f64(of(number));
+            *out = of(number);
         }
-    }))
+    })?;
+    on!(result.device(), cast(&result, dtype))
 }
 
 /// The variance with one number fewer in the divisor, of `each` numbers of `x` in a channel.

@@ -2,50 +2,25 @@
 
 use super::operand::Lines;
 use crate::device::cpu::simd::{self, Kernel};
-use crate::layout::Element;
-
-/// Integers whose arithmetic wraps.
-pub(crate) trait Wrapping: Element {
-    /// `self · other`, wrapping.
-    fn times(self, other: Self) -> Self;
-    /// `self + other`, wrapping.
-    fn plus(self, other: Self) -> Self;
-}
-
-macro_rules! wrapping {
-    ($($T:ty)*) => { $(
-        impl Wrapping for $T {
-            #[inline(always)]
-            fn times(self, other: $T) -> $T {
-                self.wrapping_mul(other)
-            }
-            #[inline(always)]
-            fn plus(self, other: $T) -> $T {
-                self.wrapping_add(other)
-            }
-        }
-    )* };
-}
-wrapping!(i64 i32 u8);
 
 /// Shared positions, and columns, of the block of B that is gathered at once.
 const DEPTH: usize = 64;
 const WIDTH: usize = 256;
 
-struct Block<'a, T> {
+struct Block<'a> {
     rows: usize,
-    alpha: T,
-    left: &'a Lines<'a, T>,
+    alpha: i64,
+    left: &'a Lines<'a, i64>,
     position: usize,
     /// `depth` rows of B, each `columns` long.
-    right: &'a [T],
+    right: &'a [i64],
     columns: usize,
-    out: &'a mut [T],
+    out: &'a mut [i64],
     row_stride: usize,
     column: usize,
 }
 
-impl<T: Wrapping> Kernel for Block<'_, T> {
+impl Kernel for Block<'_> {
     type Output = ();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
@@ -53,9 +28,9 @@ impl<T: Wrapping> Kernel for Block<'_, T> {
             let start = row * self.row_stride + self.column;
             let sums = &mut self.out[start..start + self.columns];
             for (p, of_b) in self.right.chunks_exact(self.columns).enumerate() {
-                let factor = self.left.at(row, self.position + p).times(self.alpha);
+                let factor = self.left.at(row, self.position + p).wrapping_mul(self.alpha);
                 for (sum, &x) in sums.iter_mut().zip(of_b) {
-                    *sum = sum.plus(factor.times(x));
+                    *sum = sum.wrapping_add(factor.wrapping_mul(x));
                 }
             }
         }
@@ -63,14 +38,14 @@ impl<T: Wrapping> Kernel for Block<'_, T> {
 }
 
 /// Adds `alpha · A · B` to `out`, whose rows are dense.
-pub(crate) fn multiply_integers<T: Wrapping>(
+pub(crate) fn multiply_integers(
     [m, n, k]: [usize; 3],
-    left: &Lines<T>,
-    right: &Lines<T>,
-    alpha: T,
-    out: &mut [T],
+    left: &Lines<i64>,
+    right: &Lines<i64>,
+    alpha: i64,
+    out: &mut [i64],
 ) {
-    let mut gathered = [T::default(); DEPTH * WIDTH];
+    let mut gathered = [0; DEPTH * WIDTH];
     for column in (0..n).step_by(WIDTH) {
         let columns = WIDTH.min(n - column);
         for position in (0..k).step_by(DEPTH) {

@@ -30,7 +30,7 @@ mod vector;
 mod x86;
 
 pub(crate) use epilogue::{Epilogue, Nothing, PerColumn};
-pub(crate) use integer::{Wrapping, multiply_integers};
+pub(crate) use integer::multiply_integers;
 pub(crate) use kernel::Real;
 pub(crate) use operand::{Lines, Operand, Widen};
 pub(crate) use packed::Packed;

@@ -63,13 +63,7 @@ impl<'a, S: Element> Lines<'a, S> {
         [line, shared]: [isize; 2],
         [lines, depth]: [usize; 2],
     ) -> Result<Lines<'a, S>, Fault> {
-        let reach = |step: isize, size: usize| step.saturating_mul(size.max(1) as isize - 1);
-        let (across, along) = (reach(line, lines), reach(shared, depth));
-        let first = (offset as isize).saturating_add(across.min(0)).saturating_add(along.min(0));
-        let last = (offset as isize).saturating_add(across.max(0)).saturating_add(along.max(0));
-        if lines > 0 && depth > 0 && (first < 0 || last as usize >= data.len()) {
-            return Err(Fault::defect(format!("an operand reaches {first}..={last} of {} elements", data.len())));
-        }
+        inside(data.len(), offset, [line, shared], [lines, depth])?;
         Ok(Lines { data, offset, line, shared })
     }
     /// One element.
@@ -82,6 +76,19 @@ impl<'a, S: Element> Lines<'a, S> {
     pub(super) fn position(&self, line: usize, shared: usize) -> usize {
         (self.offset as isize + line as isize * self.line + shared as isize * self.shared) as usize
     }
+}
+
+/// Do lines lie inside of so many elements? (A function of its own: compiled once and not for each element type.)
+#[inline(never)]
+fn inside(count: usize, offset: usize, [line, shared]: [isize; 2], [lines, depth]: [usize; 2]) -> Result<(), Fault> {
+    let reach = |step: isize, size: usize| step.saturating_mul(size.max(1) as isize - 1);
+    let (across, along) = (reach(line, lines), reach(shared, depth));
+    let first = (offset as isize).saturating_add(across.min(0)).saturating_add(along.min(0));
+    let last = (offset as isize).saturating_add(across.max(0)).saturating_add(along.max(0));
+    if lines > 0 && depth > 0 && (first < 0 || last as usize >= count) {
+        return Err(Fault::defect(format!("an operand reaches {first}..={last} of {count} elements")));
+    }
+    Ok(())
 }
 
 /// An element type that products read as `T`.

@@ -1,7 +1,7 @@
 //! The pointwise part of a step, forward and back: row by row, while its gates are in the first-level cache.
 
 use super::Awake;
-use crate::device::cpu::real::Real;
+use crate::device::cpu::real::{Real, alone};
 use crate::device::cpu::simd::{Kernel, SimdLevel};
 use crate::device::recurrent::Gates;
 
@@ -16,6 +16,9 @@ const fn rarer<T: Real>() -> SimdLevel {
 /// Replaces every number by a function of it.
 #[inline(always)]
 fn each<T: Real>(values: &mut [T], f: impl Fn(T) -> T) {
+    if const { T::DOUBLE } {
+        return values.iter_mut().for_each(|value| *value = f(*value));
+    }
     let (blocks, rest) = values.as_chunks_mut::<LANES>();
     let mut last = [[T::ZERO; LANES]];
     last[0][..rest.len()].copy_from_slice(rest);
@@ -33,7 +36,7 @@ fn each<T: Real>(values: &mut [T], f: impl Fn(T) -> T) {
 #[inline(always)]
 fn with<T: Real>(to: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T, T) -> T) {
     for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
-        *to = f(*to, a, b);
+        *to = f(*to, a, alone(b));
     }
 }
 
@@ -91,7 +94,7 @@ impl<T: Real> Kernel for Lstm<'_, T> {
             if let Some([_, tangent]) = &mut self.kept {
                 line_mut(tangent, row, size).copy_from_slice(state);
             }
-            state.iter_mut().zip(&*output).for_each(|(state, &output)| *state *= output);
+            state.iter_mut().zip(&*output).for_each(|(state, &output)| *state *= alone(output));
         }
     }
 }
@@ -118,10 +121,10 @@ impl<T: Real> Kernel for Gru<'_, T> {
         let size = self.hidden;
         for row in (0..self.awake.count).filter(|&row| self.awake.has(row)) {
             let inner = line_mut(self.inner, row, 3 * size);
-            inner.iter_mut().zip(self.bias).for_each(|(inner, &bias)| *inner += bias);
+            inner.iter_mut().zip(self.bias).for_each(|(inner, &bias)| *inner += alone(bias));
             let (inner_two, inner_new) = inner.split_at(2 * size);
             let (two, new) = line_mut(self.gates, row, 3 * size).split_at_mut(2 * size);
-            two.iter_mut().zip(inner_two).for_each(|(gate, &inner)| *gate += inner);
+            two.iter_mut().zip(inner_two).for_each(|(gate, &inner)| *gate += alone(inner));
             each(two, T::logistic::<FUSED>);
             let (reset, update) = two.split_at(size);
             with(new, reset, inner_new, |new, reset, inner| reset.times_plus::<FUSED>(inner, new));
@@ -229,7 +232,7 @@ impl<T: Real> Kernel for LstmBack<'_, T> {
             });
             for_forget.copy_from_slice(cell);
             with(for_forget, forget, before, |cell, forget, before| cell * before * bend(forget));
-            cell.iter_mut().zip(forget).for_each(|(cell, &forget)| *cell *= forget);
+            cell.iter_mut().zip(forget).for_each(|(cell, &forget)| *cell *= alone(forget));
             if let Some(raw) = &mut self.raw {
                 with(line_mut(raw, row, size), output, tangent, |_, output, tangent| output * tangent);
             }
@@ -271,9 +274,9 @@ impl<T: Real> Kernel for GruBack<'_, T> {
             with(for_update, before, new, |_, before, new| before - new);
             with(for_update, total, update, |change, total, update| total * change * bend(update));
             with(for_new, total, update, |_, total, update| total * (T::ONE - update));
-            for_new.iter_mut().zip(new).for_each(|(slope, &new)| *slope *= T::ONE - new * new);
+            for_new.iter_mut().zip(new).for_each(|(slope, &new)| *slope *= T::ONE - new * alone(new));
             with(for_reset, for_new, inner, |_, slope, inner| slope * inner);
-            for_reset.iter_mut().zip(reset).for_each(|(slope, &reset)| *slope *= bend(reset));
+            for_reset.iter_mut().zip(reset).for_each(|(slope, &reset)| *slope *= bend(alone(reset)));
             let (inner_two, inner_new) = line_mut(self.inner_slopes, row, 3 * size).split_at_mut(2 * size);
             inner_two.copy_from_slice(for_two);
             with(inner_new, for_new, reset, |_, slope, reset| slope * reset);

@@ -7,7 +7,7 @@ use super::PIECE;
 use super::standard::{affine, run_sums};
 use crate::device::Value;
 use crate::device::cpu::parallel;
-use crate::device::cpu::real::Real;
+use crate::device::cpu::real::{Real, alone};
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::device::rows::ThreeGradients;
 use crate::error::Fault;
@@ -86,7 +86,7 @@ impl<T: Real> simd::Kernel for Forward<'_, T> {
         if inner == 1 {
             for (x, out) in self.x.chunks(channels).zip(self.out.chunks_mut(channels)) {
                 for ((((out, &x), &mean), &scale), &shift) in out.iter_mut().zip(x).zip(mean).zip(scale).zip(shift) {
-                    *out = (x - mean).times_plus::<FUSED>(scale, shift);
+                    *out = (alone(x) - mean).times_plus::<FUSED>(scale, shift);
                 }
             }
             return;
@@ -182,6 +182,7 @@ impl<T: Real> simd::Kernel for Sums<'_, T> {
             for (x, g) in self.x.chunks(channels).zip(self.g.chunks(channels)) {
                 let each = self.sums.iter_mut().zip(x).zip(g).zip(self.mean).zip(self.scale);
                 for ((((sum, &x), &g), &mean), &scale) in each {
+                    let g = alone(g);
                     sum.0 += g.wide();
                     sum.1 += (g * ((x - mean) * scale)).wide();
                 }
@@ -217,7 +218,7 @@ impl<T: Real> simd::Kernel for Backward<'_, T> {
         {
             let [factor, plain, with, mean] = self.terms[run % channels];
             for ((out, &x), &g) in out.iter_mut().zip(x).zip(g) {
-                *out = factor * ((g - plain) - (x - mean) * with);
+                *out = factor * ((g - plain) - (alone(x) - mean) * with);
             }
         }
     }

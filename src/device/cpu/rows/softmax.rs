@@ -3,7 +3,7 @@
 use super::PIECE;
 use crate::device::Value;
 use crate::device::copy::Arrange;
-use crate::device::cpu::real::{Lanes, Real, add, add_rest, sum_of, total};
+use crate::device::cpu::real::{Lanes, Real, add, add_rest, alone, sum_of, total};
 use crate::device::cpu::reduce::{Bounded, Loops, exponentials, greatest_known_of};
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::device::cpu::{Cpu, parallel};
@@ -97,7 +97,7 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
                     }
                     let scale = T::narrow(1.0 / sum);
                     for out in out {
-                        *out *= scale;
+                        *out *= alone(scale);
                     }
                 }
                 Softmax::Logarithm => {
@@ -108,7 +108,7 @@ impl<T: Real + Bounded> simd::Kernel for Forward<'_, T> {
                     }
                     let logarithm = T::narrow(sum.ln());
                     for out in out {
-                        *out = *out - logarithm;
+                        *out = *out - alone(logarithm);
                     }
                 }
             }
@@ -271,7 +271,7 @@ impl<T: Real> simd::Kernel for Backward<'_, T> {
                     }
                     let sum = T::narrow(sum);
                     for ((out, &y), &g) in out.iter_mut().zip(y).zip(g) {
-                        *out = y * (g - sum);
+                        *out = y * (alone(g) - sum);
                     }
                 }
                 Softmax::Logarithm => {

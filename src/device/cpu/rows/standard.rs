@@ -6,7 +6,7 @@
 use super::PIECE;
 use crate::device::Value;
 use crate::device::cpu::parallel;
-use crate::device::cpu::real::{Lanes, Real, sum_of, total};
+use crate::device::cpu::real::{Lanes, Real, alone, sum_of, total};
 use crate::device::cpu::reduce::{Moments, SPAN};
 use crate::device::cpu::simd::{self, SimdLevel};
 use crate::device::rows::{Standard, Standardized, ThreeGradients};
@@ -132,17 +132,17 @@ fn apply_row<T: Real, const FUSED: bool>(
     match (weight, bias) {
         (Some(weight), Some(bias)) => {
             for (((out, &x), &w), &b) in each.zip(weight).zip(bias) {
-                *out = ((x - mean) * scale).times_plus::<FUSED>(w, b);
+                *out = ((alone(x) - mean) * scale).times_plus::<FUSED>(w, b);
             }
         }
         (Some(weight), None) => {
             for ((out, &x), &w) in each.zip(weight) {
-                *out = (x - mean) * scale * w;
+                *out = (alone(x) - mean) * scale * w;
             }
         }
         (None, Some(bias)) => {
             for ((out, &x), &b) in each.zip(bias) {
-                *out = (x - mean).times_plus::<FUSED>(scale, b);
+                *out = (alone(x) - mean).times_plus::<FUSED>(scale, b);
             }
         }
         (None, None) => affine::<T, FUSED>(x, out, mean, scale, T::ZERO),
@@ -153,7 +153,7 @@ fn apply_row<T: Real, const FUSED: bool>(
 #[inline(always)]
 pub(super) fn affine<T: Real, const FUSED: bool>(x: &[T], out: &mut [T], mean: T, scale: T, bias: T) {
     for (out, &x) in out.iter_mut().zip(x) {
-        *out = (x - mean).times_plus::<FUSED>(scale, bias);
+        *out = (alone(x) - mean).times_plus::<FUSED>(scale, bias);
     }
 }
 
@@ -267,14 +267,14 @@ impl<T: Real> Backward<'_, T> {
                 let sum = if self.standard.center { T::narrow(sum / count) } else { T::ZERO };
                 let product = T::narrow(product / count);
                 for (((out, &x), &g), &w) in out.iter_mut().zip(x).zip(g).zip(weight) {
-                    let standard = (x - mean) * scale;
+                    let standard = (alone(x) - mean) * scale;
                     *out = scale * ((g * w - sum) - standard * product);
                 }
             }
             if !short.is_empty() {
                 let (products, plain) = short.split_at_mut(length);
                 for (((product, plain), &x), &g) in products.iter_mut().zip(plain).zip(x).zip(g) {
-                    *product += g * ((x - mean) * scale);
+                    *product += g * ((alone(x) - mean) * scale);
                     *plain += g;
                 }
                 if row % 32 == 31 {
@@ -312,7 +312,7 @@ impl<T: Real> Backward<'_, T> {
             for (number, ((x, g), out)) in x.chunks(run).zip(g.chunks(run)).zip(out.chunks_mut(run)).enumerate() {
                 let weight = self.weight.map_or(T::ONE, |weight| weight[from + number]);
                 for ((out, &x), &g) in out.iter_mut().zip(x).zip(g) {
-                    let standard = (x - mean) * scale;
+                    let standard = (alone(x) - mean) * scale;
                     *out = scale * ((g * weight - sum) - standard * product);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::{five, volumes};
 use crate::device::cpu::parallel;
-use crate::device::cpu::real::Real;
+use crate::device::cpu::real::{Real, alone};
 use crate::device::cpu::simd::{self, Kernel, SimdLevel};
 use crate::device::window::{Sliding, Span, no_place, same_shape};
 use crate::device::{Value, by_size};
@@ -202,7 +202,7 @@ fn greatest<T: Real, const STRIDE: usize>(line: &[T], stride: usize, best: &mut 
     let stride = if STRIDE > 0 { STRIDE } else { stride };
     let line = &line[..(best.len() - 1) * stride + 1];
     for (i, best) in best.iter_mut().enumerate() {
-        let x = line[i * stride];
+        let x = alone(line[i * stride]);
         *best = if beats(x, *best) { x } else { *best };
     }
 }
@@ -219,7 +219,7 @@ fn greatest_at<T: Real, const STRIDE: usize>(
     let line = &line[..(best.len() - 1) * stride + 1];
     let mut at = start;
     for (i, (best, place)) in best.iter_mut().zip(places).enumerate() {
-        let x = line[i * stride];
+        let x = alone(line[i * stride]);
         let better = beats(x, *best) | (*place < 0);
         *best = if better { x } else { *best };
         *place = if better { at } else { *place };
