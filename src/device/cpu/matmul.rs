@@ -70,6 +70,10 @@ impl From32 for f16 {
     }
 }
 
+/// What computes the matrix of a batch position into its piece of the result, perhaps alone on its thread. (Known by pointer: what shares
+/// work out is compiled for each type of result.)
+type Work<'a, T> = &'a (dyn Fn(usize, &mut [T], bool) -> Result<(), Fault> + Sync);
+
 impl Plan {
     /// The operands of batch position `item`.
     fn lines<'a, S: Element>(&self, a: &'a [S], b: &'a [S], item: usize) -> Result<[Lines<'a, S>; 2], Fault> {
@@ -78,11 +82,7 @@ impl Plan {
     }
 
     /// Runs `work(item, its piece of the result)` for each matrix of the batch; says whether the work is alone on its thread.
-    fn each<T: Element>(
-        &self,
-        out: &mut [T],
-        work: &(dyn Fn(usize, &mut [T], bool) -> Result<(), Fault> + Sync),
-    ) -> Result<(), Fault> {
+    fn each<T: Element>(&self, out: &mut [T], work: Work<'_, T>) -> Result<(), Fault> {
         let piece = self.m * self.n;
         if piece == 0 {
             return Ok(());
