@@ -137,7 +137,7 @@ macro_rules! tile {
             // What is near is not asked for twice: the second time it is the same again and again. (Where A is not packed there are not
             // enough registers for more addresses.)
             let far_step = if PACKED && !t.b_far { 0 } else { t.b_step };
-            let [mut b, mut soon] = [0, AHEAD].map(|ahead| t.b.wrapping_offset(ahead * t.b_step));
+            let (mut b, mut soon) = (t.b, t.b.wrapping_offset(AHEAD * t.b_step));
             let mut later = t.b.wrapping_offset(FAR_AHEAD * far_step);
             let (mut ahead, ahead_step) = if !PACKED || t.ahead.is_null() { (t.b, 0) } else { (t.ahead, 2) };
             // A short sum is one loop; and where B comes from afar, so does C, and takes its time.
