@@ -6,7 +6,7 @@ use crate::device::Random;
 use crate::error::{Error, Fault, Result};
 use crate::layout::{order_of, put_in_order};
 use crate::tensor::Tensor;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 /// Items drawn by weight: one that weighs twice as much comes twice as often. Without replacement, each at most once.
 ///
@@ -315,11 +315,9 @@ pub(super) fn classes(operation: &'static str, labels: &Tensor) -> Result<Vec<Ve
         );
         return Err(Error::new(operation, fault));
     }
-    let mut classes: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-    for (item, label) in labels.to_vec::<i64>()?.into_iter().enumerate() {
-        classes.entry(label).or_default().push(item);
-    }
-    Ok(classes.into_values().collect())
+    let labels = labels.to_vec::<i64>()?;
+    let order = order_of(labels.len(), &|a, b| labels[a].cmp(&labels[b]));
+    Ok(order.chunk_by(|&a, &b| labels[a] == labels[b]).map(<[usize]>::to_vec).collect())
 }
 
 /// A random order of these.

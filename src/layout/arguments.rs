@@ -78,7 +78,7 @@ impl<I: Integer> Axis for I {}
 
 /// Axes as a caller wrote them, before the rank is known: what an operation stores.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct AxisList(SmallVec<[isize; 4]>);
+pub struct AxisList(SmallVec<[isize; MAX_RANK]>);
 
 /// Axes counted from the front.
 pub type ResolvedAxes = SmallVec<[usize; MAX_RANK]>;
@@ -150,7 +150,7 @@ pub trait Sizes {
 
 /// Sizes as a caller wrote them: what an operation stores.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct SizeList(SmallVec<[isize; 4]>);
+pub struct SizeList(SmallVec<[isize; MAX_RANK]>);
 
 impl SizeList {
     /// A shape of exactly these sizes; a negative one is a fault.
@@ -254,7 +254,7 @@ impl fmt::Debug for SizeList {
     }
 }
 
-fn numbers<I: Integer>(list: &[I]) -> SmallVec<[isize; 4]> {
+fn numbers<I: Integer>(list: &[I]) -> SmallVec<[isize; MAX_RANK]> {
     let mut numbers = SmallVec::new();
     for &item in list {
         numbers.push(item.number());

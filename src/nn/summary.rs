@@ -4,7 +4,7 @@ use super::Module;
 use crate::device::Value;
 use crate::error::Result;
 use crate::tensor::{Source, Step, Tensor, evaluating, no_grad, record};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::fmt;
 
 /// A model's operations with their sizes and costs; prints as a table.
@@ -96,39 +96,40 @@ pub fn summary<M: Module + ?Sized>(model: &M, forward: impl FnOnce(&M) -> Tensor
     let (output, recording) = record(|| no_grad(|| evaluating(|| forward(model))));
     let _ = output.checked()?;
     let parameters = model.parameters();
-    let mut left: BTreeMap<u64, usize> = BTreeMap::new();
+    let places: HashMap<u64, usize> = parameters.iter().zip(0..).map(|((_, p), place)| (p.id(), place)).collect();
+    // The numbers of each that no line has counted; those of a tied one stand at its last place.
+    let mut left = vec![0; parameters.len()];
     for (_, parameter) in &parameters {
-        left.insert(parameter.id(), parameter.value()?.count());
+        left[places[&parameter.id()]] = parameter.value()?.count();
     }
-    let places: BTreeMap<u64, &str> = parameters.iter().map(|(name, p)| (p.id(), name.as_str())).collect();
     let mut lines: Vec<SummaryLine> = Vec::new();
     // The parameters that each step's result is made of alone: a transposed weight is still that weight.
-    let mut made_of: Vec<BTreeSet<u64>> = Vec::new();
+    let mut made_of: Vec<Vec<usize>> = Vec::new();
     for (number, step) in recording.steps().iter().enumerate() {
-        let (mut used, mut only_parameters) = (BTreeSet::new(), true);
+        let (mut used, mut only_parameters) = (Vec::new(), true);
         for source in recording.sources(number) {
             match source {
-                Source::Leaf { id, .. } if left.contains_key(&id) => {
-                    used.insert(id);
-                }
+                Source::Leaf { id, .. } if places.contains_key(&id) => used.push(places[&id]),
                 Source::Step { step, .. } if made_of.get(step).is_some_and(|made| !made.is_empty()) => {
-                    used.extend(made_of[step].iter());
+                    used.extend_from_slice(&made_of[step]);
                 }
                 _ => only_parameters = false,
             }
         }
-        made_of.push(if only_parameters { used.clone() } else { BTreeSet::new() });
+        used.sort_unstable();
+        used.dedup();
+        made_of.push(if only_parameters { used.clone() } else { Vec::new() });
         let Some(output) = step.outputs().first() else { continue };
         let is_view = step.inputs().iter().any(|input| input.shares_memory(output));
         if is_view || only_parameters && !used.is_empty() {
             continue;
         }
-        let layer = layer_of(used.iter().filter_map(|id| places.get(id).copied()));
+        let layer = layer_of(used.iter().map(|&place| parameters[place].0.as_str()));
         let cost = SummaryLine {
             layer,
             operations: vec![step.name()],
             output: output.dims().to_vec(),
-            parameters: used.iter().filter_map(|id| left.get_mut(id).map(std::mem::take)).sum(),
+            parameters: used.iter().map(|&place| std::mem::take(&mut left[place])).sum(),
             multiply_adds: multiply_adds(step),
             bytes: step.outputs().iter().map(bytes).fold(0, usize::saturating_add),
         };
@@ -137,7 +138,7 @@ pub fn summary<M: Module + ?Sized>(model: &M, forward: impl FnOnce(&M) -> Tensor
             _ => lines.push(cost),
         }
     }
-    Ok(Summary { lines, unused: left.values().sum() })
+    Ok(Summary { lines, unused: left.iter().sum() })
 }
 
 impl SummaryLine {

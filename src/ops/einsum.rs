@@ -3,18 +3,35 @@
 use crate::error::{Fault, Result};
 use crate::layout::Shape;
 use crate::tensor::{Tensor, refused};
-use std::collections::BTreeMap;
 
 /// An axis: a letter, or one of those that an ellipsis stands for (counted from the end, above all letters).
 type Label = u32;
 
 const ELLIPSIS: Label = 1 << 24;
 
+/// The size of each label, by labels; there are few.
+#[derive(Default)]
+struct Sizes(Vec<(Label, usize)>);
+
+impl Sizes {
+    fn get(&self, label: Label) -> Option<usize> {
+        self.0.iter().find(|(known, _)| *known == label).map(|(_, size)| *size)
+    }
+    /// The size that is known of a label, or else this one from now on.
+    fn known(&mut self, label: Label, size: usize) -> &mut usize {
+        let at = self.0.partition_point(|(known, _)| *known < label);
+        if self.0.get(at).is_none_or(|(known, _)| *known != label) {
+            self.0.insert(at, (label, size));
+        }
+        &mut self.0[at].1
+    }
+}
+
 /// What an equation says about operands of known shapes.
 struct Equation {
     operands: Vec<Vec<Label>>,
     result: Vec<Label>,
-    sizes: BTreeMap<Label, usize>,
+    sizes: Sizes,
 }
 
 /// The labels of one side's term, without its ellipsis, and where the ellipsis stood.
@@ -74,7 +91,7 @@ impl Equation {
                 "write one group of letters for each operand, separated by commas",
             ));
         }
-        let (mut operands, mut sizes, mut most) = (Vec::new(), BTreeMap::new(), 0);
+        let (mut operands, mut sizes, mut most) = (Vec::new(), Sizes::default(), 0);
         for (i, (text, shape)) in terms.iter().zip(shapes).enumerate() {
             let parsed = term(text)?;
             let letters = parsed.0.len();
@@ -94,7 +111,7 @@ impl Equation {
                         "a repeated letter takes the diagonal, whose axes have the same size",
                     ));
                 }
-                let known = sizes.entry(label).or_insert(size);
+                let known = sizes.known(label, size);
                 if *known == 1 {
                     *known = size;
                 }
@@ -116,11 +133,12 @@ impl Equation {
             None => {
                 let once = |label: &Label| operands.iter().flatten().filter(|&other| other == label).count() == 1;
                 let dots = (0..most).rev().map(|from_end| ELLIPSIS + from_end as Label);
-                dots.chain(sizes.keys().copied().filter(|label| *label < ELLIPSIS && once(label))).collect()
+                let letters = sizes.0.iter().map(|(label, _)| *label);
+                dots.chain(letters.filter(|label| *label < ELLIPSIS && once(label))).collect()
             }
         };
         for (i, &label) in result.iter().enumerate() {
-            if !sizes.contains_key(&label) {
+            if sizes.get(label).is_none() {
                 return Err(Fault::value(
                     format!("the result names {}, which no operand has", show(label)),
                     "every letter behind `->` must stand before it too",
@@ -146,7 +164,7 @@ struct Term {
 impl Term {
     /// An operand: its diagonals are taken, and axes of 1 that stand for more are dropped.
     #[track_caller]
-    fn new(tensor: &Tensor, labels: &[Label], shape: &Shape, sizes: &BTreeMap<Label, usize>) -> Term {
+    fn new(tensor: &Tensor, labels: &[Label], shape: &Shape, sizes: &Sizes) -> Term {
         let (mut tensor, mut labels, mut dims) = (tensor.clone(), labels.to_vec(), shape.to_vec());
         let mut axis = 0;
         while axis < labels.len() {
@@ -167,7 +185,7 @@ impl Term {
             }
         }
         for axis in (0..labels.len()).rev() {
-            if dims[axis] == 1 && sizes.get(&labels[axis]).is_some_and(|&size| size != 1) {
+            if dims[axis] == 1 && sizes.get(labels[axis]).is_some_and(|size| size != 1) {
                 tensor = tensor.squeeze_axes(axis);
                 labels.remove(axis);
             }
@@ -196,7 +214,7 @@ impl Term {
     }
     /// The product of two, summed over the shared labels that are not `needed` any more.
     #[track_caller]
-    fn contract(&self, other: &Term, needed: impl Fn(Label) -> bool, sizes: &BTreeMap<Label, usize>) -> Term {
+    fn contract(&self, other: &Term, needed: impl Fn(Label) -> bool, sizes: &Sizes) -> Term {
         let pick = |term: &Term, wanted: &dyn Fn(Label) -> bool| -> Vec<Label> {
             term.labels.iter().copied().filter(|&label| wanted(label)).collect()
         };
@@ -205,9 +223,8 @@ impl Term {
         let inner = pick(self, &|label| both(label) && !needed(label));
         let rows = pick(self, &|label| !both(label));
         let columns = pick(other, &|label| !both(label));
-        let dims = |labels: &[Label]| -> Vec<usize> {
-            labels.iter().map(|label| sizes.get(label).copied().unwrap_or(1)).collect()
-        };
+        let dims =
+            |labels: &[Label]| -> Vec<usize> { labels.iter().map(|&label| sizes.get(label).unwrap_or(1)).collect() };
         let count = |labels: &[Label]| dims(labels).iter().product::<usize>();
         let labels = [&batch[..], &rows, &columns].concat();
         let left = self.ordered(&[&batch[..], &rows, &inner].concat());
@@ -227,13 +244,13 @@ impl Term {
 }
 
 /// Which two of the terms are multiplied next: those whose product costs least.
-fn cheapest(terms: &[Term], sizes: &BTreeMap<Label, usize>) -> (usize, usize) {
+fn cheapest(terms: &[Term], sizes: &Sizes) -> (usize, usize) {
     let mut best = (f64::INFINITY, (0, 1));
     for i in 0..terms.len() {
         for j in i + 1..terms.len() {
             let new = terms[j].labels.iter().filter(|label| !terms[i].labels.contains(label));
             let cost =
-                terms[i].labels.iter().chain(new).filter_map(|label| sizes.get(label)).map(|&s| s as f64).product();
+                terms[i].labels.iter().chain(new).filter_map(|&label| sizes.get(label)).map(|s| s as f64).product();
             if cost < best.0 {
                 best = (cost, (i, j));
             }

@@ -85,7 +85,7 @@ impl Op for Stack {
         let mut sizes: SmallVec<[usize; 8]> = shape[..].into();
         sizes.insert(axis, 1);
         let sizes = Shape::new(&sizes)?;
-        let mut sheets: SmallVec<[Value; 4]> = SmallVec::new();
+        let mut sheets: Outputs = Outputs::new();
         for input in inputs {
             let mut strides: SmallVec<[isize; 8]> = input.layout().strides().into();
             strides.insert(axis, 0);
@@ -108,7 +108,7 @@ impl Op for Stack {
 /// Moved along axes; what leaves at one end comes in at the other.
 #[derive(Debug)]
 struct Roll {
-    shifts: SmallVec<[isize; 4]>,
+    shifts: SmallVec<[isize; 8]>,
     axes: AxisList,
 }
 
@@ -164,7 +164,7 @@ fn common<T: Borrow<Tensor>>(tensors: &[T]) -> Option<DType> {
 /// Applies an operation to all, cast to their common element type.
 #[track_caller]
 fn join<T: Borrow<Tensor>>(op: impl Op, tensors: &[T]) -> Tensor {
-    let mut same: SmallVec<[Tensor; 4]> = SmallVec::new();
+    let mut same = Vec::with_capacity(tensors.len());
     let dtype = common(tensors).unwrap_or(DType::F32);
     for tensor in tensors {
         same.push(tensor.borrow().to_dtype(dtype));

@@ -8,7 +8,6 @@ use crate::error::Fault;
 use crate::layout::{Layout, Shape};
 use crate::op::{Call, Keep, Op, Outputs, Saves, apply, one};
 use crate::tensor::Tensor;
-use smallvec::SmallVec;
 
 /// What stands in a border.
 ///
@@ -35,7 +34,7 @@ pub enum Pad {
 }
 
 /// (before, after) for each of the last axes.
-type Borders = SmallVec<[(isize, isize); 4]>;
+type Borders = Vec<(isize, isize)>;
 
 /// Positions of an axis that a border shows: `length` of them from `start`, forward, backward, or one again and again.
 struct Shown {
@@ -210,7 +209,7 @@ impl Op for Folded {
             let inside = y.with_layout(part(y.layout(), axis, start, size)?)?;
             let whole = Layout::contiguous(*inside.shape());
             let [before, after] = self.padded.pad.shown(axis, size, border)?;
-            let mut pieces: SmallVec<[(Layout, Value); 2]> = SmallVec::new();
+            let mut pieces: Vec<(Layout, Value)> = Vec::new();
             for (shown, from) in [(before, 0), (after, start + size)] {
                 if shown.length == 0 {
                     continue;
@@ -221,7 +220,7 @@ impl Op for Folded {
                 }
                 pieces.push((shown.source(&whole, axis)?, piece));
             }
-            let pieces: SmallVec<[(Layout, &Value); 2]> = pieces.iter().map(|(to, piece)| (*to, piece)).collect();
+            let pieces: Vec<(Layout, &Value)> = pieces.iter().map(|(to, piece)| (*to, piece)).collect();
             y = on!(y.device(), add_at(&inside, &pieces))?;
         }
         one(y)

@@ -7,7 +7,6 @@ use crate::error::{Fault, Result};
 use crate::layout::{DType, Shape};
 use crate::tensor::Tensor;
 use crate::update_formula;
-use smallvec::{SmallVec, smallvec};
 
 /// Divides by mean squares as Adam does, but of a matrix it remembers only those of its rows and columns.
 ///
@@ -104,10 +103,10 @@ impl Rule for Adafactor {
         Remember::default().and("rows", folded(shape, 1), 0.0).and("columns", folded(shape, 2), 0.0)
     }
     /// The share of a new square in the means, and the rate.
-    fn numbers(&self, settings: &Settings, steps: u64) -> SmallVec<[f64; 2]> {
+    fn numbers(&self, settings: &Settings, steps: u64) -> Vec<f64> {
         let steps = steps as f64;
         let take = steps.powf(settings.number(Setting::SlowDown));
-        smallvec![take, settings.number(Setting::Rate).min(1.0 / steps.sqrt())]
+        vec![take, settings.number(Setting::Rate).min(1.0 / steps.sqrt())]
     }
     fn prepare(&self, settings: &Settings, target: &Target<'_>) -> Result<Prepared> {
         let number = |setting| settings.number(setting);

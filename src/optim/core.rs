@@ -10,7 +10,7 @@ use crate::device::capture;
 use crate::error::Result;
 use crate::nn::Module;
 use crate::tensor::{Gradients, State};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 
@@ -117,7 +117,7 @@ impl<R: Rule> Optimizer for R {
     fn keep_only(&mut self, model: &dyn Module) {
         let core = self.core_mut();
         core.catch_up();
-        let kept: BTreeSet<u64> = model.parameters().iter().map(|(_, parameter)| parameter.id()).collect();
+        let kept: HashSet<u64> = model.parameters().iter().map(|(_, parameter)| parameter.id()).collect();
         core.slots.forget(|id| !kept.contains(&id));
     }
     #[track_caller]

@@ -7,7 +7,6 @@ use crate::error::{Fault, Result};
 use crate::nn::matches;
 use crate::tensor::Tensor;
 use crate::update_formula;
-use smallvec::{SmallVec, smallvec};
 
 /// Momentum whose step for a matrix is made orthogonal: all its directions move equally far.
 ///
@@ -106,9 +105,9 @@ impl Rule for Muon {
         adam::states(false, parameter)
     }
     /// The momentum, and the share of a new gradient.
-    fn numbers(&self, settings: &Settings, _: u64) -> SmallVec<[f64; 2]> {
+    fn numbers(&self, settings: &Settings, _: u64) -> Vec<f64> {
         let momentum = settings.number(Setting::Momentum);
-        smallvec![momentum, 1.0 - momentum]
+        vec![momentum, 1.0 - momentum]
     }
     fn prepare(&self, settings: &Settings, target: &Target<'_>) -> Result<Prepared> {
         let [mean] = &*target.states else { return Ok(Prepared::default()) };

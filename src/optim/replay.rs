@@ -174,7 +174,7 @@ impl Core {
             }
             let settings = resolved(&rule, settings, groups)?;
             // what became of the number of each family
-            let mut found: SmallVec<[(u64, f64); 8]> = SmallVec::new();
+            let mut found: Vec<(u64, f64)> = Vec::new();
             for member in &mut members {
                 let Some(count) = counts.iter_mut().find(|count| count.parameter == member.parameter) else { continue };
                 let family = family(member.group, count.steps, count.number);

@@ -69,9 +69,9 @@ pub trait Rule: Clone + Send + Sync + 'static {
     }
     /// What [`prepare`](Rule::prepare) computes with, where it changes from step to step: [`Target::numbers`] gives it back. A captured
     /// step has them anew at each replay.
-    fn numbers(&self, settings: &Settings, steps: u64) -> SmallVec<[f64; 2]> {
+    fn numbers(&self, settings: &Settings, steps: u64) -> Vec<f64> {
         let _ = (settings, steps);
-        SmallVec::new()
+        Vec::new()
     }
     /// What takes memory or can fail otherwise: it is done for all parameters before the first is changed.
     fn prepare(&self, settings: &Settings, target: &Target<'_>) -> Result<Prepared> {
@@ -85,7 +85,7 @@ pub trait Rule: Clone + Send + Sync + 'static {
 /// What is remembered of a parameter: the names of the states, their shapes and the numbers they start at.
 #[derive(Clone, Debug, Default)]
 pub struct Remember {
-    pub(super) states: SmallVec<[(&'static str, Shape, f64); 3]>,
+    pub(super) states: Vec<(&'static str, Shape, f64)>,
 }
 
 impl Remember {

@@ -7,7 +7,7 @@ use crate::device::on;
 use crate::error::{Error, Fault, Result};
 use crate::nn::Module;
 use crate::tensor::{State, Tensor};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::panic::Location;
 
 /// Where the caller's source asks for it.
@@ -94,7 +94,7 @@ pub(super) fn load_state<R: Rule>(rule: &mut R, model: &dyn Module, state: &Stat
 
     let core = rule.core_mut();
     (core.settings, core.groups) = (settings, groups);
-    let mine: BTreeSet<u64> = model.parameters().iter().map(|(_, parameter)| parameter.id()).collect();
+    let mine: HashSet<u64> = model.parameters().iter().map(|(_, parameter)| parameter.id()).collect();
     core.slots.forget(|id| mine.contains(&id));
     for slot in slots {
         core.slots.put(slot);

@@ -24,7 +24,7 @@ pub(super) struct Slot {
     pub(super) group: usize,
     pub(super) steps: u64,
     pub(super) number: f64,
-    pub(super) names: SmallVec<[&'static str; 3]>,
+    pub(super) names: Vec<&'static str>,
     pub(super) states: SmallVec<[Value; 3]>,
     /// The rule is to be asked what it remembers.
     pub(super) stale: bool,
@@ -72,7 +72,7 @@ impl Slots {
 
 impl Slot {
     pub(super) fn new(id: u64, name: String, group: usize) -> Slot {
-        Slot { id, name, group, steps: 0, number: 1.0, names: SmallVec::new(), states: SmallVec::new(), stale: true }
+        Slot { id, name, group, steps: 0, number: 1.0, names: Vec::new(), states: SmallVec::new(), stale: true }
     }
     /// Makes the states ready to be written: those the rule asks for, in the right element type, held by nobody else.
     pub(super) fn make_ready(&mut self, remember: Option<Remember>, parameter: &Value) -> Result<(), Fault> {

@@ -132,7 +132,7 @@ impl Intent {
         at: Place,
         carry_out: impl FnOnce(&Plan<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let (cast, references): (SmallVec<[Tensor; 4]>, SmallVec<[&Tensor; 4]>);
+        let (cast, references): (Vec<Tensor>, SmallVec<[&Tensor; 4]>);
         let mut inputs = inputs;
         if let Some(to) = self.modes.autocast
             && let Some(others) = autocast::cast(to, name, inputs, at)?

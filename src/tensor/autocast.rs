@@ -7,7 +7,6 @@ use super::scopes::{modes, with_modes};
 use super::{Tensor, casts};
 use crate::error::{Error, Fault, Result};
 use crate::layout::DType;
-use smallvec::SmallVec;
 use std::panic::Location;
 
 /// In which type autocast lets an operation compute.
@@ -180,13 +179,13 @@ pub(super) fn cast(
     operation: &'static str,
     inputs: &[&Tensor],
     at: &'static Location<'static>,
-) -> Result<Option<SmallVec<[Tensor; 4]>>> {
+) -> Result<Option<Vec<Tensor>>> {
     if !matches!(to, DType::BF16 | DType::F16) {
         let fault = Fault::dtype(format!("autocast to {to}"), "autocast takes bf16 or f16; f32 switches it off");
         return Err(Error::with(operation, fault, Vec::new(), at));
     }
     let changes = |dtype: DType| dtype == DType::F32 || is_short(dtype);
-    let mut types: SmallVec<[Option<DType>; 4]> = SmallVec::new();
+    let mut types: Vec<Option<DType>> = Vec::with_capacity(inputs.len());
     for input in inputs {
         types.push(Some(input.value()?.dtype()).filter(|dtype| changes(*dtype)));
     }

@@ -291,7 +291,7 @@ pub(super) fn through_definition(
     call: &Call<'_>,
 ) -> Result<Option<InputGradients>> {
     let mut inputs: Tensors = Tensors::new();
-    let mut targets: SmallVec<[(u64, usize); 3]> = SmallVec::new();
+    let mut targets = Vec::with_capacity(node.edges().len());
     for which in 0..node.edges().len() {
         let input = call.input(which);
         // An input that no gradient reads was not saved; a definition that needs it fails with that sentence.
@@ -308,7 +308,7 @@ pub(super) fn through_definition(
     for output in &outputs {
         output.value()?;
     }
-    let sought: SmallVec<[(u64, usize); 3]> = targets.iter().copied().filter(|target| target.0 != 0).collect();
+    let sought: Vec<(u64, usize)> = targets.iter().copied().filter(|target| target.0 != 0).collect();
     let walk = Walk { targets: Some(&sought), recorded: true, keep: true, watch: None };
     let mut found = walk.from(&roots, node.location())?.targets.into_iter();
     Ok(Some(targets.iter().map(|target| if target.0 != 0 { found.next().flatten() } else { None }).collect()))
@@ -555,11 +555,14 @@ pub(super) fn watched(root: &Tensor, watch: &dyn Watch, at: Place) -> Result<Gra
 }
 
 fn leaves(roots: &[(&Tensor, Tensor)], recorded: bool, keep: bool, at: Place) -> Result<Gradients> {
-    let mut seeded: SmallVec<[(&Tensor, Tensor); 1]> = SmallVec::new();
-    for (root, seed) in roots {
-        seeded.push((root, if recorded { recorded_seed(seed.clone(), at)? } else { seed.clone() }));
+    let mut seeded = Vec::new();
+    if recorded {
+        for (root, seed) in roots {
+            seeded.push((*root, recorded_seed(seed.clone(), at)?));
+        }
     }
-    let found = Walk { targets: None, recorded, keep, watch: None }.from(&seeded, at)?;
+    let roots = if recorded { &seeded } else { roots };
+    let found = Walk { targets: None, recorded, keep, watch: None }.from(roots, at)?;
     Ok(Gradients { entries: found.leaves, cuts: found.cuts })
 }
 

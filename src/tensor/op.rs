@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The results of an operation: nearly always one.
-pub type Outputs = SmallVec<[Value; 1]>;
+pub type Outputs = SmallVec<[Value; 2]>;
 /// Some tensors, nearly always one.
 pub type Tensors = SmallVec<[Tensor; 1]>;
 /// A gradient for each input; `None` where it was not wanted, or where it is zero.
@@ -163,7 +163,7 @@ impl Saves {
 #[derive(Debug)]
 pub struct Keep {
     wanted: bool,
-    pub(super) values: SmallVec<[Value; 2]>,
+    pub(super) values: Outputs,
 }
 
 impl Keep {

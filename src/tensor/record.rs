@@ -2,7 +2,7 @@
 
 use super::Tensor;
 use super::graph::{History, Node};
-use super::op::Op;
+use super::op::{Op, Outputs};
 use super::scopes::with_modes;
 use crate::device::Value;
 use smallvec::SmallVec;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Step {
     pub(super) node: Arc<Node>,
     inputs: SmallVec<[Value; 3]>,
-    outputs: SmallVec<[Value; 1]>,
+    outputs: Outputs,
 }
 
 /// Where an operand came from.

@@ -5,7 +5,7 @@
 //! `attention`.
 
 use super::{Group, Leaf, LeafKind, Operation, Origin};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 type Place = Vec<String>;
 
@@ -119,13 +119,13 @@ fn common(a: &[String], b: &[String]) -> Place {
 fn gather(operations: &mut [Operation], places: &[Place]) -> Vec<Group> {
     let mut groups = vec![Group { name: String::new(), parent: None }];
     let mut newest: HashMap<(usize, String), (usize, usize)> = HashMap::new();
-    let mut left: Vec<BTreeSet<usize>> = Vec::with_capacity(operations.len());
+    let mut left: Vec<Vec<usize>> = Vec::with_capacity(operations.len());
     for number in 0..operations.len() {
         let before = before(&operations[number]);
         let mut here = 0;
         for part in &places[number] {
             let (group, uses) = newest.get(&(here, part.clone())).copied().unwrap_or((0, 0));
-            let come_back = before.iter().any(|earlier| left[*earlier].contains(&group));
+            let come_back = before.iter().any(|earlier| left[*earlier].binary_search(&group).is_ok());
             if uses > 0 && !come_back {
                 here = group;
                 continue;
@@ -136,12 +136,14 @@ fn gather(operations: &mut [Operation], places: &[Place]) -> Vec<Group> {
             here = groups.len() - 1;
         }
         operations[number].group = here;
-        let inside: BTreeSet<usize> = around(&groups, here).collect();
-        let mut gone = BTreeSet::new();
+        let inside: Vec<usize> = around(&groups, here).collect();
+        let mut gone = Vec::new();
         for earlier in before {
-            gone.extend(left[earlier].iter());
+            gone.extend_from_slice(&left[earlier]);
             gone.extend(around(&groups, operations[earlier].group).filter(|group| !inside.contains(group)));
         }
+        gone.sort_unstable();
+        gone.dedup();
         left.push(gone);
     }
     groups

@@ -112,7 +112,7 @@ impl Recurrence {
     /// Applies the operation of these gates.
     #[track_caller]
     fn run<const M: usize>(&self, gates: Gates, single: bool, input: &Tensor, states: &[&Tensor]) -> [Tensor; M] {
-        let mut inputs: smallvec::SmallVec<[&Tensor; 8]> = smallvec::SmallVec::new();
+        let mut inputs: Vec<&Tensor> = Vec::with_capacity(8);
         inputs.push(input);
         inputs.extend_from_slice(states);
         inputs.push(&self.weight_input);

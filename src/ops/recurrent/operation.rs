@@ -273,7 +273,7 @@ impl Op for Recurs {
 impl Recurs {
     fn computed(&self, wanted: Wanted<'_>, arriving: &[Tensor], call: &Call<'_>) -> crate::Result<InputGradients> {
         let at = |fault| call.error(fault);
-        let mut inputs: SmallVec<[&Value; 8]> = SmallVec::new();
+        let mut inputs: Vec<&Value> = Vec::with_capacity(8);
         for which in 0..call.inputs() {
             inputs.push(call.value(which)?);
         }
@@ -282,7 +282,7 @@ impl Recurs {
         let kept = [0, 1, 2, 3].map(|i| call.kept(i));
         let kept: SmallVec<[&Value; 4]> = kept.into_iter().map_while(|value| value.ok()).collect();
         let nothing;
-        let mut arrived: SmallVec<[&Value; 3]> = SmallVec::new();
+        let mut arrived: SmallVec<[&Value; 4]> = SmallVec::new();
         for gradient in arriving {
             arrived.push(gradient.value()?);
         }

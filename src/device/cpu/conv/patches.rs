@@ -4,7 +4,6 @@
 use super::frame::Frame;
 use super::gather::Gather;
 use crate::device::cpu::gemm::{Operand, Real};
-use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Elements copied at once; longer copies are left to the library.
@@ -37,7 +36,7 @@ pub(super) struct Positions<'a, T> {
 impl<T: Real> Operand<T> for Positions<'_, T> {
     fn pack(&self, lines: Range<usize>, shared: Range<usize>, width: usize, panel: &mut [T]) {
         let count = lines.len();
-        let mut runs: SmallVec<[(usize, usize, usize); 16]> = SmallVec::new();
+        let mut runs: Vec<(usize, usize, usize)> = Vec::with_capacity(16);
         each_image(self.gather.outputs(), lines, |image, positions, done| {
             self.gather.runs(positions, self.frame.strides, |offset, at, length| {
                 runs.push((image * self.frame.image + offset, done + at, length));
@@ -80,7 +79,7 @@ impl<T: Real> Operand<T> for Taps<'_, T> {
     fn pack(&self, lines: Range<usize>, shared: Range<usize>, width: usize, panel: &mut [T]) {
         let count = lines.len();
         // Copies: from where in the frame, to where in the panel's row, how many.
-        let mut copies: SmallVec<[(usize, usize, usize); 16]> = SmallVec::new();
+        let mut copies: Vec<(usize, usize, usize)> = Vec::with_capacity(16);
         for line in lines {
             let offset = self.taps[line / self.channels] + line % self.channels;
             match copies.last_mut() {
