@@ -16,6 +16,7 @@ use crate::device::elementwise::{Elementwise, meeting};
 use crate::error::Fault;
 use crate::formula::{Dual, F, Float, Formula, Integral, NEAR, Number, Program, Slope, Update, Whole};
 use crate::layout::DType;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The slices of `N` operands, all as long as the result.
@@ -91,11 +92,17 @@ impl<T: Float, P: Formula<N>, const N: usize> Forward<'_, T, P, N> {
         }
     }
 }
-impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
+impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N>
+where
+    for<'p> Interpreted<'p>: Loop<T>,
+{
     type Output = ();
     const WIDEST: SimdLevel = widest_for::<T>(P::WHOLE);
     #[inline(always)]
     fn run<const FUSED: bool>(mut self) {
+        if const { simd::is_spare::<FUSED>() && !P::QUICK } {
+            return interpret(&Writing(self.formula), None, self.inputs, self.out);
+        }
         let count = self.out.len();
         let inputs: [_; N] = operands(self.inputs, count);
         if const { P::ANGLE } {
@@ -180,6 +187,9 @@ impl<P: Formula<N>, const N: usize> Kernel for Backward<'_, P, N> {
     const WIDEST: SimdLevel = widest_for::<f32>(P::WHOLE);
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
+        if const { simd::is_spare::<FUSED>() } {
+            return interpret(&Writing(self.formula), Some(self.which), self.inputs, self.out);
+        }
         if const { N > 2 } && self.which == 2 {
             return self.run_for::<2, FUSED>();
         }
@@ -201,6 +211,9 @@ impl<P: Formula<N>, const N: usize> Kernel for FromResult<'_, P, N> {
     const WIDEST: SimdLevel = widest::<f32>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
+        if const { simd::is_spare::<FUSED>() } {
+            return interpret(&Writing(self.formula), Some(0), self.inputs, self.out);
+        }
         let count = self.out.len();
         let [result, arriving]: [_; 2] = operands(self.inputs, count);
         for i in 0..count {
@@ -209,10 +222,36 @@ impl<P: Formula<N>, const N: usize> Kernel for FromResult<'_, P, N> {
     }
 }
 
+/// A formula known by pointer, of which no loop is wanted.
+trait Written {
+    /// Its program, or that of its gradient for an input, and the scalar parameters.
+    fn program(&self, which: Option<usize>) -> (Cow<'static, Program>, Vec<f64>);
+}
+
+struct Writing<'a, P, const N: usize>(&'a P);
+impl<P: Formula<N>, const N: usize> Written for Writing<'_, P, N> {
+    fn program(&self, which: Option<usize>) -> (Cow<'static, Program>, Vec<f64>) {
+        (Program::of(self.0, which), self.0.parameters())
+    }
+}
+
+/// A formula, or its gradient for an input, step by step.
+#[inline(never)]
+fn interpret<T>(formula: &dyn Written, which: Option<usize>, inputs: &[&[T]], out: &mut [T])
+where
+    for<'p> Interpreted<'p>: Loop<T>,
+{
+    let (program, parameters) = formula.program(which);
+    Interpreted { program: &program, parameters: &parameters }.run(inputs, out);
+}
+
 // What the blocks call: each starts a loop.
 
 struct Forwards<'a, P, const N: usize>(&'a P);
-impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for Forwards<'_, P, N> {
+impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for Forwards<'_, P, N>
+where
+    for<'p> Interpreted<'p>: Loop<T>,
+{
     fn run(&self, inputs: &[&[T]], out: &mut [T]) {
         simd::run(Forward::<T, P, N> { formula: self.0, inputs, out });
     }
@@ -260,8 +299,8 @@ fn run_whole(loops: WholeLoops<'_>, operands: &[&Value], meeting: DType, result:
 enum FloatLoops<'a> {
     Single(&'a dyn Loop<f32>),
     Double(&'a dyn Loop<f64>),
-    /// A program with its scalar parameters.
-    Interpreted(&'a Program, &'a [f64]),
+    /// The program of a formula, or of its gradient for an input.
+    Interpreted(&'a dyn Written, Option<usize>),
 }
 
 #[inline(never)]
@@ -269,8 +308,10 @@ fn run_floats(loops: FloatLoops<'_>, operands: &[&Value], result: DType) -> Resu
     match loops {
         FloatLoops::Single(loops) => blocks::run(operands, result, loops),
         FloatLoops::Double(loops) => blocks::run(operands, result, loops),
-        FloatLoops::Interpreted(program, parameters) => {
-            blocks::run(operands, result, &Interpreted { program, parameters })
+        FloatLoops::Interpreted(formula, which) => {
+            let (program, parameters) = formula.program(which);
+            let interpreted: &dyn Loop<f64> = &Interpreted { program: &program, parameters: &parameters };
+            blocks::run(operands, result, interpreted)
         }
     }
 }
@@ -293,8 +334,7 @@ impl Elementwise for Cpu {
             return run_floats(FloatLoops::Double(&Forwards(formula)), &inputs, result);
         }
         if const { P::RARE } || meeting == DType::F64 {
-            let (program, parameters) = (Program::of(formula, None), formula.parameters());
-            return run_floats(FloatLoops::Interpreted(&program, &parameters), &inputs, result);
+            return run_floats(FloatLoops::Interpreted(&Writing(formula), None), &inputs, result);
         }
         run_floats(FloatLoops::Single(&Forwards(formula)), &inputs, result)
     }
@@ -313,8 +353,8 @@ impl Elementwise for Cpu {
         operands[..N].copy_from_slice(&inputs);
         let operands = &operands[..=N];
         if const { P::RARE } || meeting == DType::F64 {
-            let (program, parameters) = (Program::of(formula, Some(which)), formula.parameters());
-            return run_gradient(FloatLoops::Interpreted(&program, &parameters), operands, meeting, dtype);
+            let gradient = FloatLoops::Interpreted(&Writing(formula), Some(which));
+            return run_gradient(gradient, operands, meeting, dtype);
         }
         run_gradient(FloatLoops::Single(&Backwards(formula, which)), operands, meeting, dtype)
     }
@@ -328,8 +368,7 @@ impl Elementwise for Cpu {
     ) -> Result<Value, Fault> {
         let (operands, own) = ([result, arriving], result.dtype());
         if const { P::RARE } || own == DType::F64 {
-            let (program, parameters) = (Program::of(formula, Some(0)), formula.parameters());
-            return run_gradient(FloatLoops::Interpreted(&program, &parameters), &operands, own, dtype);
+            return run_gradient(FloatLoops::Interpreted(&Writing(formula), Some(0)), &operands, own, dtype);
         }
         run_gradient(FloatLoops::Single(&FromResults(formula)), &operands, own, dtype)
     }

@@ -15,6 +15,26 @@ pub(super) struct Interpreted<'a> {
 
 impl Loop<f64> for Interpreted<'_> {
     fn run(&self, inputs: &[&[f64]], out: &mut [f64]) {
+        self.run_with(|constant| constant, inputs, out);
+    }
+}
+
+/// Single precision on the way in and out: its constants are what they are there, so that comparisons with them are too.
+impl Loop<f32> for Interpreted<'_> {
+    fn run(&self, inputs: &[&[f32]], out: &mut [f32]) {
+        let count = out.len();
+        let wide: Vec<f64> = inputs.iter().flat_map(|input| &input[..count]).map(|&x| x.into()).collect();
+        let wide: Vec<&[f64]> = wide.chunks_exact(count.max(1)).collect();
+        let mut results = vec![0.0; count];
+        self.run_with(|constant| (constant as f32).into(), &wide, &mut results);
+        for (to, result) in out.iter_mut().zip(results) {
+            *to = result as f32;
+        }
+    }
+}
+
+impl Interpreted<'_> {
+    fn run_with(&self, constant: fn(f64) -> f64, inputs: &[&[f64]], out: &mut [f64]) {
         let last = self.program.result() as usize;
         let steps = &self.program.instructions()[..=last];
         let span = out.len().clamp(1, SPAN);
@@ -22,7 +42,7 @@ impl Loop<f64> for Interpreted<'_> {
         // What is the same for all numbers is written once.
         for (step, own) in steps.iter().zip(results.chunks_mut(span)) {
             if let Some(number) = self.constant(step) {
-                own.fill(number);
+                own.fill(constant(number));
             }
         }
         for (index, out) in out.chunks_mut(span).enumerate() {
@@ -40,13 +60,10 @@ impl Loop<f64> for Interpreted<'_> {
             }
             match steps[last] {
                 Instruction::Input(k) => out.copy_from_slice(input(k)),
-                ref step => self.constant(step).into_iter().for_each(|number| out.fill(number)),
+                ref step => self.constant(step).into_iter().for_each(|number| out.fill(constant(number))),
             }
         }
     }
-}
-
-impl Interpreted<'_> {
     fn constant(&self, step: &Instruction) -> Option<f64> {
         match *step {
             Instruction::Literal(number) => Some(number),

@@ -50,6 +50,12 @@ pub trait Kernel: Sized {
     fn run<const FUSED: bool>(self) -> Self::Output;
 }
 
+/// Is this the copy of a loop that only old processors run: those of x86-64 without AVX2? It is compiled by everybody, so where
+/// there is a way that needs little code it takes that. (Code has a budget.)
+pub(super) const fn is_spare<const FUSED: bool>() -> bool {
+    cfg!(target_arch = "x86_64") && !FUSED
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn run_avx2<K: Kernel>(kernel: K) -> K::Output {

@@ -310,6 +310,12 @@ impl<F: Fold> Kernel for Rows<'_, F> {
     const WIDEST: SimdLevel = widest::<F>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
+        if const { simd::is_spare::<FUSED>() } {
+            for (rows, number) in self.rows.chunks(ROWS).zip(0..) {
+                one_by_one(&self.fold, rows, self.position + number * ROWS, self.states);
+            }
+            return;
+        }
         self.fold.rows::<FUSED>(self.rows, self.position, self.states);
     }
 }

@@ -64,7 +64,8 @@ impl<T: Real> Kernel for Extremes<'_, T> {
         let Extremes { x, sizes: [height, width], spans: [deep, high, wide], best, places } = self;
         // The usual windows: two elements each, across and down; what they read needs no division to be found.
         // (f64 goes the way that all windows can go: code has a budget.)
-        let flat = const { !T::DOUBLE } && deep.count() == 1 && deep.window(0).1 == 1 && x.len() == height * width;
+        let brief = const { T::DOUBLE || simd::is_spare::<FUSED>() };
+        let flat = !brief && deep.count() == 1 && deep.window(0).1 == 1 && x.len() == height * width;
         let usual = flat && high.is_pairs(height) && wide.is_pairs(width);
         let rows = best.chunks_exact_mut(wide.count().max(1)).enumerate();
         for (row, best) in rows {
@@ -72,7 +73,7 @@ impl<T: Real> Kernel for Extremes<'_, T> {
                 [] => &mut places[..],
                 _ => &mut places[row * best.len()..(row + 1) * best.len()],
             };
-            if const { !T::DOUBLE } && usual {
+            if const { !T::DOUBLE && !simd::is_spare::<FUSED>() } && usual {
                 in_pairs(x, [2 * row * width, (2 * row + 1) * width], best, places);
                 continue;
             }
