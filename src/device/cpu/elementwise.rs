@@ -92,10 +92,7 @@ impl<T: Float, P: Formula<N>, const N: usize> Forward<'_, T, P, N> {
         }
     }
 }
-impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N>
-where
-    for<'p> Interpreted<'p>: Loop<T>,
-{
+impl<T: Float, P: Formula<N>, const N: usize> Kernel for Forward<'_, T, P, N> {
     type Output = ();
     const WIDEST: SimdLevel = widest_for::<T>(P::WHOLE);
     #[inline(always)]
@@ -237,10 +234,7 @@ impl<P: Formula<N>, const N: usize> Written for Writing<'_, P, N> {
 
 /// A formula, or its gradient for an input, step by step.
 #[inline(never)]
-fn interpret<T>(formula: &dyn Written, which: Option<usize>, inputs: &[&[T]], out: &mut [T])
-where
-    for<'p> Interpreted<'p>: Loop<T>,
-{
+fn interpret<T: Float>(formula: &dyn Written, which: Option<usize>, inputs: &[&[T]], out: &mut [T]) {
     let (program, parameters) = formula.program(which);
     Interpreted { program: &program, parameters: &parameters }.run(inputs, out);
 }
@@ -248,10 +242,7 @@ where
 // What the blocks call: each starts a loop.
 
 struct Forwards<'a, P, const N: usize>(&'a P);
-impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for Forwards<'_, P, N>
-where
-    for<'p> Interpreted<'p>: Loop<T>,
-{
+impl<T: Float, P: Formula<N>, const N: usize> Loop<T> for Forwards<'_, P, N> {
     fn run(&self, inputs: &[&[T]], out: &mut [T]) {
         simd::run(Forward::<T, P, N> { formula: self.0, inputs, out });
     }

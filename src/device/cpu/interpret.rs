@@ -1,8 +1,9 @@
 //! Rare formulas, interpreted: their programs run step by step, each step over some numbers at a time. So there is one loop
-//! for each kind of step, and none for each formula, its gradients, and instruction sets. All is computed in f64.
+//! for each kind of step, and none for each formula, its gradients, and instruction sets. Rare ones are computed in f64 whatever they
+//! are given; on processors that have no loops of their own, all others in the type that those loops would compute in.
 
 use super::blocks::Loop;
-use crate::formula::{Arithmetic, Binary, Comparison, F, Instruction, Number, Operator, Program, Register};
+use crate::formula::{Arithmetic, Binary, Comparison, F, Float, Instruction, Number, Operator, Program, Register};
 
 /// The most numbers that a step takes at a time: few enough that all results of a program stay in the nearest caches.
 const SPAN: usize = 128;
@@ -13,36 +14,16 @@ pub(super) struct Interpreted<'a> {
     pub(super) parameters: &'a [f64],
 }
 
-impl Loop<f64> for Interpreted<'_> {
-    fn run(&self, inputs: &[&[f64]], out: &mut [f64]) {
-        self.run_with(|constant| constant, inputs, out);
-    }
-}
-
-/// Single precision on the way in and out: its constants are what they are there, so that comparisons with them are too.
-impl Loop<f32> for Interpreted<'_> {
-    fn run(&self, inputs: &[&[f32]], out: &mut [f32]) {
-        let count = out.len();
-        let wide: Vec<f64> = inputs.iter().flat_map(|input| &input[..count]).map(|&x| x.into()).collect();
-        let wide: Vec<&[f64]> = wide.chunks_exact(count.max(1)).collect();
-        let mut results = vec![0.0; count];
-        self.run_with(|constant| (constant as f32).into(), &wide, &mut results);
-        for (to, result) in out.iter_mut().zip(results) {
-            *to = result as f32;
-        }
-    }
-}
-
-impl Interpreted<'_> {
-    fn run_with(&self, constant: fn(f64) -> f64, inputs: &[&[f64]], out: &mut [f64]) {
+impl<T: Float> Loop<T> for Interpreted<'_> {
+    fn run(&self, inputs: &[&[T]], out: &mut [T]) {
         let last = self.program.result() as usize;
         let steps = &self.program.instructions()[..=last];
         let span = out.len().clamp(1, SPAN);
-        let mut results = vec![0.0; steps.len() * span];
+        let mut results = vec![T::default(); steps.len() * span];
         // What is the same for all numbers is written once.
         for (step, own) in steps.iter().zip(results.chunks_mut(span)) {
             if let Some(number) = self.constant(step) {
-                own.fill(constant(number));
+                own.fill(number);
             }
         }
         for (index, out) in out.chunks_mut(span).enumerate() {
@@ -60,56 +41,55 @@ impl Interpreted<'_> {
             }
             match steps[last] {
                 Instruction::Input(k) => out.copy_from_slice(input(k)),
-                ref step => self.constant(step).into_iter().for_each(|number| out.fill(constant(number))),
+                ref step => self.constant(step).into_iter().for_each(|number| out.fill(number)),
             }
         }
     }
-    fn constant(&self, step: &Instruction) -> Option<f64> {
+}
+
+impl Interpreted<'_> {
+    fn constant<T: Float>(&self, step: &Instruction) -> Option<T> {
         match *step {
-            Instruction::Literal(number) => Some(number),
-            Instruction::Scalar(index) => Some(self.program.scalar(index, self.parameters)),
+            Instruction::Literal(number) => Some(T::from_f64(number)),
+            Instruction::Scalar(index) => Some(T::from_f64(self.program.scalar(index, self.parameters))),
             _ => None,
         }
     }
 }
 
 /// One step, from the results of those before it.
-fn run<'a>(step: &Instruction, at: impl Fn(Register) -> &'a [f64], to: &mut [f64]) {
+fn run<'a, T: Float>(step: &Instruction, at: impl Fn(Register) -> &'a [T], to: &mut [T]) {
+    let truth = |is: bool| if is { T::from_f64(1.0) } else { T::default() };
     match *step {
         Instruction::Input(_) | Instruction::Scalar(_) | Instruction::Literal(_) => {}
         Instruction::Negate(a) => one(to, at(a), |a| -a),
-        Instruction::Abs(a) => one(to, at(a), f64::abs),
-        Instruction::Sign(a) => one(to, at(a), |a| number(a).sign().0),
-        Instruction::Apply(function, a) => one(to, at(a), |a| function.apply(number(a)).0),
-        Instruction::Polygamma(order, a) => one(to, at(a), |a| number(a).polygamma(order).0),
+        Instruction::Abs(a) => one(to, at(a), |a| a.abs()),
+        Instruction::Sign(a) => one(to, at(a), |a| a.sign()),
+        Instruction::Apply(function, a) => one(to, at(a), |a| function.apply(a)),
+        Instruction::Polygamma(order, a) => one(to, at(a), |a| a.polygamma(order)),
         Instruction::Operate(Operator::Add, a, b) => two(to, at(a), at(b), |a, b| a + b),
         Instruction::Operate(Operator::Sub, a, b) => two(to, at(a), at(b), |a, b| a - b),
         Instruction::Operate(Operator::Mul, a, b) => two(to, at(a), at(b), |a, b| a * b),
         Instruction::Operate(Operator::Div, a, b) => two(to, at(a), at(b), |a, b| a / b),
-        Instruction::Combine(binary, a, b) => two(to, at(a), at(b), |a, b| combine(binary, number(a), number(b)).0),
-        Instruction::Compare(Comparison::Less, a, b) => two(to, at(a), at(b), |a, b| truth(a < b)),
-        Instruction::Compare(Comparison::LessEqual, a, b) => two(to, at(a), at(b), |a, b| truth(a <= b)),
-        Instruction::Compare(Comparison::Equal, a, b) => two(to, at(a), at(b), |a, b| truth(a == b)),
-        Instruction::And(a, b) => two(to, at(a), at(b), f64::min),
-        Instruction::Or(a, b) => two(to, at(a), at(b), f64::max),
-        Instruction::Not(a) => one(to, at(a), |a| 1.0 - a),
+        Instruction::Combine(binary, a, b) => two(to, at(a), at(b), |a, b| combine(binary, a, b)),
+        Instruction::Compare(Comparison::Less, a, b) => two(to, at(a), at(b), |a, b| F(truth(a.0 < b.0))),
+        Instruction::Compare(Comparison::LessEqual, a, b) => two(to, at(a), at(b), |a, b| F(truth(a.0 <= b.0))),
+        Instruction::Compare(Comparison::Equal, a, b) => two(to, at(a), at(b), |a, b| F(truth(a.0 == b.0))),
+        Instruction::And(a, b) => two(to, at(a), at(b), |a, b| if a.0 < b.0 { a } else { b }),
+        Instruction::Or(a, b) => two(to, at(a), at(b), |a, b| if a.0 > b.0 { a } else { b }),
+        Instruction::Not(a) => one(to, at(a), |a| F(T::from_f64(1.0)) - a),
         Instruction::Select(condition, a, b) => {
             for (((to, &condition), &a), &b) in to.iter_mut().zip(at(condition)).zip(at(a)).zip(at(b)) {
-                *to = if condition != 0.0 { a } else { b };
+                *to = if condition != T::default() { a } else { b };
             }
         }
     }
 }
 
-fn number(x: f64) -> F<f64, false> {
-    F(x)
-}
+/// A number as it is computed with: nothing is fused.
+type Plain<T> = F<T, false>;
 
-fn truth(is: bool) -> f64 {
-    if is { 1.0 } else { 0.0 }
-}
-
-fn combine(binary: Binary, a: F<f64, false>, b: F<f64, false>) -> F<f64, false> {
+fn combine<T: Float>(binary: Binary, a: Plain<T>, b: Plain<T>) -> Plain<T> {
     match binary {
         Binary::Pow => a.pow(b),
         Binary::Atan2 => a.atan2(b),
@@ -118,14 +98,14 @@ fn combine(binary: Binary, a: F<f64, false>, b: F<f64, false>) -> F<f64, false> 
     }
 }
 
-fn one(to: &mut [f64], a: &[f64], f: impl Fn(f64) -> f64) {
+fn one<T: Float>(to: &mut [T], a: &[T], f: impl Fn(Plain<T>) -> Plain<T>) {
     for (to, &a) in to.iter_mut().zip(a) {
-        *to = f(a);
+        *to = f(F(a)).0;
     }
 }
 
-fn two(to: &mut [f64], a: &[f64], b: &[f64], f: impl Fn(f64, f64) -> f64) {
+fn two<T: Float>(to: &mut [T], a: &[T], b: &[T], f: impl Fn(Plain<T>, Plain<T>) -> Plain<T>) {
     for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
-        *to = f(a, b);
+        *to = f(F(a), F(b)).0;
     }
 }
