@@ -123,7 +123,7 @@ fn activation(c: &mut Chance) -> Sequential {
 fn arranged(c: &mut Chance) -> Sequential {
     let (borders, number, factor) = (c.some(1..=6, -2, 3), c.real(&[0.5, -1.0]), c.size(3));
     let layers = Sequential::new();
-    match c.below(22) {
+    match c.below(24) {
         0 => layers.then(ZeroPad1d::new(borders)),
         1 => layers.then(ZeroPad2d::new(borders)),
         2 => layers.then(ZeroPad3d::new(borders)),
@@ -147,6 +147,8 @@ fn arranged(c: &mut Chance) -> Sequential {
         20 => layers.then(Upsample::new(
             Resize::by(c.real(&[0.5, 2.0, 1.5])).mode(c.one(&[Interpolation::Nearest, Interpolation::Linear])),
         )),
+        21 => layers.then(ReplicationPad3d::new(borders)),
+        22 => layers.then(CircularPad3d::new(borders)),
         _ => layers.then(Upsample::new(Resize::to(borders))),
     }
 }
@@ -370,8 +372,12 @@ fn rotary(c: &mut Chance) -> Rotary {
     let factor = c.real(&[1.0, 2.0, 8.0]);
     let how = Rotary::new().with_base(c.real(&[10_000.0, 2.0])).with_fraction(c.real(&[1.0, 0.5]));
     let how = if c.coin() { how.interleaved() } else { how };
-    match c.below(3) {
+    match c.below(4) {
         0 => how.with_scaling(RotaryScaling::Linear { factor }),
+        3 => {
+            let (low, high, original) = (c.real(&[1.0]), c.real(&[4.0]), c.size(8));
+            how.with_scaling(RotaryScaling::Llama3 { factor, low, high, original })
+        }
         1 => how.with_scaling(RotaryScaling::Ntk { factor }),
         _ => how,
     }
@@ -491,7 +497,7 @@ fn planned<L>(c: &mut Chance, mut options: TransformerOptions<L>) -> Transformer
 fn transformed(c: &mut Chance) -> Result<()> {
     let heads = c.size(2);
     let width = heads.saturating_mul(2);
-    let (batch, long, short, count) = (1 + c.below(2), 1 + c.below(3), 1 + c.below(3), c.below(3));
+    let (batch, long, short, count) = (1 + c.below(2), 1 + c.below(3), 1 + c.below(3), c.count(3));
     let (text, memory) = (c.fitting(&[batch, long, width]), c.fitting(&[batch, short, width]));
     let (own, other) = (masks(c, long, long, batch), masks(c, long, short, batch));
     match c.below(5) {
@@ -530,14 +536,14 @@ fn transformed(c: &mut Chance) -> Result<()> {
         }
         _ => {
             let model =
-                planned(c, Transformer::options(width, heads)).with_layers(count, c.below(3)).build(&mut c.init());
+                planned(c, Transformer::options(width, heads)).with_layers(count, c.count(3)).build(&mut c.init());
             learns(model, c, |model| model.forward(&memory, &text, &Masks::new(), &own, &other))
         }
     }
 }
 
 fn stacked<L>(c: &mut Chance, mut options: RecurrentOptions<L>) -> RecurrentOptions<L> {
-    options = if c.coin() { options.with_layers(1 + c.below(3)) } else { options };
+    options = if c.coin() { options.with_layers(c.size(3)) } else { options };
     for option in 0..4 {
         if c.once_in(4) {
             options = match option {

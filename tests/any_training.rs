@@ -226,6 +226,8 @@ fn stepped(c: &mut Chance) -> Result<()> {
             1 => drop(gradients.clip_norm_of(c.real(&[1.0]), c.real(&[1.0, 2.0, f64::INFINITY]))?),
             2 => gradients.clip_value(c.real(&[1.0]))?,
             3 => gradients.scale(c.real(&[0.5]))?,
+            5 => gradients.add(&self::gradients(c, &model)?)?,
+            6 => optimizer.keep_only(&self::model(c)),
             4 => {
                 let other = gradients.norm_of(c.real(&[1.0, 3.0]))?;
                 assert!(other >= 0.0 || other.is_nan());
@@ -376,6 +378,8 @@ fn mixed_up(c: &mut Chance) -> Result<()> {
     if loaded.is_err() {
         assert!(same(&numbers(&model), &numbers(&changed)), "a refused state has moved the model");
     }
+    let report = model.clone().load_tensors(other.tensors()?);
+    let _ = (report.matched().len(), report.missing().len(), report.strict().is_ok());
     let mut scaler = LossScaler::new();
     let _ = scaler.load_state(&foreign);
     let outcome = first.load_state(&model, &foreign);
@@ -434,6 +438,21 @@ fn loaded(c: &mut Chance) -> Result<()> {
     let state = walk.state()?;
     let _ = loader.resume(&state)?.next().transpose()?;
     Ok(())
+}
+
+/// Parts of datasets, and several as one, however many items they speak of.
+fn joined(c: &mut Chance) -> Result<()> {
+    let (first, second) = (c.size(9), c.size(9));
+    let among = |c: &mut Chance, items: usize| if c.once_in(12) { c.count(9) } else { c.below(items.clamp(1, 9)) };
+    let all = Concat::new(vec![builtin::Digits::new(first), builtin::Digits::new(second)]);
+    let _ = (all.len(), all.parts().len());
+    let loader = Loader::new(all, c.size(5));
+    let loader = if c.coin() { loader.shuffled(1) } else { loader };
+    let _ = (loader.len(), loader.is_empty());
+    let _ = loader.epoch(c.steps(3)).take(2).collect::<Result<Vec<_>>>()?;
+    let part = Subset::new(builtin::Digits::new(first), vec![among(c, first); 1 + c.below(3)])?;
+    let chosen = Subset::new(part, vec![among(c, 1); 1 + c.below(3)])?;
+    chosen.batch(&[among(c, 1)], &chainrule::data::Chance::new(1, c.steps(2))).map(drop)
 }
 
 fn divided(c: &mut Chance) -> Result<()> {
@@ -757,6 +776,7 @@ const STEPS: &[Attempt<Result<()>>] = &[
 const DATA: &[Attempt<Result<()>>] = &[
     ("loader", loaded),
     ("split", divided),
+    ("joined", joined),
     ("transform", changed),
     ("padded", padded),
     ("table", tabled),

@@ -223,7 +223,10 @@ impl<T: Collate + Clone + Sync> Dataset for Vec<T> {
     }
     #[track_caller]
     fn item(&self, index: usize, _: &mut Random) -> Result<T> {
-        self.get(index).cloned().ok_or_else(|| no_item("list", index, Vec::len(self)))
+        match self.get(index) {
+            Some(item) => Ok(item.clone()),
+            None => Err(no_item("list", index, Vec::len(self))),
+        }
     }
 }
 

@@ -101,7 +101,10 @@ impl Statistics {
                 None => all = Some(own),
             }
         }
-        all.ok_or_else(|| Error::new("statistics", Fault::value("the dataset is empty", "there must be an item")))
+        match all {
+            Some(all) => Ok(all),
+            None => Err(Error::new("statistics", Fault::value("the dataset is empty", "there must be an item"))),
+        }
     }
     /// Takes in what others are like: of another part of the same data.
     ///

@@ -50,7 +50,10 @@ impl<D: Dataset> Subset<D> {
     }
     #[track_caller]
     fn index(&self, index: usize) -> Result<usize> {
-        self.indices.get(index).copied().ok_or_else(|| no_item("subset", index, self.indices.len()))
+        match self.indices.get(index) {
+            Some(&index) => Ok(index),
+            None => Err(no_item("subset", index, self.indices.len())),
+        }
     }
 }
 

@@ -124,7 +124,9 @@ impl Folder {
 
     #[track_caller]
     fn example(&self, index: usize) -> Result<Example> {
-        let (path, class) = self.files.get(index).ok_or_else(|| no_item("image", index, self.files.len()))?;
+        let Some((path, class)) = self.files.get(index) else {
+            return Err(no_item("image", index, self.files.len()));
+        };
         let place = Place::of("image", path);
         let picture = open(path, self.most).and_then(|pixels| {
             let pixels = pixels.with_channels(self.channels);
