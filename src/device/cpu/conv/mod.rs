@@ -247,6 +247,8 @@ fn turned<T: Real>(
     let kernel: usize = windows.iter().map(|axis| axis.kernel).product();
     let places = gather.places(windows);
     let each = outputs / groups;
+    // Nothing may stand in however many channels.
+    let groups = if weight.is_empty() { 0 } else { groups };
     let mut turned = Vec::with_capacity(outputs * channels * places.len());
     for group in 0..groups {
         for channel in 0..channels {
