@@ -3,7 +3,9 @@
 //! are given; on processors that have no loops of their own, all others in the type that those loops would compute in.
 
 use super::blocks::Loop;
-use crate::formula::{Arithmetic, Binary, Comparison, F, Float, Instruction, Number, Operator, Program, Register};
+use crate::formula::{
+    Arithmetic, Binary, Comparison, F, Float, Function, Instruction, Number, Operator, Program, Register,
+};
 
 /// The most numbers that a step takes at a time: few enough that all results of a program stay in the nearest caches.
 const SPAN: usize = 128;
@@ -65,7 +67,7 @@ fn run<'a, T: Float>(step: &Instruction, at: impl Fn(Register) -> &'a [T], to: &
         Instruction::Negate(a) => one(to, at(a), |a| -a),
         Instruction::Abs(a) => one(to, at(a), |a| a.abs()),
         Instruction::Sign(a) => one(to, at(a), |a| a.sign()),
-        Instruction::Apply(function, a) => one(to, at(a), |a| function.apply(a)),
+        Instruction::Apply(function, a) => apply(function, at(a), to),
         Instruction::Polygamma(order, a) => one(to, at(a), |a| a.polygamma(order)),
         Instruction::Operate(Operator::Add, a, b) => two(to, at(a), at(b), |a, b| a + b),
         Instruction::Operate(Operator::Sub, a, b) => two(to, at(a), at(b), |a, b| a - b),
@@ -83,6 +85,19 @@ fn run<'a, T: Float>(step: &Instruction, at: impl Fn(Register) -> &'a [T], to: &
                 *to = if condition != T::default() { a } else { b };
             }
         }
+    }
+}
+
+/// A function of each number. Which one is asked outside of the loop where it is a usual one.
+fn apply<T: Float>(function: Function, a: &[T], to: &mut [T]) {
+    match function {
+        Function::Exp => one(to, a, |a| a.exp()),
+        Function::Ln => one(to, a, |a| a.ln()),
+        Function::Sqrt => one(to, a, |a| a.sqrt()),
+        Function::Tanh => one(to, a, |a| a.tanh()),
+        Function::Sigmoid => one(to, a, |a| a.sigmoid()),
+        Function::NormalCdf => one(to, a, |a| a.normal_cdf()),
+        _ => one(to, a, |a| function.apply(a)),
     }
 }
 

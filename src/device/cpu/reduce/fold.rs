@@ -33,6 +33,8 @@ pub(super) trait Fold: Copy + Sync {
     const WIDE: bool = true;
     /// Has it a loop for rows that lie beside each other? Else columns are gathered and taken one by one. (Code has a budget.)
     const STRIPS: bool = true;
+    /// Is that loop small where it is compiled for old processors?
+    const PLAIN: bool = false;
     /// The most neighbours that [`block`](Fold::block) takes: more where a block has a high fixed price.
     const SPAN: usize = BLOCK;
     /// The most rows that [`rows`](Fold::rows) takes, at most [`MOST_ROWS`]: more where taking up and laying down states has
@@ -310,7 +312,7 @@ impl<F: Fold> Kernel for Rows<'_, F> {
     const WIDEST: SimdLevel = widest::<F>();
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        if const { simd::is_spare::<FUSED>() } {
+        if const { simd::is_spare::<FUSED>() && !F::PLAIN } {
             for (rows, number) in self.rows.chunks(ROWS).zip(0..) {
                 one_by_one(&self.fold, rows, self.position + number * ROWS, self.states);
             }

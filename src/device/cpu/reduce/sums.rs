@@ -2,6 +2,7 @@
 
 use super::fold::{Ahead, Columns, Fold, STRIP, WIDTH, by_fours, strip};
 use crate::device::cpu::real::{Real, sum_beside};
+use crate::device::cpu::simd::is_spare;
 use std::marker::PhantomData;
 
 /// What is added up for each number.
@@ -59,8 +60,8 @@ const FEW: usize = 8;
 
 /// Adds the terms of each row to the states of its columns.
 #[inline(always)]
-fn add_rows<T: Real>(rows: &[&[T]], states: &mut [f64], of: impl Fn(T) -> T) {
-    if const { T::DOUBLE } || rows.len() < FEW {
+fn add_rows<T: Real, const FUSED: bool>(rows: &[&[T]], states: &mut [f64], of: impl Fn(T) -> T) {
+    if const { T::DOUBLE || is_spare::<FUSED>() } || rows.len() < FEW {
         for row in rows {
             for (state, &x) in states.iter_mut().zip(*row) {
                 *state += of(x).wide();
@@ -77,6 +78,7 @@ fn add_rows<T: Real>(rows: &[&[T]], states: &mut [f64], of: impl Fn(T) -> T) {
 
 impl<T: Real> Fold for Sum<T> {
     type Item = T;
+    const PLAIN: bool = true;
     type State = f64;
     fn empty(&self) -> f64 {
         0.0
@@ -94,10 +96,10 @@ impl<T: Real> Fold for Sum<T> {
     #[inline(always)]
     fn rows<const FUSED: bool>(&self, rows: &[&[T]], _: usize, states: &mut [f64]) {
         match self.0 {
-            Term::Plain => add_rows(rows, states, |x| x),
-            Term::Known => add_rows(rows, states, |x| if is_nan(x) { T::ZERO } else { x }),
-            Term::Magnitude => add_rows(rows, states, |x| x.magnitude()),
-            Term::Square => add_rows(rows, states, |x| x * x),
+            Term::Plain => add_rows::<T, FUSED>(rows, states, |x| x),
+            Term::Known => add_rows::<T, FUSED>(rows, states, |x| if is_nan(x) { T::ZERO } else { x }),
+            Term::Magnitude => add_rows::<T, FUSED>(rows, states, |x| x.magnitude()),
+            Term::Square => add_rows::<T, FUSED>(rows, states, |x| x * x),
         }
     }
     fn merge(&self, state: &mut f64, later: &f64) {
