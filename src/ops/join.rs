@@ -85,7 +85,7 @@ impl Op for Stack {
         let mut sizes: SmallVec<[usize; 8]> = shape[..].into();
         sizes.insert(axis, 1);
         let sizes = Shape::new(&sizes)?;
-        let mut sheets: Outputs = Outputs::new();
+        let mut sheets = Vec::with_capacity(inputs.len());
         for input in inputs {
             let mut strides: SmallVec<[isize; 8]> = input.layout().strides().into();
             strides.insert(axis, 0);

@@ -1,7 +1,7 @@
 //! Formulas on the processor: their inner loops, compiled for each instruction set.
 //!
 //! A formula costs three small loops for f32. In f64 it is interpreted, and a rare one always: that costs none. What is done most
-//! of all, plain arithmetic, has a loop for f64 too.
+//! of all, plain arithmetic, has a loop for f64 too. On old processors (`simd::is_spare`) all others are interpreted in f32.
 //! What walks strides, converts and cuts (`blocks.rs`) exists once for all formulas. bf16, f16 and booleans are converted
 //! in blocks that stay in the nearest cache.
 
